@@ -1,0 +1,32 @@
+/*
+ * heap.h - timers: an intrusive binary min-heap ordered by (at_us, seq), so equal times fire in the
+ * order in which they were set.
+ */
+#ifndef PEAL_CORE_HEAP_H
+#define PEAL_CORE_HEAP_H
+
+#include "overlay/core/env.h"
+
+struct timer {
+    usec at_us;   /* USEC_NEVER: not set */
+    uint64_t seq; /* set by the heap */
+    uint32_t pos; /* index + 1 in the heap; 0: not in it */
+};
+
+struct heap {
+    struct timer **v;
+    size_t count, size;
+    uint64_t seq;
+};
+
+void heap_init(struct heap *h);
+void heap_clear(struct heap *h); /* forgets the timers, frees the array */
+/* Moves the timer to at_us, puts it in, or with USEC_NEVER takes it out. Aborts when out of memory. */
+void heap_set(struct heap *h, struct timer *t, usec at_us);
+/* The earliest timer if it is due at now_us, taken out of the heap; else NULL. */
+struct timer *heap_pop(struct heap *h, usec now_us);
+usec heap_deadline(const struct heap *h); /* USEC_NEVER when empty */
+
+#define CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+
+#endif
