@@ -1,0 +1,77 @@
+/*
+ * forward.h - what the data plane knows: an immutable snapshot, built by the control thread,
+ * published whole, read by workers without a lock.
+ *
+ * It maps (network, inner address) to peers, and receiver index to (key object, peer). A peer
+ * entry says with which key and over which path frames leave. Several addresses may lead to one
+ * peer and several peers may own one address (routers of one LAN); the source check of a received
+ * packet is the same map: its inner source must lead to the peer that sent it.
+ *
+ * No I/O and no threads here: the simulator forwards with this very code. What changes with every
+ * packet (counters, last time heard) lies in a struct forward_flow, shared by all snapshots of one
+ * session and atomic.
+ */
+#ifndef PEAL_TAP_FORWARD_H
+#define PEAL_TAP_FORWARD_H
+
+#include "overlay/core/addr.h"
+#include "overlay/core/env.h"
+#include "overlay/crypto/seal.h"
+
+/* How packets of a peer leave. */
+enum forward_path {
+    FORWARD_NONE, /* no key or no path yet: the frame goes to the control thread */
+    FORWARD_UDP,  /* straight to peer.to */
+};
+
+/* Lives as long as a session or a snapshot refers to it. Written by workers with relaxed atomics. */
+struct forward_flow {
+    _Atomic uint32_t refs;
+    uint32_t token; /* the owner's name for this peer; unique in the daemon, never 0 */
+    _Atomic uint64_t tx_packets, tx_bytes, rx_packets, rx_bytes; /* bytes of inner packets */
+    _Atomic usec last_tx_us, last_rx_us; /* 0: never */
+};
+struct forward_flow *forward_flow_new(uint32_t token);
+struct forward_flow *forward_flow_ref(struct forward_flow *f);
+void forward_flow_unref(struct forward_flow *f);
+
+struct forward_peer {
+    uint16_t network;         /* number of the network, 0..NETWORKS_MAX-1 */
+    enum forward_path path;
+    struct endpoint to;       /* FORWARD_UDP */
+    struct seal_key *tx;      /* NULL with FORWARD_NONE; a reference is held */
+    struct forward_flow *flow; /* a reference is held */
+};
+
+/* One network's side of us. */
+struct forward_network {
+    bool present;
+    struct mac device_mac;    /* of our own TAP: destination of frames that we write to it */
+    struct net ipv4;          /* the range; family 0: none */
+    struct net ipv6;          /* the group's /48 or /64; family 0: none */
+    struct addr own4, own6;   /* our addresses; family 0 while we have none */
+    struct addr service;      /* the network's own service address: DHCP, DNS, echo */
+};
+
+struct forward; /* opaque, immutable once published */
+
+/* Building: one thread, before publishing. Functions return 0, -ERR_NOMEM or -ERR_RANGE. */
+struct forward *forward_new(void);
+int forward_set_network(struct forward *f, uint16_t number, const struct forward_network *net);
+/* Copies the entry, takes references of its own. Returns the peer's position (>= 0) for the two below. */
+int forward_add_peer(struct forward *f, const struct forward_peer *peer);
+/* Inner packets to `addr` of that peer's network go to it and may come from it. */
+int forward_add_address(struct forward *f, int peer, const struct addr *addr);
+/* Packets with this key's receiver index are that peer's. Old and new keys at once while renewing. */
+int forward_add_rx(struct forward *f, int peer, struct seal_key *rx);
+void forward_free(struct forward *f);
+
+/* Reading: any thread. */
+const struct forward_network *forward_network(const struct forward *f, uint16_t number);
+/* The first usable peer for an inner destination, else any (FORWARD_NONE), else NULL. */
+const struct forward_peer *forward_lookup(const struct forward *f, uint16_t network, const struct addr *dst);
+/* The inner source may come from this peer. */
+bool forward_source_ok(const struct forward *f, const struct forward_peer *peer, const struct addr *src);
+struct seal_key *forward_rx(const struct forward *f, uint32_t index, const struct forward_peer **peer);
+
+#endif

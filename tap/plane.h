@@ -1,0 +1,91 @@
+/*
+ * plane.h - the data plane: worker threads that move frames between the TAP queues of all networks
+ * and the UDP socket, in batches, by the published snapshot.
+ *
+ * What a worker cannot decide it hands to the control thread through a bounded one-writer ring: the
+ * control packets that arrived on the UDP socket, frames to an address without a usable peer,
+ * frames for the service address, packets whose inner source is not known to be the sender's. When
+ * a ring is full the newest item is dropped and counted.
+ *
+ * ARP and neighbour solicitations for addresses in the network that are not ours are answered by
+ * the worker with the virtual MAC; the first question for an address without a peer is also handed up.
+ * Everything else that is not unicast IP is dropped and counted.
+ *
+ * Threads: all functions here belong to the control thread unless they say otherwise.
+ */
+#ifndef PEAL_TAP_PLANE_H
+#define PEAL_TAP_PLANE_H
+
+#include "tap/forward.h"
+
+extern const struct mac plane_virtual_mac; /* FE:FD:00:00:00:00 */
+
+enum plane_item_kind {
+    PLANE_PACKET,     /* a datagram that is not ours to open: handshake, cookie, control, relay, STUN, or data without a known index */
+    PLANE_FRAME,      /* from the device: an Ethernet frame to an address without a usable peer */
+    PLANE_LOCAL,      /* from the device: an Ethernet frame for the service address, or DHCP */
+    PLANE_RESOLVE,    /* somebody asked for `addr` (ARP, NDP) and no peer is known; no bytes */
+    PLANE_UNVERIFIED, /* from `token`: an opened inner packet whose source is not known to be its own; kind flag in `flags` */
+    PLANE_ROAMED,     /* an authenticated data packet of `token` came from `from`, which is not its path; no bytes */
+};
+
+struct plane_item {
+    enum plane_item_kind kind;
+    uint16_t network;
+    uint8_t flags;
+    uint32_t token;
+    struct endpoint from;
+    struct addr addr;
+    const uint8_t *bytes; /* borrowed until the next plane_next */
+    size_t len;
+};
+
+/* Why a packet was dropped; names for metrics by plane_drop_text. */
+enum plane_drop {
+    PLANE_DROP_RUNT,          /* shorter than its header */
+    PLANE_DROP_TYPE,          /* first byte of no known packet */
+    PLANE_DROP_NO_SESSION,    /* data with an index of nobody */
+    PLANE_DROP_FORGED,        /* did not authenticate */
+    PLANE_DROP_REPLAY,        /* counter seen before or too old */
+    PLANE_DROP_INNER,         /* inner packet malformed */
+    PLANE_DROP_SOURCE,        /* frame from the device with a source that is not ours */
+    PLANE_DROP_DESTINATION,   /* inner destination is not ours */
+    PLANE_DROP_NOT_UNICAST,   /* multicast, broadcast, or no protocol that we carry */
+    PLANE_DROP_RING_FULL,     /* the control thread was behind */
+    PLANE_DROP_SEND,          /* the kernel refused the datagram */
+    PLANE_DROP_DEVICE,        /* the kernel refused the frame */
+    PLANE_DROP_TOO_BIG,
+    PLANE_DROP_COUNT,
+};
+const char *plane_drop_text(enum plane_drop d); /* "forged", ... */
+
+struct plane;
+struct plane_config {
+    int udp_fd;       /* bound, non-blocking; borrowed. May be -1 in tests */
+    bool udp_is_v6;   /* AF_INET6 socket with IPV6_V6ONLY off: IPv4 goes as mapped addresses */
+    unsigned workers; /* 1..16 */
+};
+/* NULL and errno on failure. Workers start at once. */
+struct plane *plane_new(const struct plane_config *config);
+void plane_free(struct plane *p); /* stops and joins the workers; closes devices */
+
+/* Takes over `fds` (one per worker, from device_open). The network's number is the caller's. */
+int plane_add_device(struct plane *p, uint16_t network, const int *fds);
+void plane_remove_device(struct plane *p, uint16_t network); /* closes the queues; back only when no worker uses them */
+
+/* Takes ownership of f; the one before is freed when no worker reads it any more. */
+void plane_publish(struct plane *p, struct forward *f);
+
+/* Readable when an item may be there. */
+int plane_event_fd(const struct plane *p);
+/* False when there is none. Clears the event when it runs dry. */
+bool plane_next(struct plane *p, struct plane_item *item);
+
+/* Writes one Ethernet frame to a network's device. Any thread. 0 or -errno. */
+int plane_write_frame(struct plane *p, uint16_t network, const uint8_t *frame, size_t len);
+/* Sends one datagram. Any thread. 0 or -errno. */
+int plane_send(struct plane *p, const struct endpoint *to, const uint8_t *pkt, size_t len);
+
+uint64_t plane_drops(const struct plane *p, enum plane_drop d);
+
+#endif
