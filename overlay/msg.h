@@ -1,0 +1,37 @@
+/*
+ * msg.h - every control message's number and the frame that carries it.
+ *
+ * A control packet's sealed payload is one or more messages, each: 1 byte type, 2 bytes length, body.
+ * Which types a session may receive, their least and most length and their handlers stand in const
+ * tables: session.c for its own, overlay.c for the ring's. An unknown type is skipped and counted.
+ */
+#ifndef PEAL_OVERLAY_MSG_H
+#define PEAL_OVERLAY_MSG_H
+
+#include "overlay/core/limits.h"
+
+enum { MSG_HEADER_LEN = 3 };
+
+enum msg_type {
+    /* Between the two ends of a session; handled in session.c and path.c. */
+    MSG_PING = 1,           /* nonce 4, flags 1: asks for MSG_PONG on the path it came by */
+    MSG_PONG = 2,           /* nonce 4, flags 1, observed endpoint of the asker (family 0 unless UDP) */
+    MSG_CLOSE = 3,          /* reason 1: the session is over, forget it */
+    MSG_DATA_KEY_INIT = 4,  /* generation 4, receiver index 4, ephemeral 32 */
+    MSG_DATA_KEY_REPLY = 5, /* the same */
+    MSG_DATA_KEY_DONE = 6,  /* generation 4: the initiator has installed it; the responder may send with it */
+    MSG_PATH_CHALLENGE = 7, /* 8 random bytes */
+    MSG_PATH_RESPONSE = 8,  /* the 8 bytes, then the endpoint they came from */
+    MSG_ENDPOINTS = 9,      /* our candidate endpoints changed: count 1, endpoints */
+
+    /* The ring's; handled in ring.c, route.c, broadcast.c, crawl.c. */
+    MSG_ROUTE = 32,      /* route.h */
+    MSG_NEIGHBOURS = 33, /* ring.h: near lists and shortcuts of the sender */
+    MSG_ROLES = 34,      /* what the sender needs this session for */
+    MSG_BROADCAST = 35,  /* broadcast.h */
+
+    /* For the rooms above; overlay.h's protos ride in these and in MSG_ROUTE. */
+    MSG_UPPER = 64, /* proto 1, body */
+};
+
+#endif

@@ -1,0 +1,214 @@
+/*
+ * overlay.h - one node of one overlay: sessions, the Symphony ring, routing, broadcast, crawl. The
+ * public header of this folder; dht/ and daemon/node see nothing else of it (and core, crypto).
+ *
+ * A machine without I/O: it has three doors, overlay_input, overlay_tick, overlay_deadline, and
+ * hands out packets and events through struct overlay_host. A group's overlay and the public one
+ * are the same code with another configuration.
+ *
+ * A node starts ALONE, probes its bootstraps and remembered contacts, becomes JOINING when one
+ * answers, MEMBER when both ring neighbours have taken it in. When nobody was found within 1 s it is a
+ * ring of one: MEMBER, and goes on probing (2 s growing to 60 s), also after it has neighbours, so
+ * that rings that formed apart find out and merge.
+ */
+#ifndef PEAL_OVERLAY_OVERLAY_H
+#define PEAL_OVERLAY_OVERLAY_H
+
+#include "overlay/core/addr.h"
+#include "overlay/core/env.h"
+#include "overlay/crypto/cert.h"
+#include "overlay/crypto/seal.h"
+
+enum {
+    OVERLAY_NEAR = 3,            /* near connections on each side */
+    OVERLAY_SHORTCUTS_MAX = 32,
+    OVERLAY_BODY_MAX = 1180,     /* of a routed or direct upper message: MESSAGE_MAX less the route header */
+    OVERLAY_BOOTSTRAPS_MAX = 16,
+    OVERLAY_CONTACTS_MAX = 32,   /* remembered between runs */
+};
+
+enum overlay_state {
+    OVERLAY_ALONE,   /* no peer known yet, and the first second is not over */
+    OVERLAY_JOINING, /* somebody answered; not in the ring yet */
+    OVERLAY_MEMBER,  /* in the ring, or a ring of one */
+    OVERLAY_LEAVING, /* goodbye said; gone when overlay_left() */
+};
+
+/* Who the body of an upper message is for. */
+enum overlay_proto { OVERLAY_PROTO_DHT = 1, OVERLAY_PROTO_NODE = 2 };
+
+enum overlay_mode {
+    OVERLAY_EXACT,   /* delivered at the node with this id, or nowhere */
+    OVERLAY_NEAREST, /* delivered at the member whose id is closest to the key */
+};
+
+/* Where a message came from, and so where an answer goes. Ids of routed messages are claims of members, not proven. */
+struct overlay_from {
+    struct id node;
+    struct id via;  /* not zero: node is no ring member yet; answers go through this one */
+    struct id key;  /* what it was routed to (our own id, or a key near us) */
+    bool direct;    /* came over a session with `node`: the id is authenticated */
+    uint8_t hops;
+};
+
+struct overlay_config {
+    struct id overlay;
+    struct secret group_key;
+    bool psk;
+    const struct cert_ca *ca;   /* borrowed; NULL: ids are hashes of keys */
+    const struct cert_crl *crl; /* borrowed; may be NULL */
+    struct sign_public pub;
+    struct sign_secret sec;
+    struct id node;
+    const uint8_t *cert_der;    /* borrowed */
+    size_t cert_len;
+    uint8_t slot;               /* top byte of all our receiver indices */
+    uint32_t aeads;             /* mask of 1 << enum seal_alg */
+    uint32_t sessions_max;      /* 0: 1024 */
+};
+
+
+struct overlay_host {
+    void (*send)(void *ctx, const struct endpoint *to, const uint8_t *pkt, size_t len);
+    /* An upper message for us. Not called from within overlay_route and friends: what we send to ourselves comes with the next tick. */
+    void (*message)(void *ctx, const struct overlay_from *from, uint8_t proto, const uint8_t *body, size_t len);
+    /* A data packet (type 0x83) that came over the ring instead of UDP; opened by the host with the snapshot's keys. May be changed in place. */
+    void (*data)(void *ctx, uint8_t *pkt, size_t len);
+    void (*peer_up)(void *ctx, const struct id *peer);
+    void (*peer_down)(void *ctx, const struct id *peer);
+    /* Data keys or path of this peer changed. */
+    void (*data_changed)(void *ctx, const struct id *peer);
+    /* The near lists (overlay_near) changed: ranges of keys moved. */
+    void (*ring_changed)(void *ctx);
+};
+/* Callbacks come last, with the object consistent; they may call any function below but input, tick and free. */
+
+struct overlay *overlay_new(const struct overlay_config *config, struct env *env,
+                            const struct overlay_host *host, void *ctx);
+void overlay_free(struct overlay *o);
+
+/* A datagram of a type 0x80..0x84 for one of our indices or our MAC. Handshake message 1 is tried
+ * against each overlay of the daemon until one takes it: true when this one did. */
+bool overlay_input(struct overlay *o, const struct endpoint *from, uint8_t *pkt, size_t len);
+void overlay_tick(struct overlay *o);
+usec overlay_deadline(const struct overlay *o);
+
+/* Endpoints to start from; asked for ever (2 s growing to 60 s, jittered). Own ones are skipped. */
+int overlay_add_bootstrap(struct overlay *o, const struct endpoint *ep);
+/* Members met before and where they were; tried like bootstraps, a few at a time. */
+struct overlay_contact {
+    struct id node;
+    struct endpoint ep;
+};
+int overlay_add_contact(struct overlay *o, const struct overlay_contact *c);
+/* Up to max contacts worth remembering (direct peers, longest up first). Returns how many. */
+size_t overlay_contacts(const struct overlay *o, struct overlay_contact *out, size_t max);
+/* Our own interface addresses with the UDP port. */
+void overlay_set_endpoints(struct overlay *o, const struct endpoint *eps, size_t n);
+void overlay_set_cert(struct overlay *o, const uint8_t *der, size_t len);
+void overlay_set_crl(struct overlay *o, const struct cert_crl *crl);
+/* The host resumed from suspend, or its addresses changed: probe everything now. */
+void overlay_network_changed(struct overlay *o);
+
+enum overlay_state overlay_state(const struct overlay *o);
+const struct id *overlay_id(const struct overlay *o);
+/* Says goodbye to everybody. overlay_left() is true once sent and acknowledged or 2 s later. */
+void overlay_leave(struct overlay *o);
+bool overlay_left(const struct overlay *o);
+
+/* Sending; 0, -ERR_RANGE (too long), -ERR_STATE (nobody to send to). Best effort: requests need an id and a retry of their own. */
+int overlay_route(struct overlay *o, const struct id *key, enum overlay_mode mode, uint8_t proto,
+                  const void *body, size_t len);
+/* To the node that a message came from: over a session if there is one, else routed. */
+int overlay_answer(struct overlay *o, const struct overlay_from *to, uint8_t proto, const void *body, size_t len);
+/* Over our session with that node if it is up, else routed exactly. */
+int overlay_send(struct overlay *o, const struct id *node, uint8_t proto, const void *body, size_t len);
+/* To every member once, ourselves included. */
+int overlay_broadcast(struct overlay *o, uint8_t proto, const void *body, size_t len);
+
+/* The ring as we see it. */
+/* Our near neighbours, closest first, at most OVERLAY_NEAR each; in a small ring the same node may be in both. Returns how many. */
+size_t overlay_near_right(const struct overlay *o, struct id out[OVERLAY_NEAR]); /* clockwise */
+size_t overlay_near_left(const struct overlay *o, struct id out[OVERLAY_NEAR]);
+bool overlay_owns(const struct overlay *o, const struct id *key); /* we are the closest member known to us */
+double overlay_size_estimate(const struct overlay *o);            /* members, ourselves included */
+size_t overlay_shortcuts(const struct overlay *o);
+size_t overlay_connections(const struct overlay *o);
+
+/* Sessions wanted for VPN traffic. Starts one when there is none; kept while data flows, dropped when idle. */
+int overlay_demand(struct overlay *o, const struct id *peer);
+
+/* The data side of a session, for the forwarding snapshot; pointers borrowed until the next call into o. */
+struct overlay_data {
+    uint32_t token; /* unique in the daemon while the session lives, never 0; its top byte is config.slot */
+    struct id peer;
+    bool udp; /* to is set; else it goes over the ring: overlay_send_data */
+    struct endpoint to;
+    struct seal_key *tx;    /* NULL: none yet */
+    struct seal_key *rx[3]; /* NULL when unused */
+};
+bool overlay_data(const struct overlay *o, const struct id *peer, struct overlay_data *out);
+bool overlay_data_next(const struct overlay *o, size_t *i, struct overlay_data *out); /* all with a session up */
+/* What the data plane saw of a session, at most once a second while traffic flows. */
+void overlay_data_seen(struct overlay *o, uint32_t token, usec last_tx_us, usec last_rx_us, uint64_t tx_packets);
+void overlay_data_roamed(struct overlay *o, uint32_t token, const struct endpoint *from);
+/* A sealed data packet out by the session's best path of any kind. */
+int overlay_send_data(struct overlay *o, const struct id *peer, const uint8_t *pkt, size_t len);
+
+/* The verified identity of a peer with a session up, or NULL. For a peer without CA only node and key are set. */
+const struct cert *overlay_peer_cert(const struct overlay *o, const struct id *peer);
+
+/* For people. */
+enum overlay_role { OVERLAY_ROLE_NEAR = 1, OVERLAY_ROLE_SHORTCUT = 2, OVERLAY_ROLE_DEMAND = 4, OVERLAY_ROLE_LEAF = 8 };
+struct overlay_peer_info {
+    struct id node;
+    uint32_t token;
+    bool up;
+    bool udp;
+    struct endpoint endpoint;
+    uint32_t roles; /* ours and theirs together */
+    usec rtt_us, up_since_us, last_heard_us;
+    enum seal_alg cipher; /* of the data key; 0: none yet */
+    char user[CERT_USER_MAX + 1];
+    char why[96]; /* one English clause: why this path, or why it is not up */
+};
+size_t overlay_peers(const struct overlay *o, struct overlay_peer_info *out, size_t max); /* sorted by id */
+/* Handshakes lately refused: endpoint, user or id, verdict. */
+struct overlay_refusal {
+    struct endpoint from;
+    struct id node;
+    char user[CERT_USER_MAX + 1];
+    const char *why;
+    usec at_us;
+};
+size_t overlay_refusals(const struct overlay *o, struct overlay_refusal *out, size_t max);
+
+/* Overlay round trip to a node or key; the answer comes as ping_done. */
+struct overlay_ping_result {
+    uint32_t token;  /* of the request */
+    bool answered;
+    struct id node;  /* who answered */
+    bool direct;     /* over a session of ours; else routed */
+    uint8_t hops;    /* there */
+    usec rtt_us;
+};
+/* `done` is called once, at most timeout_us later. 0 or -ERR_FULL (32 at a time). */
+int overlay_ping(struct overlay *o, const struct id *key, enum overlay_mode mode, usec timeout_us, uint32_t token,
+                 void (*done)(void *ctx, const struct overlay_ping_result *r), void *ctx);
+
+/* A walk round the ring by asking each node for its near lists. One `node` call per node met, then `end`. */
+struct overlay_crawl_node {
+    struct id node;
+    struct id left[OVERLAY_NEAR], right[OVERLAY_NEAR];
+    size_t lefts, rights;
+    bool answered;
+    bool consistent; /* its two nearest on each side are those that the walk met */
+};
+int overlay_crawl(struct overlay *o, uint32_t nodes_max, void (*node)(void *ctx, const struct overlay_crawl_node *n),
+                  void (*end)(void *ctx, uint32_t nodes, uint32_t inconsistent), void *ctx);
+void overlay_crawl_cancel(struct overlay *o, void *ctx);
+
+/* Counters: names are "handshakes", "drop_forged", ...; static text. False past the last. */
+bool overlay_counter(const struct overlay *o, size_t i, const char **name, uint64_t *value);
+
+#endif
