@@ -116,7 +116,7 @@ const struct id *overlay_id(const struct overlay *o);
 void overlay_leave(struct overlay *o);
 bool overlay_left(const struct overlay *o);
 
-/* Sending; 0, -ERR_RANGE (too long), -ERR_STATE (nobody to send to). Best effort: requests need an id and a retry of their own. */
+/* Sending; 0, -ERR_RANGE (too long), -ERR_BAD_STATE (nobody to send to). Best effort: requests need an id and a retry of their own. */
 int overlay_route(struct overlay *o, const struct id *key, enum overlay_mode mode, uint8_t proto,
                   const void *body, size_t len);
 /* To the node that a message came from: over a session if there is one, else routed. */

@@ -136,7 +136,7 @@ void session_set_probe(struct session *s, usec silent_us);
 /* Suspected dead (a neighbour lost it, data gets no answer): probe now. */
 void session_probe_now(struct session *s);
 
-/* One message. Buffers may be coalesced into one packet until the end of the current input or tick. -ERR_STATE, -ERR_RANGE (over MESSAGE_MAX). */
+/* One message. Buffers may be coalesced into one packet until the end of the current input or tick. -ERR_BAD_STATE, -ERR_RANGE (over MESSAGE_MAX). */
 int session_send(struct session *s, uint8_t type, const void *body, size_t len);
 /* Another way to reach this peer: it is probed with a challenge and used once it answers and is better.
  * Better: UDP before ring; link-local/LAN/IPv6 before others at similar RTT; lower RTT with 20% hysteresis. */

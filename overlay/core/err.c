@@ -17,7 +17,7 @@ const char *err_text(int err)
         return "table is full";
     case ERR_NOT_FOUND:
         return "not found";
-    case ERR_STATE:
+    case ERR_BAD_STATE:
         return "not possible in this state";
     case ERR_NOMEM:
         return "out of memory";

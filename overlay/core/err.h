@@ -16,7 +16,7 @@ enum err {
     ERR_CRYPTO,        /* authentication failed, or the library refused */
     ERR_FULL,          /* a bounded table is full */
     ERR_NOT_FOUND,
-    ERR_STATE,         /* not allowed in this state */
+    ERR_BAD_STATE,     /* not allowed in this state; ERR_STATE is a type of OpenSSL's */
     ERR_NOMEM,
     ERR_RANGE,         /* a value outside its limits */
 };

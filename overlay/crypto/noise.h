@@ -15,6 +15,7 @@
 enum {
     NOISE_HASH_LEN = 64,
     NOISE_MSG1_LEN = 32,           /* plus the payload, which is in clear (XX) */
+    NOISE_MSG1_PSK_LEN = 32 + 16,  /* XXpsk3: the payload is sealed under the ephemeral alone */
     NOISE_MSG2_LEN = 32 + 48 + 16, /* plus the payload */
     NOISE_MSG3_LEN = 48 + 16,      /* plus the payload */
 };
@@ -26,10 +27,13 @@ struct noise *noise_new(bool initiator, const void *prologue, size_t prologue_le
                         const struct dh_secret *static_secret, const struct secret *psk);
 void noise_free(struct noise *n); /* wipes; NULL is fine */
 
-/* Appends the next message (whose turn it is is CHECKed) to out. Returns its length or -ERR_RANGE. */
+/* Writes the next message (whose turn it is is CHECKed) to out. Returns its length; -ERR_RANGE (does
+ * not fit, nothing done), -ERR_CRYPTO (the peer's key is a point of low order; the state is wiped),
+ * -ERR_BAD_STATE (it was wiped before). */
 int noise_write(struct noise *n, const struct secret *ephemeral_seed, const void *payload,
                 size_t payload_len, uint8_t *out, size_t out_size) MUST_USE;
-/* Reads the next message; payload may alias nothing of msg. Returns the payload's length, -ERR_CRYPTO or -ERR_FORMAT. */
+/* Reads the next message; payload may alias nothing of msg. Returns the payload's length, -ERR_CRYPTO,
+ * -ERR_FORMAT (wrong length, or more than payload_size), or -ERR_BAD_STATE (wiped before). */
 int noise_read(struct noise *n, const uint8_t *msg, size_t msg_len, uint8_t *payload, size_t payload_size) MUST_USE;
 
 /* Valid once the message that carries it was read (2 for the initiator, 3 for the responder). */

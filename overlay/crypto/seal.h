@@ -66,8 +66,8 @@ int seal_packet(struct seal_worker *w, struct seal_key *k, uint8_t type, uint8_t
 /*
  * Opens pkt (whole packet, len bytes) in place: the payload starts at pkt + PACKET_HEADER_LEN.
  * Returns the payload's length; -ERR_FORMAT (too short, zero bytes not zero), -ERR_CRYPTO (does not
- * authenticate: pkt is unchanged or scrambled, do not use), -ERR_RANGE (replayed or too old). The counter
- * is marked only after the tag verified.
+ * authenticate: pkt is unchanged or scrambled, do not use), -ERR_RANGE (replayed or too old), -ERR_NOMEM (no
+ * room for the window: drop). The counter is marked only after the tag verified.
  */
 int open_packet(struct seal_worker *w, struct seal_key *k, uint8_t *pkt, size_t len) MUST_USE;
 

@@ -62,7 +62,8 @@ void sha256_parts(uint8_t out[HASH_LEN], const struct bytes *parts, size_t n);
 struct id id_hash(const struct bytes *parts, size_t n);
 /* BLAKE2b keyed, 16 bytes out: the MACs before Noise and cookies. */
 void mac16(uint8_t out[MAC_LEN], const struct secret *key, const void *bytes, size_t len);
-/* RFC 5869 with HMAC-BLAKE2b-512; salt empty; label is the info; at most 32 bytes are wanted. */
+/* RFC 5869 with HMAC-BLAKE2b-512; salt empty; 32 bytes. The info is the label, and where there is
+ * context a zero byte and the context, so that no label runs into its context. */
 void kdf(struct secret *out, const struct secret *key, const char *label, const void *context, size_t context_len);
 
 /* Node ids (design 2). In a CA group of (public key, group id, enrolment number as 8 bytes). */
