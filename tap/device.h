@@ -9,9 +9,10 @@
 
 enum { DEVICE_NAME_SIZE = 16 }; /* IFNAMSIZ */
 
-/* name: "peal0", or with %d for the next free number; the name given comes back in it. Opens `queues`
- * non-blocking descriptors into fds. 0 or -errno (and nothing open). */
-int device_open(char name[DEVICE_NAME_SIZE], int *fds, unsigned queues) __attribute__((warn_unused_result));
+/* name: "peal0", or with %d for the next free number; the name given comes back in it. Opens
+ * `queues` non-blocking descriptors into fds. 0 or -errno (and nothing open). */
+int device_open(char name[DEVICE_NAME_SIZE], int *fds, unsigned queues)
+    __attribute__((warn_unused_result));
 int device_mac(int fd, struct mac *out) __attribute__((warn_unused_result));
 
 #endif

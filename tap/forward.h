@@ -24,54 +24,63 @@ enum forward_path {
     FORWARD_UDP,  /* straight to peer.to */
 };
 
-/* Lives as long as a session or a snapshot refers to it. Written by workers with relaxed atomics. */
+/* Lives as long as a session or a snapshot refers to it. Workers write it with relaxed atomics. */
 struct forward_flow {
     _Atomic uint32_t refs;
     uint32_t token; /* the owner's name for this peer; unique in the daemon, never 0 */
     _Atomic uint64_t tx_packets, tx_bytes, rx_packets, rx_bytes; /* bytes of inner packets */
-    _Atomic usec last_tx_us, last_rx_us; /* 0: never */
+    _Atomic usec last_tx_us, last_rx_us;                         /* 0: never */
+    _Atomic usec roamed_us; /* the plane's: when it last reported a packet from elsewhere */
 };
 struct forward_flow *forward_flow_new(uint32_t token);
 struct forward_flow *forward_flow_ref(struct forward_flow *f);
 void forward_flow_unref(struct forward_flow *f);
 
 struct forward_peer {
-    uint16_t network;         /* number of the network, 0..NETWORKS_MAX-1 */
+    uint16_t network; /* number of the network, 0..NETWORKS_MAX-1 */
     enum forward_path path;
-    struct endpoint to;       /* FORWARD_UDP */
-    struct seal_key *tx;      /* NULL with FORWARD_NONE; a reference is held */
+    struct endpoint to;        /* FORWARD_UDP */
+    struct seal_key *tx;       /* NULL with FORWARD_NONE; a reference is held */
     struct forward_flow *flow; /* a reference is held */
 };
 
 /* One network's side of us. */
 struct forward_network {
     bool present;
-    struct mac device_mac;    /* of our own TAP: destination of frames that we write to it */
-    struct net ipv4;          /* the range; family 0: none */
-    struct net ipv6;          /* the group's /48 or /64; family 0: none */
-    struct addr own4, own6;   /* our addresses; family 0 while we have none */
-    struct addr service;      /* the network's own service address: DHCP, DNS, echo */
+    struct mac device_mac;  /* of our own TAP: destination of frames that we write to it */
+    struct net ipv4;        /* the range; family 0: none */
+    struct net ipv6;        /* the group's /48 or /64; family 0: none */
+    struct addr own4, own6; /* our addresses; family 0 while we have none */
+    struct addr service;    /* the network's own service address: DHCP, DNS, echo */
 };
 
 struct forward; /* opaque, immutable once published */
 
 /* Building: one thread, before publishing. Functions return 0, -ERR_NOMEM or -ERR_RANGE. */
 struct forward *forward_new(void);
+/* Members choose their addresses: a secret (env.hash_key) keeps them from choosing our worst case.
+ * Before the first address; zeros when not called. */
+void forward_set_hash_key(struct forward *f, const uint8_t key[16]);
 int forward_set_network(struct forward *f, uint16_t number, const struct forward_network *net);
-/* Copies the entry, takes references of its own. Returns the peer's position (>= 0) for the two below. */
+/* Copies the entry, takes references of its own. Returns the peer's position (>= 0) for the two
+ * below. */
 int forward_add_peer(struct forward *f, const struct forward_peer *peer);
-/* Inner packets to `addr` of that peer's network go to it and may come from it. */
+/* Inner packets to `addr` of that peer's network go to it and may come from it. An address has at
+ * most 16 peers (-ERR_RANGE), used in the order in which they were added. */
 int forward_add_address(struct forward *f, int peer, const struct addr *addr);
-/* Packets with this key's receiver index are that peer's. Old and new keys at once while renewing. */
+/* Packets with this key's receiver index are that peer's; old and new keys while it renews. */
 int forward_add_rx(struct forward *f, int peer, struct seal_key *rx);
 void forward_free(struct forward *f);
 
 /* Reading: any thread. */
 const struct forward_network *forward_network(const struct forward *f, uint16_t number);
 /* The first usable peer for an inner destination, else any (FORWARD_NONE), else NULL. */
-const struct forward_peer *forward_lookup(const struct forward *f, uint16_t network, const struct addr *dst);
+const struct forward_peer *forward_lookup(const struct forward *f, uint16_t network,
+                                          const struct addr *dst);
 /* The inner source may come from this peer. */
-bool forward_source_ok(const struct forward *f, const struct forward_peer *peer, const struct addr *src);
-struct seal_key *forward_rx(const struct forward *f, uint32_t index, const struct forward_peer **peer);
+bool forward_source_ok(const struct forward *f, const struct forward_peer *peer,
+                       const struct addr *src);
+struct seal_key *forward_rx(const struct forward *f, uint32_t index,
+                            const struct forward_peer **peer);
 
 #endif

@@ -8,8 +8,8 @@
  * a ring is full the newest item is dropped and counted.
  *
  * ARP and neighbour solicitations for addresses in the network that are not ours are answered by
- * the worker with the virtual MAC; the first question for an address without a peer is also handed up.
- * Everything else that is not unicast IP is dropped and counted.
+ * the worker with the virtual MAC; the first question for an address without a peer is also handed
+ * up. Everything else that is not unicast IP is dropped and counted.
  *
  * Threads: all functions here belong to the control thread unless they say otherwise.
  */
@@ -21,12 +21,14 @@
 extern const struct mac plane_virtual_mac; /* FE:FD:00:00:00:00 */
 
 enum plane_item_kind {
-    PLANE_PACKET,     /* a datagram that is not ours to open: handshake, cookie, control, relay, STUN, or data without a known index */
-    PLANE_FRAME,      /* from the device: an Ethernet frame to an address without a usable peer */
-    PLANE_LOCAL,      /* from the device: an Ethernet frame for the service address, or DHCP */
+    PLANE_PACKET, /* a datagram that workers do not open: handshake, cookie, control, relay, STUN */
+    PLANE_FRAME,  /* from the device: an Ethernet frame to an address without a usable peer */
+    PLANE_LOCAL,  /* from the device: an Ethernet frame for the service address, or DHCP */
     PLANE_RESOLVE,    /* somebody asked for `addr` (ARP, NDP) and no peer is known; no bytes */
-    PLANE_UNVERIFIED, /* from `token`: an opened inner packet whose source is not known to be its own; kind flag in `flags` */
-    PLANE_ROAMED,     /* an authenticated data packet of `token` came from `from`, which is not its path; no bytes */
+    PLANE_UNVERIFIED, /* from `token`: an opened inner packet whose source is not known to be its
+                         own; kind flag in `flags` */
+    PLANE_ROAMED,     /* an authenticated data packet of `token` came from `from`, which is not its
+                         path; no bytes */
 };
 
 struct plane_item {
@@ -42,18 +44,18 @@ struct plane_item {
 
 /* Why a packet was dropped; names for metrics by plane_drop_text. */
 enum plane_drop {
-    PLANE_DROP_RUNT,          /* shorter than its header */
-    PLANE_DROP_TYPE,          /* first byte of no known packet */
-    PLANE_DROP_NO_SESSION,    /* data with an index of nobody */
-    PLANE_DROP_FORGED,        /* did not authenticate */
-    PLANE_DROP_REPLAY,        /* counter seen before or too old */
-    PLANE_DROP_INNER,         /* inner packet malformed */
-    PLANE_DROP_SOURCE,        /* frame from the device with a source that is not ours */
-    PLANE_DROP_DESTINATION,   /* inner destination is not ours */
-    PLANE_DROP_NOT_UNICAST,   /* multicast, broadcast, or no protocol that we carry */
-    PLANE_DROP_RING_FULL,     /* the control thread was behind */
-    PLANE_DROP_SEND,          /* the kernel refused the datagram */
-    PLANE_DROP_DEVICE,        /* the kernel refused the frame */
+    PLANE_DROP_RUNT,        /* shorter than its header */
+    PLANE_DROP_TYPE,        /* first byte of no known packet */
+    PLANE_DROP_NO_SESSION,  /* data with an index of nobody */
+    PLANE_DROP_FORGED,      /* did not authenticate */
+    PLANE_DROP_REPLAY,      /* counter seen before or too old */
+    PLANE_DROP_INNER,       /* inner packet malformed */
+    PLANE_DROP_SOURCE,      /* frame from the device with a source that is not ours */
+    PLANE_DROP_DESTINATION, /* inner destination is not ours */
+    PLANE_DROP_NOT_UNICAST, /* multicast, broadcast, or no protocol that we carry */
+    PLANE_DROP_RING_FULL,   /* the control thread was behind */
+    PLANE_DROP_SEND,        /* the kernel refused the datagram */
+    PLANE_DROP_DEVICE,      /* the kernel refused the frame */
     PLANE_DROP_TOO_BIG,
     PLANE_DROP_COUNT,
 };
@@ -69,9 +71,11 @@ struct plane_config {
 struct plane *plane_new(const struct plane_config *config);
 void plane_free(struct plane *p); /* stops and joins the workers; closes devices */
 
-/* Takes over `fds` (one per worker, from device_open). The network's number is the caller's. */
+/* Takes over `fds` (one per worker, non-blocking, from device_open) when it returns 0; otherwise
+ * (-errno) they stay the caller's. The network's number is the caller's. */
 int plane_add_device(struct plane *p, uint16_t network, const int *fds);
-void plane_remove_device(struct plane *p, uint16_t network); /* closes the queues; back only when no worker uses them */
+/* Closes the queues; comes back when no worker uses them any more. */
+void plane_remove_device(struct plane *p, uint16_t network);
 
 /* Takes ownership of f; the one before is freed when no worker reads it any more. */
 void plane_publish(struct plane *p, struct forward *f);

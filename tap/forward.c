@@ -1,0 +1,345 @@
+#include "tap/forward.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "overlay/core/err.h"
+#include "overlay/core/limits.h"
+#include "overlay/core/table.h"
+
+enum {
+    PEERS_MAX = 1 << 20,        /* entries of each array; the next one is refused */
+    OWNERS_MAX = 16,            /* peers of one address; the next one is refused */
+    SLOTS_MIN = 16,             /* a power of two */
+    ROUTE_KEY_LEN = 16 + 2 + 1, /* address, network, family */
+    NO_ROUTE = UINT32_MAX,
+};
+
+/* One peer of one address. The owners of an address form a list in the order they were added. */
+struct route {
+    uint8_t key[ROUTE_KEY_LEN];
+    uint32_t peer;
+    uint32_t next; /* position of the next owner, or NO_ROUTE */
+};
+
+struct receiver {
+    struct seal_key *rx; /* NULL: slot is free */
+    uint32_t index;
+    uint32_t peer;
+};
+
+/* Arrays grow by doubling while the table is built. Slots are open addressing with linear probing,
+ * at most half full. */
+struct forward {
+    uint8_t hash_key[16];
+    struct forward_network networks[NETWORKS_MAX];
+    struct forward_peer *peers;
+    size_t peer_count, peer_size;
+    struct route *routes;
+    size_t route_count, route_size;
+    uint32_t *heads; /* position of an address's first route plus one; 0: slot is free */
+    size_t head_count, head_size;
+    struct receiver *receivers;
+    size_t receiver_count, receiver_size;
+};
+
+struct forward_flow *forward_flow_new(uint32_t token)
+{
+    struct forward_flow *f = calloc(1, sizeof(*f));
+    if (f != NULL) {
+        f->token = token;
+        atomic_init(&f->refs, 1);
+    }
+    return f;
+}
+
+struct forward_flow *forward_flow_ref(struct forward_flow *f)
+{
+    atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
+    return f;
+}
+
+void forward_flow_unref(struct forward_flow *f)
+{
+    if (f != NULL && atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) == 1) {
+        free(f);
+    }
+}
+
+struct forward *forward_new(void)
+{
+    return calloc(1, sizeof(struct forward));
+}
+
+void forward_set_hash_key(struct forward *f, const uint8_t key[16])
+{
+    CHECK(f->head_count == 0);
+    memcpy(f->hash_key, key, sizeof(f->hash_key));
+}
+
+void forward_free(struct forward *f)
+{
+    if (f == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < f->peer_count; i++) {
+        seal_key_unref(f->peers[i].tx);
+        forward_flow_unref(f->peers[i].flow);
+    }
+    for (size_t i = 0; i < f->receiver_size; i++) {
+        seal_key_unref(f->receivers[i].rx);
+    }
+    free(f->peers);
+    free(f->routes);
+    free(f->heads);
+    free(f->receivers);
+    free(f);
+}
+
+int forward_set_network(struct forward *f, uint16_t number, const struct forward_network *net)
+{
+    if (number >= NETWORKS_MAX) {
+        return -ERR_RANGE;
+    }
+    f->networks[number] = *net;
+    return 0;
+}
+
+/* Room for one more in an array of `count` elements. */
+static int reserve(void **array, size_t count, size_t *size, size_t element)
+{
+    if (count < *size) {
+        return 0;
+    }
+    size_t wanted = *size == 0 ? SLOTS_MIN : *size * 2;
+    if (wanted > PEERS_MAX) {
+        return -ERR_RANGE;
+    }
+    void *grown = realloc(*array, wanted * element);
+    if (grown == NULL) {
+        return -ERR_NOMEM;
+    }
+    *array = grown;
+    *size = wanted;
+    return 0;
+}
+
+int forward_add_peer(struct forward *f, const struct forward_peer *peer)
+{
+    CHECK(peer->flow != NULL && (peer->path == FORWARD_NONE || peer->tx != NULL));
+    if (peer->network >= NETWORKS_MAX) {
+        return -ERR_RANGE;
+    }
+    int err = reserve((void **)&f->peers, f->peer_count, &f->peer_size, sizeof(*f->peers));
+    if (err != 0) {
+        return err;
+    }
+    struct forward_peer *mine = &f->peers[f->peer_count];
+    *mine = *peer;
+    forward_flow_ref(mine->flow);
+    if (mine->tx != NULL) {
+        seal_key_ref(mine->tx);
+    }
+    return (int)f->peer_count++;
+}
+
+static void route_key(uint8_t key[ROUTE_KEY_LEN], uint16_t network, const struct addr *addr)
+{
+    memcpy(key, addr->b, 16);
+    memcpy(key + 16, &network, 2);
+    key[18] = addr->family;
+}
+
+/* The slot that holds the address, or the free one where it belongs. Slots are never all taken. */
+static size_t find_head(const struct forward *f, const uint8_t key[ROUTE_KEY_LEN])
+{
+    size_t mask = f->head_size - 1;
+    size_t slot = siphash(f->hash_key, key, ROUTE_KEY_LEN) & mask;
+    while (f->heads[slot] != 0 &&
+           memcmp(f->routes[f->heads[slot] - 1].key, key, ROUTE_KEY_LEN) != 0) {
+        slot = (slot + 1) & mask;
+    }
+    return slot;
+}
+
+static int grow_heads(struct forward *f)
+{
+    if (f->head_count * 2 < f->head_size) {
+        return 0;
+    }
+    size_t old_size = f->head_size;
+    uint32_t *old = f->heads;
+    size_t size = old_size == 0 ? SLOTS_MIN : old_size * 2;
+    uint32_t *grown = calloc(size, sizeof(*grown));
+    if (grown == NULL) {
+        return -ERR_NOMEM;
+    }
+    f->heads = grown;
+    f->head_size = size;
+    for (size_t i = 0; i < old_size; i++) {
+        if (old[i] != 0) {
+            f->heads[find_head(f, f->routes[old[i] - 1].key)] = old[i];
+        }
+    }
+    free(old);
+    return 0;
+}
+
+/* Appends `peer` to the owners that start at `first`. One owner is there once. */
+static int append_owner(struct forward *f, uint32_t first, uint32_t added)
+{
+    uint32_t last = first;
+    for (unsigned owners = 1;; owners++) {
+        if (f->routes[last].peer == f->routes[added].peer) {
+            return 0;
+        }
+        if (owners == OWNERS_MAX) {
+            return -ERR_RANGE;
+        }
+        if (f->routes[last].next == NO_ROUTE) {
+            break;
+        }
+        last = f->routes[last].next;
+    }
+    f->routes[last].next = added;
+    f->route_count++;
+    return 0;
+}
+
+int forward_add_address(struct forward *f, int peer, const struct addr *addr)
+{
+    CHECK(peer >= 0 && (size_t)peer < f->peer_count);
+    if (addr->family != 4 && addr->family != 6) {
+        return -ERR_RANGE;
+    }
+    int err = reserve((void **)&f->routes, f->route_count, &f->route_size, sizeof(*f->routes));
+    if (err == 0) {
+        err = grow_heads(f);
+    }
+    if (err != 0) {
+        return err;
+    }
+    uint32_t added = (uint32_t)f->route_count;
+    struct route *route = &f->routes[added];
+    route_key(route->key, f->peers[peer].network, addr);
+    route->peer = (uint32_t)peer;
+    route->next = NO_ROUTE;
+    size_t slot = find_head(f, route->key);
+    if (f->heads[slot] != 0) {
+        return append_owner(f, f->heads[slot] - 1, added);
+    }
+    f->heads[slot] = added + 1;
+    f->head_count++;
+    f->route_count++;
+    return 0;
+}
+
+/* Receiver indexes are our own random numbers: their low bits will do for a hash. */
+static size_t find_receiver(const struct forward *f, uint32_t index)
+{
+    size_t mask = f->receiver_size - 1;
+    size_t slot = index & mask;
+    while (f->receivers[slot].rx != NULL && f->receivers[slot].index != index) {
+        slot = (slot + 1) & mask;
+    }
+    return slot;
+}
+
+static int grow_receivers(struct forward *f)
+{
+    if (f->receiver_count * 2 < f->receiver_size) {
+        return 0;
+    }
+    size_t old_size = f->receiver_size;
+    struct receiver *old = f->receivers;
+    size_t size = old_size == 0 ? SLOTS_MIN : old_size * 2;
+    struct receiver *grown = size <= PEERS_MAX ? calloc(size, sizeof(*grown)) : NULL;
+    if (grown == NULL) {
+        return size <= PEERS_MAX ? -ERR_NOMEM : -ERR_RANGE;
+    }
+    f->receivers = grown;
+    f->receiver_size = size;
+    for (size_t i = 0; i < old_size; i++) {
+        if (old[i].rx != NULL) {
+            f->receivers[find_receiver(f, old[i].index)] = old[i];
+        }
+    }
+    free(old);
+    return 0;
+}
+
+int forward_add_rx(struct forward *f, int peer, struct seal_key *rx)
+{
+    CHECK(peer >= 0 && (size_t)peer < f->peer_count && rx != NULL);
+    int err = grow_receivers(f);
+    if (err != 0) {
+        return err;
+    }
+    struct receiver *r = &f->receivers[find_receiver(f, seal_key_index(rx))];
+    CHECK(r->rx == NULL); /* whoever draws indexes draws each once */
+    *r = (struct receiver){
+        .rx = seal_key_ref(rx), .index = seal_key_index(rx), .peer = (uint32_t)peer};
+    f->receiver_count++;
+    return 0;
+}
+
+const struct forward_network *forward_network(const struct forward *f, uint16_t number)
+{
+    if (number >= NETWORKS_MAX || !f->networks[number].present) {
+        return NULL;
+    }
+    return &f->networks[number];
+}
+
+/* Position of the first route to `addr`, or NO_ROUTE. */
+static uint32_t first_route(const struct forward *f, uint16_t network, const struct addr *addr)
+{
+    if (f->head_size == 0) {
+        return NO_ROUTE;
+    }
+    uint8_t key[ROUTE_KEY_LEN];
+    route_key(key, network, addr);
+    return f->heads[find_head(f, key)] - 1; /* a free slot's 0 comes out as NO_ROUTE */
+}
+
+const struct forward_peer *forward_lookup(const struct forward *f, uint16_t network,
+                                          const struct addr *dst)
+{
+    const struct forward_peer *any = NULL;
+    uint32_t at = first_route(f, network, dst);
+    for (; at != NO_ROUTE; at = f->routes[at].next) {
+        const struct forward_peer *peer = &f->peers[f->routes[at].peer];
+        if (peer->path != FORWARD_NONE) {
+            return peer;
+        }
+        if (any == NULL) {
+            any = peer;
+        }
+    }
+    return any;
+}
+
+bool forward_source_ok(const struct forward *f, const struct forward_peer *peer,
+                       const struct addr *src)
+{
+    uint32_t at = first_route(f, peer->network, src);
+    while (at != NO_ROUTE && &f->peers[f->routes[at].peer] != peer) {
+        at = f->routes[at].next;
+    }
+    return at != NO_ROUTE;
+}
+
+struct seal_key *forward_rx(const struct forward *f, uint32_t index,
+                            const struct forward_peer **peer)
+{
+    *peer = NULL;
+    if (f->receiver_size == 0) {
+        return NULL;
+    }
+    const struct receiver *r = &f->receivers[find_receiver(f, index)];
+    if (r->rx != NULL) {
+        *peer = &f->peers[r->peer];
+    }
+    return r->rx;
+}

@@ -1,0 +1,182 @@
+/*
+ * inbound.c - from the network to a device: data packets are opened, checked and written; every
+ * other packet of ours goes to the control thread as it came; the rest is dropped and counted.
+ */
+#include <string.h>
+
+#include "overlay/core/wire.h"
+#include "tap/ndp.h"
+#include "tap/worker.h"
+
+enum {
+    SEALED_MIN = PACKET_HEADER_LEN + PACKET_TAG_LEN,
+    STUN_TYPE_MAX = 0x3f,     /* RFC 8489 5: the two top bits are zero */
+    STUN_COOKIE = 0x2112a442, /* at offset 4 */
+    STUN_HEADER_LEN = 20,
+    ERRORS_MAX = 64, /* queued socket errors thrown away in one round */
+};
+
+static const usec roamed_interval_us = SEC(1);
+
+/* A datagram on its way in. */
+struct datagram {
+    uint8_t *packet;
+    size_t len;
+    struct endpoint from;
+};
+
+static void hand_up(struct worker *w, const struct datagram *d)
+{
+    worker_upcall(w, &(struct plane_item){
+                         .kind = PLANE_PACKET, .from = d->from, .bytes = d->packet, .len = d->len});
+}
+
+/* A packet that authenticated came from elsewhere than we send to. One worker reports it. */
+static void note_roaming(struct worker *w, const struct forward_peer *peer,
+                         const struct endpoint *from)
+{
+    if (peer->path == FORWARD_UDP && endpoint_eq(&peer->to, from)) {
+        return;
+    }
+    usec before = atomic_load_explicit(&peer->flow->roamed_us, memory_order_relaxed);
+    if (before != 0 && w->now_us < before + roamed_interval_us) {
+        return;
+    }
+    if (atomic_compare_exchange_strong(&peer->flow->roamed_us, &before, w->now_us)) {
+        worker_upcall(w, &(struct plane_item){.kind = PLANE_ROAMED,
+                                              .network = peer->network,
+                                              .token = peer->flow->token,
+                                              .from = *from});
+    }
+}
+
+static void count_received(struct worker *w, struct forward_flow *flow, size_t len)
+{
+    atomic_fetch_add_explicit(&flow->rx_packets, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&flow->rx_bytes, len, memory_order_relaxed);
+    atomic_store_explicit(&flow->last_rx_us, w->now_us, memory_order_relaxed);
+}
+
+/* The IP packet at d->packet + PACKET_HEADER_LEN gets its Ethernet header in front, over ours. */
+static void deliver(struct worker *w, const struct datagram *d, const struct forward_peer *peer,
+                    const struct forward_network *network, const struct ip_packet *ip)
+{
+    uint8_t *frame = d->packet + PACKET_HEADER_LEN - ETH_HEADER_LEN;
+    eth_put(frame, &network->device_mac, &plane_virtual_mac,
+            ip->src.family == 4 ? ETH_TYPE_IPV4 : ETH_TYPE_IPV6);
+    worker_write_frame(w, peer->network, frame, ETH_HEADER_LEN + ip->len);
+}
+
+/* Neighbour discovery is answered on the spot and never travels: a peer cannot have meant well. */
+static bool inner_ok(struct ip_packet *ip, const uint8_t *inner, size_t len)
+{
+    return ip_parse(ip, inner, len) && ip->len == len && !ndp_is_message(ip, inner);
+}
+
+static void inner_in(struct worker *w, const struct datagram *d, const struct forward_peer *peer,
+                     size_t len)
+{
+    const uint8_t *inner = d->packet + PACKET_HEADER_LEN;
+    const struct forward_network *network = forward_network(w->forward, peer->network);
+    struct ip_packet ip;
+    if (d->packet[1] != PACKET_FLAG_IP || !inner_ok(&ip, inner, len)) {
+        worker_drop(w, PLANE_DROP_INNER);
+    } else if (network == NULL ||
+               !(addr_eq(&ip.dst, &network->own4) || addr_eq(&ip.dst, &network->own6))) {
+        worker_drop(w, PLANE_DROP_DESTINATION);
+    } else if (!forward_source_ok(w->forward, peer, &ip.src)) {
+        worker_upcall(w, &(struct plane_item){.kind = PLANE_UNVERIFIED,
+                                              .network = peer->network,
+                                              .flags = d->packet[1],
+                                              .token = peer->flow->token,
+                                              .from = d->from,
+                                              .addr = ip.src,
+                                              .bytes = inner,
+                                              .len = len});
+    } else {
+        deliver(w, d, peer, network, &ip);
+    }
+}
+
+static void data_in(struct worker *w, const struct datagram *d)
+{
+    if (d->len < SEALED_MIN) {
+        worker_drop(w, PLANE_DROP_RUNT);
+        return;
+    }
+    const struct forward_peer *peer = NULL;
+    struct seal_key *key = forward_rx(w->forward, get_u32(d->packet + 4), &peer);
+    if (key == NULL) {
+        worker_drop(w, PLANE_DROP_NO_SESSION);
+        return;
+    }
+    int len = open_packet(w->seal, key, d->packet, d->len);
+    if (len < 0) {
+        worker_drop(w, len == -ERR_RANGE ? PLANE_DROP_REPLAY : PLANE_DROP_FORGED);
+        return;
+    }
+    count_received(w, peer->flow, (size_t)len);
+    note_roaming(w, peer, &d->from);
+    inner_in(w, d, peer, (size_t)len);
+}
+
+static bool is_stun(const struct datagram *d)
+{
+    return d->packet[0] <= STUN_TYPE_MAX && d->len >= STUN_HEADER_LEN &&
+           get_u32(d->packet + 4) == STUN_COOKIE;
+}
+
+static void datagram_in(struct worker *w, const struct datagram *d)
+{
+    switch (d->packet[0]) {
+    case PACKET_DATA:
+        data_in(w, d);
+        return;
+    case PACKET_HANDSHAKE:
+    case PACKET_COOKIE:
+    case PACKET_CONTROL:
+    case PACKET_RELAY:
+        hand_up(w, d);
+        return;
+    default:
+        if (is_stun(d)) {
+            hand_up(w, d);
+        } else {
+            worker_drop(w, PLANE_DROP_TYPE);
+        }
+    }
+}
+
+static void receive_one(struct worker *w, unsigned i)
+{
+    struct datagram d = {.packet = batch_packet(&w->in, i), .len = batch_len(&w->in, i)};
+    if (batch_truncated(&w->in, i)) {
+        worker_drop(w, PLANE_DROP_TOO_BIG);
+    } else if (d.len == 0 || !sockaddr_get(&d.from, &w->in.names[i])) {
+        worker_drop(w, PLANE_DROP_RUNT);
+    } else {
+        datagram_in(w, &d);
+    }
+}
+
+/* Whatever the socket's owner switched on, an unread error queue must not keep us awake. */
+static void drop_errors(int fd)
+{
+    uint8_t byte;
+    for (unsigned i = 0; i < ERRORS_MAX; i++) {
+        if (recv(fd, &byte, sizeof(byte), MSG_ERRQUEUE | MSG_DONTWAIT) < 0) {
+            return;
+        }
+    }
+}
+
+void inbound_serve(struct worker *w, bool failing)
+{
+    unsigned count = batch_receive(&w->in, w->udp_fd);
+    for (unsigned i = 0; i < count; i++) {
+        receive_one(w, i);
+    }
+    if (failing) {
+        drop_errors(w->udp_fd);
+    }
+}

@@ -1,0 +1,233 @@
+#include "tap/plane.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tap/worker.h"
+
+const struct mac plane_virtual_mac = {{0xfe, 0xfd, 0, 0, 0, 0}};
+
+struct device {
+    bool present;
+    int fds[SNAPSHOT_READERS_MAX]; /* one per worker */
+};
+
+struct plane {
+    struct plane_config config;
+    struct snapshot snapshot;
+    struct bell bell;
+    unsigned worker_count;        /* started */
+    unsigned next_ring;           /* where plane_next looks first */
+    pthread_mutex_t devices_lock; /* any thread may write a frame; workers do not take it */
+    struct device devices[NETWORKS_MAX];
+    struct worker workers[];
+};
+
+const char *plane_drop_text(enum plane_drop d)
+{
+    switch (d) {
+    case PLANE_DROP_RUNT:
+        return "runt";
+    case PLANE_DROP_TYPE:
+        return "type";
+    case PLANE_DROP_NO_SESSION:
+        return "no_session";
+    case PLANE_DROP_FORGED:
+        return "forged";
+    case PLANE_DROP_REPLAY:
+        return "replay";
+    case PLANE_DROP_INNER:
+        return "inner";
+    case PLANE_DROP_SOURCE:
+        return "source";
+    case PLANE_DROP_DESTINATION:
+        return "destination";
+    case PLANE_DROP_NOT_UNICAST:
+        return "not_unicast";
+    case PLANE_DROP_RING_FULL:
+        return "ring_full";
+    case PLANE_DROP_SEND:
+        return "send";
+    case PLANE_DROP_DEVICE:
+        return "device";
+    case PLANE_DROP_TOO_BIG:
+        return "too_big";
+    case PLANE_DROP_COUNT:
+        break;
+    }
+    return "unknown";
+}
+
+static int start_workers(struct plane *p)
+{
+    for (unsigned i = 0; i < p->config.workers; i++) {
+        int err = worker_start(&p->workers[i], i, &p->config, &p->snapshot, &p->bell);
+        if (err != 0) {
+            return err;
+        }
+        p->worker_count++;
+    }
+    return 0;
+}
+
+struct plane *plane_new(const struct plane_config *config)
+{
+    CHECK(config->workers >= 1 && config->workers <= SNAPSHOT_READERS_MAX);
+    size_t size = sizeof(struct plane) + config->workers * sizeof(struct worker);
+    struct plane *p = NULL;
+    struct forward *empty = forward_new();
+    if (empty == NULL || posix_memalign((void **)&p, _Alignof(struct plane), size) != 0) {
+        forward_free(empty);
+        errno = ENOMEM;
+        return NULL;
+    }
+    *p = (struct plane){.config = *config, .bell = {.fd = -1}};
+    snapshot_init(&p->snapshot, config->workers, empty);
+    pthread_mutex_init(&p->devices_lock, NULL);
+    int err = bell_init(&p->bell);
+    if (err == 0) {
+        err = start_workers(p);
+    }
+    if (err != 0) {
+        plane_free(p);
+        errno = err == -ERR_NOMEM ? ENOMEM : -err;
+        return NULL;
+    }
+    return p;
+}
+
+void plane_free(struct plane *p)
+{
+    if (p == NULL) {
+        return;
+    }
+    for (unsigned i = 0; i < p->worker_count; i++) {
+        worker_stop(&p->workers[i]);
+    }
+    for (uint16_t n = 0; n < NETWORKS_MAX; n++) {
+        for (unsigned i = 0; p->devices[n].present && i < p->worker_count; i++) {
+            close(p->devices[n].fds[i]);
+        }
+    }
+    bell_close(&p->bell);
+    pthread_mutex_destroy(&p->devices_lock);
+    snapshot_clear(&p->snapshot);
+    free(p);
+}
+
+/* The first `count` workers forget the device; afterwards nobody uses its descriptors. */
+static void withdraw(struct plane *p, uint16_t network, const int *fds, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        worker_remove_device(&p->workers[i], network, fds[i]);
+    }
+    snapshot_synchronize(&p->snapshot);
+}
+
+int plane_add_device(struct plane *p, uint16_t network, const int *fds)
+{
+    if (network >= NETWORKS_MAX) {
+        return -ERANGE;
+    }
+    struct device *d = &p->devices[network];
+    if (d->present) {
+        return -EEXIST;
+    }
+    for (unsigned i = 0; i < p->worker_count; i++) {
+        int err = worker_add_device(&p->workers[i], network, fds[i]);
+        if (err != 0) {
+            withdraw(p, network, fds, i);
+            return err;
+        }
+    }
+    pthread_mutex_lock(&p->devices_lock);
+    d->present = true;
+    memcpy(d->fds, fds, p->worker_count * sizeof(*fds));
+    pthread_mutex_unlock(&p->devices_lock);
+    return 0;
+}
+
+void plane_remove_device(struct plane *p, uint16_t network)
+{
+    if (network >= NETWORKS_MAX || !p->devices[network].present) {
+        return;
+    }
+    struct device *d = &p->devices[network];
+    pthread_mutex_lock(&p->devices_lock);
+    d->present = false;
+    pthread_mutex_unlock(&p->devices_lock);
+    withdraw(p, network, d->fds, p->worker_count);
+    for (unsigned i = 0; i < p->worker_count; i++) {
+        close(d->fds[i]);
+    }
+}
+
+void plane_publish(struct plane *p, struct forward *f)
+{
+    snapshot_publish(&p->snapshot, f);
+}
+
+int plane_event_fd(const struct plane *p)
+{
+    return p->bell.fd;
+}
+
+/* Takes from the rings in turn. */
+static bool take(struct plane *p, struct plane_item *item)
+{
+    for (unsigned i = 0; i < p->worker_count; i++) {
+        struct worker *w = &p->workers[p->next_ring];
+        p->next_ring = (p->next_ring + 1) % p->worker_count;
+        if (upcall_take(w->upcall, item)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool plane_next(struct plane *p, struct plane_item *item)
+{
+    if (take(p, item)) {
+        return true;
+    }
+    bell_answer(&p->bell);
+    snapshot_reclaim(&p->snapshot);
+    if (!take(p, item)) {
+        return false;
+    }
+    bell_ring(&p->bell); /* the caller may stop before the next one is missing */
+    return true;
+}
+
+int plane_write_frame(struct plane *p, uint16_t network, const uint8_t *frame, size_t len)
+{
+    int err = -ENODEV;
+    pthread_mutex_lock(&p->devices_lock);
+    if (network < NETWORKS_MAX && p->devices[network].present) {
+        err = write(p->devices[network].fds[0], frame, len) < 0 ? -errno : 0;
+    }
+    pthread_mutex_unlock(&p->devices_lock);
+    return err;
+}
+
+int plane_send(struct plane *p, const struct endpoint *to, const uint8_t *pkt, size_t len)
+{
+    union sockaddr_any addr;
+    socklen_t addr_len = sockaddr_put(&addr, to, p->config.udp_is_v6);
+    if (addr_len == 0) {
+        return -EAFNOSUPPORT;
+    }
+    return sendto(p->config.udp_fd, pkt, len, MSG_DONTWAIT, &addr.any, addr_len) < 0 ? -errno : 0;
+}
+
+uint64_t plane_drops(const struct plane *p, enum plane_drop d)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < p->worker_count; i++) {
+        sum += atomic_load_explicit(&p->workers[i].drops[d], memory_order_relaxed);
+    }
+    return sum;
+}

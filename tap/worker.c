@@ -1,0 +1,215 @@
+#include "tap/worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { STACK_BYTES = 256 * 1024 };
+
+/* What an epoll event is about; a device's network number otherwise. */
+enum { SOURCE_STOP = NETWORKS_MAX, SOURCE_UDP, SOURCE_COUNT };
+
+void worker_drop(struct worker *w, enum plane_drop why)
+{
+    uint64_t n = atomic_load_explicit(&w->drops[why], memory_order_relaxed);
+    atomic_store_explicit(&w->drops[why], n + 1, memory_order_relaxed);
+}
+
+void worker_upcall(struct worker *w, const struct plane_item *item)
+{
+    if (!upcall_put(w->upcall, item)) {
+        worker_drop(w, PLANE_DROP_RING_FULL);
+    }
+    w->has_upcalls = true;
+}
+
+void worker_lose_device(struct worker *w, uint16_t network)
+{
+    int fd = atomic_exchange(&w->devices[network], -1);
+    if (fd >= 0) {
+        (void)epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+    }
+}
+
+void worker_write_frame(struct worker *w, uint16_t network, const uint8_t *frame, size_t len)
+{
+    int fd = atomic_load_explicit(&w->devices[network], memory_order_relaxed);
+    if (fd >= 0 && write(fd, frame, len) == (ssize_t)len) {
+        return;
+    }
+    worker_drop(w, PLANE_DROP_DEVICE);
+    if (fd >= 0 && (errno == EBADFD || errno == ENODEV)) {
+        worker_lose_device(w, network);
+    } /* else it is down (EIO) or its queue is full, which passes */
+}
+
+static usec boot_time_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    return SEC(t.tv_sec) + (usec)t.tv_nsec / 1000;
+}
+
+/* False: stop. */
+static bool serve(struct worker *w, const struct epoll_event *event)
+{
+    bool failing = event->events & (EPOLLERR | EPOLLHUP);
+    switch (event->data.u32) {
+    case SOURCE_STOP:
+        return false;
+    case SOURCE_UDP:
+        inbound_serve(w, failing);
+        return true;
+    default:
+        outbound_serve(w, (uint16_t)event->data.u32, failing);
+        return true;
+    }
+}
+
+static bool serve_round(struct worker *w, const struct epoll_event *events, int count)
+{
+    w->forward = snapshot_enter(w->snapshot, w->number);
+    w->now_us = boot_time_us();
+    bool go_on = true;
+    for (int i = 0; i < count && go_on; i++) {
+        go_on = serve(w, &events[i]);
+    }
+    w->forward = NULL;
+    bool writer_waits = snapshot_leave(w->snapshot, w->number);
+    if (w->has_upcalls || writer_waits) {
+        w->has_upcalls = false;
+        bell_ring(w->bell);
+    }
+    return go_on;
+}
+
+static void *run(void *arg)
+{
+    struct worker *w = arg;
+    struct epoll_event events[SOURCE_COUNT];
+    int count = 0;
+    do {
+        count = epoll_wait(w->epoll_fd, events, SOURCE_COUNT, -1);
+    } while (count <= 0 || serve_round(w, events, count));
+    return NULL;
+}
+
+static int watch(struct worker *w, int fd, uint32_t source, uint32_t flags)
+{
+    struct epoll_event event = {.events = EPOLLIN | flags, .data.u32 = source};
+    return epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
+}
+
+int worker_add_device(struct worker *w, uint16_t network, int fd)
+{
+    atomic_store(&w->devices[network], fd);
+    int err = watch(w, fd, network, 0);
+    if (err != 0) {
+        atomic_store(&w->devices[network], -1);
+    }
+    return err;
+}
+
+void worker_remove_device(struct worker *w, uint16_t network, int fd)
+{
+    atomic_store(&w->devices[network], -1);
+    (void)epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, fd, NULL); /* ENOENT when it was lost before */
+}
+
+/* The thread has no signals, a small stack and a name. */
+static int start_thread(struct worker *w)
+{
+    pthread_attr_t attr;
+    sigset_t all, before;
+    char name[16];
+    sigfillset(&all);
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, STACK_BYTES);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int err = pthread_create(&w->thread, &attr, run, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+    if (err == 0) {
+        snprintf(name, sizeof(name), "peal-data/%u", w->number);
+        (void)pthread_setname_np(w->thread, name);
+    }
+    return -err;
+}
+
+static void release(struct worker *w)
+{
+    if (w->epoll_fd >= 0) {
+        close(w->epoll_fd);
+    }
+    if (w->stop_fd >= 0) {
+        close(w->stop_fd);
+    }
+    batch_clear(&w->out);
+    batch_clear(&w->in);
+    seal_worker_free(w->seal);
+    upcall_free(w->upcall);
+}
+
+static int allocate(struct worker *w)
+{
+    w->seal = seal_worker_new();
+    w->upcall = upcall_new();
+    if (w->seal == NULL || w->upcall == NULL || batch_init(&w->out) != 0 ||
+        batch_init(&w->in) != 0) {
+        return -ERR_NOMEM;
+    }
+    return 0;
+}
+
+static int open_descriptors(struct worker *w)
+{
+    w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    w->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (w->epoll_fd < 0 || w->stop_fd < 0) {
+        return -errno;
+    }
+    int err = watch(w, w->stop_fd, SOURCE_STOP, 0);
+    if (err == 0 && w->udp_fd >= 0) {
+        err = watch(w, w->udp_fd, SOURCE_UDP, EPOLLEXCLUSIVE); /* one worker wakes up, not all */
+    }
+    return err;
+}
+
+int worker_start(struct worker *w, unsigned number, const struct plane_config *config,
+                 struct snapshot *snapshot, struct bell *bell)
+{
+    *w = (struct worker){.number = number,
+                         .udp_fd = config->udp_fd,
+                         .udp_is_v6 = config->udp_is_v6,
+                         .snapshot = snapshot,
+                         .bell = bell,
+                         .epoll_fd = -1,
+                         .stop_fd = -1};
+    for (unsigned i = 0; i < NETWORKS_MAX; i++) {
+        atomic_init(&w->devices[i], -1);
+    }
+    int err = allocate(w);
+    if (err == 0) {
+        err = open_descriptors(w);
+    }
+    if (err == 0) {
+        err = start_thread(w);
+    }
+    if (err != 0) {
+        release(w);
+    }
+    return err;
+}
+
+void worker_stop(struct worker *w)
+{
+    uint64_t one = 1;
+    ssize_t n = write(w->stop_fd, &one, sizeof(one));
+    CHECK(n == sizeof(one));
+    pthread_join(w->thread, NULL);
+    release(w);
+}

@@ -1,0 +1,69 @@
+/*
+ * worker.h - one thread of the data plane, private to this room: its descriptors, buffers, counters
+ * and loop. What it does with a frame is in outbound.c (device to UDP), with a datagram in
+ * inbound.c.
+ *
+ * The loop sleeps until something is readable, enters the snapshot, serves every readable source
+ * once with at most one batch, leaves the snapshot, and sleeps again. So neither a flood from the
+ * network nor one from a device can keep the other side waiting, nothing waits for a batch to fill,
+ * and an idle worker never wakes up.
+ */
+#ifndef PEAL_TAP_WORKER_H
+#define PEAL_TAP_WORKER_H
+
+#include <pthread.h>
+
+#include "tap/batch.h"
+#include "tap/eth.h"
+#include "tap/seldom.h"
+#include "tap/snapshot.h"
+#include "tap/upcall.h"
+
+struct worker {
+    /* Set before the thread starts. */
+    unsigned number;
+    int udp_fd;
+    bool udp_is_v6;
+    struct snapshot *snapshot;
+    struct bell *bell;
+    struct upcall *upcall; /* the worker writes, the control thread reads */
+    int epoll_fd, stop_fd;
+    pthread_t thread;
+
+    /* Descriptor of this worker's queue of each network's device, or -1. Set by the control thread
+     * when a device comes and goes, and to -1 by the worker when the kernel took the device away.
+     */
+    _Atomic int devices[NETWORKS_MAX];
+    _Atomic uint64_t drops[PLANE_DROP_COUNT]; /* written by the worker */
+
+    /* The worker's own. */
+    const struct forward *forward; /* valid during a round */
+    usec now_us;                   /* read once a round */
+    bool has_upcalls;              /* since the bell was rung */
+    struct seal_worker *seal;
+    struct batch out, in;
+    struct seldom seldom;
+};
+
+/* Makes and starts it. On failure (-errno or -ERR_NOMEM) nothing is left behind. */
+int worker_start(struct worker *w, unsigned number, const struct plane_config *config,
+                 struct snapshot *snapshot, struct bell *bell) MUST_USE;
+void worker_stop(struct worker *w); /* joins the thread and frees everything but devices */
+
+/* The control thread. A descriptor taken away may be closed after snapshot_synchronize. */
+int worker_add_device(struct worker *w, uint16_t network, int fd) MUST_USE; /* 0 or -errno */
+void worker_remove_device(struct worker *w, uint16_t network, int fd);
+
+/* The worker's thread: */
+void worker_drop(struct worker *w, enum plane_drop why);
+void worker_upcall(struct worker *w,
+                   const struct plane_item *item); /* dropped when the ring is full */
+void worker_write_frame(struct worker *w, uint16_t network, const uint8_t *frame, size_t len);
+/* The kernel took the device away: forget the queue, or its error would wake us for ever. */
+void worker_lose_device(struct worker *w, uint16_t network);
+
+/* At most one batch each. `failing`: the kernel reports an error on the queue. */
+void outbound_serve(struct worker *w, uint16_t network, bool failing);
+void inbound_serve(struct worker *w, bool failing);
+
+#endif
