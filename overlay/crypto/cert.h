@@ -15,7 +15,8 @@
  *     peal:ipv4:<address>     optional: an address that is this member's by certificate
  *     peal:site:<40 hex>      optional: a site it may write for
  *     peal:role:<label>       optional, up to 8
- * Anything else, a second instance, or an id that does not match its derivation is refused.
+ * Both may carry subjectKeyIdentifier and authorityKeyIdentifier (RFC 5280 4.2.1.1), not critical and
+ * not used. Anything else, a second instance, or an id that does not match its derivation is refused.
  * DER of a member certificate is at most CERT_DER_MAX bytes, so that it fits a handshake message.
  */
 #ifndef PEAL_CRYPTO_CERT_H
@@ -90,9 +91,11 @@ bool cert_crl_lists(const struct cert_crl *crl, const uint8_t *serial, size_t se
 int pem_to_der(const char *label, const char *pem, size_t len, uint8_t *der, size_t size) MUST_USE;
 int der_to_pem(const char *label, const uint8_t *der, size_t len, char *pem, size_t size) MUST_USE; /* NUL-terminated */
 
-/* A certificate request (PKCS#10, RFC 2986) with CN = hostname, signed with the node's key; PEM into out. */
+/* A certificate request (PKCS#10, RFC 2986) with CN = hostname, signed with the node's key; PEM into
+ * pem, NUL-terminated. 0, -ERR_FORMAT (hostname is no label), -ERR_RANGE (does not fit; 512 bytes do), -ERR_NOMEM. */
 int csr_make(const struct sign_secret *key, const char *hostname, char *pem, size_t size) MUST_USE;
-/* Reads a PEM request, verifies its own signature; only Ed25519 keys pass. 0 or -ERR_FORMAT / -ERR_CRYPTO. */
+/* Reads a PEM request, verifies its own signature; only Ed25519 keys pass. The host name in lower
+ * case. 0 or -ERR_FORMAT / -ERR_CRYPTO. */
 int csr_read(const char *pem, size_t len, struct sign_public *key, char hostname[LABEL_MAX + 1]) MUST_USE;
 
 #endif
