@@ -21,7 +21,7 @@ enum {
     BATCH_HEADROOM = 64,
     BATCH_ROOM = BATCH_BUFFER_LEN - BATCH_HEADROOM, /* for the packet */
 };
-_Static_assert(BATCH_ROOM >= PACKET_MAX, "a buffer holds the largest packet");
+_Static_assert((int)BATCH_ROOM >= (int)PACKET_MAX, "a buffer holds the largest packet");
 
 /* One batch either sends or receives. Buffers are allocated once and touched in order, so that
  * light traffic needs one page. */
