@@ -38,7 +38,7 @@ uint64_t env_random_below(const struct env *env, uint64_t below);
 /* `mean` +- `percent`, uniform: jitter for timers. */
 usec env_jitter(const struct env *env, usec mean, unsigned percent);
 
-/* Formatted only when env->level lets it through; cut at 512 bytes; bytes outside 0x20..0x7e become '?'. */
+/* Formatted only when env->level lets it through and env->log is set; cut at 512 bytes; bytes outside 0x20..0x7e become '?'. */
 void env_log(const struct env *env, enum log_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
