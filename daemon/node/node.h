@@ -3,13 +3,14 @@
  * source check behind one env, without I/O. peald hosts it on sockets and a TAP, peal-sim on
  * virtual links; both run this very object.
  *
- * Order of a life: the overlay joins the ring; the node claims an IPv4 address (the one it had, else one
- * derived from its node id) and its host name by DHT `create`; then the state is NODE_UP. Frames to
- * addresses nobody is known for start a lookup, a session and data keys, and wait, bounded, until then.
+ * Order of a life: the overlay joins the ring; the node claims an IPv4 address (the one it had,
+ * else one derived from its node id) and its host name by DHT `create`; then the state is NODE_UP.
+ * Frames to addresses nobody is known for start a lookup, a session and data keys, and wait,
+ * bounded, until then.
  *
- * Addresses: own IPv6 is the group's /48, subnet 0, and 64 bits of SHA-256(node id); no lease needed.
- * Source check: a peer shows the signed lease of its address; it is believed after a majority `get` names that
- * owner, until the lease's end. Until then its packets wait (64, 500 ms).
+ * Addresses: own IPv6 is the group's /48, subnet 0, and 64 bits of SHA-256(node id); no lease
+ * needed. Source check: a peer shows the signed lease of its address; it is believed after a
+ * majority `get` names that owner, until the lease's end. Until then its packets wait (64, 500 ms).
  */
 #ifndef PEAL_DAEMON_NODE_H
 #define PEAL_DAEMON_NODE_H
@@ -19,12 +20,15 @@
 
 enum node_state {
     NODE_JOINING, /* looking for the ring, or for an address */
-    NODE_UP,      /* in the ring and, with a device, an address and a name are ours (address mode dhcp: in the ring) */
-    NODE_FAILED,  /* nothing changes without a person: `reason` says what (it goes on trying slowly) */
+    NODE_UP, /* in the ring and, with a device, an address and a name are ours (address mode dhcp:
+                in the ring) */
+    NODE_FAILED,  /* nothing changes without a person: `reason` says what (it goes on trying slowly)
+                   */
     NODE_REMOVED, /* our certificate was revoked */
     NODE_LEAVING,
 };
-const char *node_state_text(enum node_state s); /* as in `peal status`: joining, up, failed, removed, leaving */
+const char *
+node_state_text(enum node_state s); /* as in `peal status`: joining, up, failed, removed, leaving */
 
 enum node_address_mode {
     NODE_ADDRESS_AUTO,  /* the host sets it on the device */
@@ -33,22 +37,27 @@ enum node_address_mode {
     NODE_ADDRESS_NONE,  /* no device: a node of the overlay only */
 };
 
-enum { NODE_REASON_SIZE = 160, NODE_HOSTNAME_SIZE = 64, NODE_DOMAIN_SIZE = 254, NODE_NAME_SIZE = 64 };
+enum {
+    NODE_REASON_SIZE = 160,
+    NODE_HOSTNAME_SIZE = 64,
+    NODE_DOMAIN_SIZE = 254,
+    NODE_NAME_SIZE = 64
+};
 
 struct node_config {
-    char name[NODE_NAME_SIZE];      /* the group's */
-    char domain[NODE_DOMAIN_SIZE];  /* "lab.peal" */
+    char name[NODE_NAME_SIZE];         /* the group's */
+    char domain[NODE_DOMAIN_SIZE];     /* "lab.peal" */
     char hostname[NODE_HOSTNAME_SIZE]; /* wanted; a label */
-    struct overlay_config overlay;  /* the borrowed things outlive the node */
-    struct net ipv4, ipv6;          /* the group's */
+    struct overlay_config overlay;     /* the borrowed things outlive the node */
+    struct net ipv4, ipv6;             /* the group's */
     uint32_t lease_s;
     enum node_address_mode address_mode;
-    struct addr fixed;              /* NODE_ADDRESS_FIXED */
-    struct addr last;               /* the address before the restart; family 0: none */
+    struct addr fixed; /* NODE_ADDRESS_FIXED */
+    struct addr last;  /* the address before the restart; family 0: none */
     struct mac device_mac;
-    uint16_t network;               /* number in the forwarding snapshot */
+    uint16_t network; /* number in the forwarding snapshot */
     uint16_t mtu;
-    bool dns_forward;               /* the host forwards foreign names (host.dns_query) */
+    bool dns_forward; /* the host forwards foreign names (host.dns_query) */
 };
 
 struct node_host {
@@ -59,29 +68,36 @@ struct node_host {
     void (*addresses)(void *ctx, const struct net *ipv4, const struct net *ipv6);
     /* node_forward would give something else than before. Called often; hosts coalesce. */
     void (*forward_changed)(void *ctx);
-    /* State, reason, address, host name or certificate-related facts changed: save, tell waiters. */
+    /* State, reason, address, host name or certificate-related facts changed: save, tell waiters.
+     */
     void (*changed)(void *ctx);
     /* A foreign name's query for config.dns_forward; the answer comes back by node_dns_reply. */
     void (*dns_query)(void *ctx, const uint8_t *query, size_t len);
 };
-/* Callbacks come last; they may call status functions and node_forward, nothing that changes the node. */
+/* Callbacks come last; they may call status functions and node_forward, nothing that changes the
+ * node. */
 
 struct node;
 
 /* NULL when out of memory. env, host and what config borrows outlive it. */
-struct node *node_new(const struct node_config *config, struct env *env, const struct node_host *host, void *ctx);
+struct node *node_new(const struct node_config *config, struct env *env,
+                      const struct node_host *host, void *ctx);
 void node_free(struct node *n);
 
-/* A datagram of our port. True when it was for this node (a first handshake message is offered to each node in turn). */
+/* A datagram of our port. True when it was for this node (a first handshake message is offered to
+ * each node in turn). */
 bool node_input(struct node *n, const struct endpoint *from, uint8_t *pkt, size_t len);
 void node_tick(struct node *n);
 usec node_deadline(const struct node *n);
 
 /* What the data plane hands up (tap/plane.h). */
-void node_frame(struct node *n, const uint8_t *frame, size_t len); /* to an address without a usable peer */
-void node_local(struct node *n, const uint8_t *frame, size_t len); /* DHCP, or to the service address */
+void node_frame(struct node *n, const uint8_t *frame,
+                size_t len); /* to an address without a usable peer */
+void node_local(struct node *n, const uint8_t *frame,
+                size_t len); /* DHCP, or to the service address */
 void node_resolve(struct node *n, const struct addr *addr);
-void node_unverified(struct node *n, uint32_t token, uint8_t flags, const uint8_t *packet, size_t len);
+void node_unverified(struct node *n, uint32_t token, uint8_t flags, const uint8_t *packet,
+                     size_t len);
 void node_roamed(struct node *n, uint32_t token, const struct endpoint *from);
 void node_dns_reply(struct node *n, const uint8_t *reply, size_t len);
 
@@ -94,17 +110,19 @@ int node_add_bootstrap(struct node *n, const struct endpoint *ep);
 void node_network_changed(struct node *n);
 struct overlay *node_overlay(struct node *n); /* for status, contacts, ping and crawl */
 
-/* Goodbye: lease and name are freed, ranges handed over, neighbours told. node_left: done, at most 3 s later. */
+/* Goodbye: lease and name are freed, ranges handed over, neighbours told. node_left: done, at most
+ * 3 s later. */
 void node_leave(struct node *n);
 bool node_left(const struct node *n);
 
 struct node_status {
     enum node_state state;
-    char reason[NODE_REASON_SIZE]; /* "" while all is well */
-    char hostname[NODE_HOSTNAME_SIZE]; /* ours by the DHT; may differ from the wanted one (alice-2); "" not yet */
-    struct net ipv4, ipv6;         /* family 0: none yet */
+    char reason[NODE_REASON_SIZE];     /* "" while all is well */
+    char hostname[NODE_HOSTNAME_SIZE]; /* ours by the DHT; may differ from the wanted one (alice-2);
+                                          "" not yet */
+    struct net ipv4, ipv6;             /* family 0: none yet */
     struct addr service;
-    size_t dht_records;            /* held for others */
+    size_t dht_records; /* held for others */
     size_t dht_bytes;
 };
 void node_status(const struct node *n, struct node_status *out);
@@ -119,7 +137,8 @@ struct node_lookup_result {
     uint32_t remaining_s; /* of the lease */
 };
 /* done is called exactly once, at most 5 s later; 0, -ERR_FORMAT (none of the three), -ERR_FULL. */
-int node_lookup(struct node *n, const char *what, void (*done)(void *ctx, const struct node_lookup_result *r), void *ctx);
+int node_lookup(struct node *n, const char *what,
+                void (*done)(void *ctx, const struct node_lookup_result *r), void *ctx);
 
 /* Members as met on a crawl, with what each says about itself; `end` once after the last. */
 struct node_member {
@@ -133,9 +152,11 @@ int node_members(struct node *n, void (*member)(void *ctx, const struct node_mem
 void node_members_cancel(struct node *n, void *ctx);
 
 /* What we know of a peer by its session or recent lookups, for `peal peers`: false when nothing. */
-bool node_peer_facts(const struct node *n, const struct id *peer, char hostname[NODE_HOSTNAME_SIZE], struct addr *ipv4);
+bool node_peer_facts(const struct node *n, const struct id *peer, char hostname[NODE_HOSTNAME_SIZE],
+                     struct addr *ipv4);
 /* Inner bytes to and from it, by its data session's token; false when none. */
-bool node_peer_traffic(const struct node *n, uint32_t token, uint64_t *tx_bytes, uint64_t *rx_bytes);
+bool node_peer_traffic(const struct node *n, uint32_t token, uint64_t *tx_bytes,
+                       uint64_t *rx_bytes);
 
 /* Counters of overlay, DHT and node; names are static. False past the last. */
 bool node_counter(const struct node *n, size_t i, const char **name, uint64_t *value);

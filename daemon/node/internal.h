@@ -1,0 +1,87 @@
+/*
+ * internal.h - struct node, shared by the files of this folder: node.c (doors and state), traffic.c
+ * (frames and packets), service.c (what lives at the service address), lookup.c (questions of
+ * people).
+ */
+#ifndef PEAL_NODE_INTERNAL_H
+#define PEAL_NODE_INTERNAL_H
+
+#include "daemon/node/acquaintance.h"
+#include "daemon/node/flow.h"
+#include "daemon/node/lookup.h"
+#include "daemon/node/member.h"
+#include "daemon/node/own.h"
+#include "daemon/node/remote.h"
+#include "dhcp/server.h"
+#include "dns/server.h"
+
+enum { NODE_LOOKS_MAX = 64 }; /* addresses being looked up; one more is ABSENT for a moment */
+
+/* Why the node itself dropped a packet. */
+enum node_drop {
+    NODE_DROP_INNER,       /* malformed, or of a kind that we do not carry */
+    NODE_DROP_DESTINATION, /* not for an address of the group, or not for ours */
+    NODE_DROP_SOURCE,      /* the sender does not own the inner source address */
+    NODE_DROP_ABSENT,      /* nobody owns the destination */
+    NODE_DROP_SEALED,      /* a data packet that did not open, or of no session */
+    NODE_DROP_MESSAGE,     /* a message of OVERLAY_PROTO_NODE that was malformed */
+    NODE_DROP_COUNT,
+};
+
+struct node {
+    struct node_config config;
+    struct env *env;
+    struct node_host host;
+    void *ctx;
+    struct overlay *overlay;
+    struct dht *dht;
+    struct dhcp_server *dhcp; /* NULL without a device */
+    struct dns_server *dns;   /* the same */
+    struct members *members;
+    struct lookups lookups;
+    struct acquaintances acquaintances;
+    struct seal_worker *seal; /* this thread's */
+    struct own own;
+    struct flows flows;
+    struct remotes remotes;
+    struct {
+        bool used;
+        struct addr addr;
+    } looks[NODE_LOOKS_MAX];
+    struct addr service;
+    uint32_t dhcp_waiting; /* token of a claim of our own DHCP client's, or 0 */
+    bool dhcp_exact;
+    struct addr dhcp_wanted;
+    enum node_state state;
+    bool leaving, overlay_leaving;
+    bool forward_dirty, addresses_dirty, changed_dirty, view_stale;
+    struct forward
+        *view; /* our part of the forwarding snapshot, for packets that come to this thread */
+    uint64_t drops[NODE_DROP_COUNT];
+};
+
+/* Called at the end of every door: new state, and the host's callbacks, once each. */
+void node_settle(struct node *n);
+void node_set_forward_dirty(struct node *n);
+
+/* traffic.c */
+void traffic_data_changed(struct node *n, const struct id *peer);
+void traffic_peer_down(struct node *n, const struct id *peer);
+void traffic_data_packet(struct node *n, uint8_t *pkt,
+                         size_t len); /* sealed, from the ring or a host without a plane */
+void traffic_lease_shown(struct node *n, const struct overlay_from *from, struct reader *r);
+void traffic_show_lease_again(
+    struct node *n); /* our address changed: to everybody we have data with */
+/* Of the records under an address's key the one that counts: IPv4 has one owner, IPv6 the node that
+ * it derives from. */
+const struct dht_value *traffic_owner_of(const struct node *n, const struct addr *addr,
+                                         const struct dht_result *result);
+void traffic_tick(struct node *n);
+void traffic_clear(struct node *n);
+
+/* service.c */
+bool service_start(struct node *n);           /* false: out of memory */
+void service_address_changed(struct node *n); /* our address was got, lost, or is not to be had */
+void service_stop(struct node *n);
+
+#endif

@@ -1,0 +1,513 @@
+#include "daemon/node/node.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/node/address.h"
+#include "daemon/node/internal.h"
+#include "overlay/core/err.h"
+
+const char *node_state_text(enum node_state s)
+{
+    static const char *const text[] = {
+        [NODE_JOINING] = "joining", [NODE_UP] = "up",           [NODE_FAILED] = "failed",
+        [NODE_REMOVED] = "removed", [NODE_LEAVING] = "leaving",
+    };
+
+    return text[s];
+}
+
+/* ---- what happens in the rooms below ---- */
+
+static void on_send(void *ctx, const struct endpoint *to, const uint8_t *pkt, size_t len)
+{
+    struct node *n = ctx;
+
+    n->host.send(n->ctx, to, pkt, len);
+}
+
+static void on_member_reply(struct node *n, const struct overlay_from *from, struct reader *r)
+{
+    struct node_member m;
+    struct facts facts;
+    uint32_t number;
+
+    if (!member_reply_read(r, &number, &m)) {
+        n->drops[NODE_DROP_MESSAGE]++;
+        return;
+    }
+    memcpy(facts.hostname, m.hostname, sizeof(facts.hostname));
+    facts.ipv4 = m.ipv4;
+    facts.ipv6 = m.ipv6;
+    if (!members_reply(n->members, &from->node, number, &m))
+        (void)lookups_reply(&n->lookups, &from->node, number, &facts);
+}
+
+static const char *node_user(const struct node *n, struct cert *cert)
+{
+    const struct overlay_config *c = &n->config.overlay;
+
+    if (!c->cert_der || cert_read(c->cert_der, c->cert_len, cert) == CERT_MALFORMED)
+        return "";
+    return cert->user;
+}
+
+static void on_member_ask(struct node *n, const struct overlay_from *from, struct reader *r)
+{
+    struct node_status status;
+    struct cert cert;
+
+    node_status(n, &status);
+    members_ask(n->overlay, from, r, &status, node_user(n, &cert));
+}
+
+static void on_node_message(struct node *n, const struct overlay_from *from, const uint8_t *body,
+                            size_t len)
+{
+    struct reader r = reader_of(body, len);
+
+    switch (read_u8(&r)) {
+    case NODE_MSG_MEMBER_ASK:
+        on_member_ask(n, from, &r);
+        break;
+    case NODE_MSG_MEMBER_REPLY:
+        on_member_reply(n, from, &r);
+        break;
+    case NODE_MSG_LEASE_SHOW:
+        traffic_lease_shown(n, from, &r);
+        break;
+    case NODE_MSG_FACTS:
+        acquaintances_told(&n->acquaintances, from, &r);
+        break;
+    default:
+        n->drops[NODE_DROP_MESSAGE]++;
+        break;
+    }
+}
+
+static void on_message(void *ctx, const struct overlay_from *from, uint8_t proto,
+                       const uint8_t *body, size_t len)
+{
+    struct node *n = ctx;
+
+    if (proto == OVERLAY_PROTO_DHT)
+        dht_message(n->dht, from, body, len);
+    else if (proto == OVERLAY_PROTO_NODE)
+        on_node_message(n, from, body, len);
+    else
+        n->drops[NODE_DROP_MESSAGE]++;
+}
+
+static void on_data(void *ctx, uint8_t *pkt, size_t len)
+{
+    traffic_data_packet(ctx, pkt, len);
+}
+
+static void on_peer_up(void *ctx, const struct id *peer)
+{
+    struct node *n = ctx;
+
+    if (own_has_name(&n->own))
+        acquaintances_tell(n->overlay, peer, &n->own.facts);
+    n->changed_dirty = true;
+}
+
+static void on_peer_down(void *ctx, const struct id *peer)
+{
+    struct node *n = ctx;
+
+    traffic_peer_down(n, peer);
+    acquaintances_forget(&n->acquaintances, peer);
+    n->changed_dirty = true;
+}
+
+static void on_data_changed(void *ctx, const struct id *peer)
+{
+    traffic_data_changed(ctx, peer);
+}
+
+static void on_ring_changed(void *ctx)
+{
+    struct node *n = ctx;
+
+    dht_ring_changed(n->dht);
+    n->changed_dirty = true;
+}
+
+static void on_lost(void *ctx, const struct id *key, const struct id *winner)
+{
+    struct node *n = ctx;
+    char text[ID_SHORT_SIZE];
+
+    env_log(n->env, LOG_LEVEL_WARN,
+            "%s: an address or name of ours belongs to member %s now; taking another",
+            n->config.name, id_short(winner, text));
+    own_lost(&n->own, key);
+}
+
+/* An address or name that a certificate itself names. */
+static bool on_bound(void *ctx, const struct id *key, const struct cert *cert)
+{
+    struct node *n = ctx;
+    const struct id *group = &n->config.overlay.overlay;
+    struct id bound;
+
+    if (cert->host[0]) {
+        bound = own_key_host(group, cert->host);
+        if (id_eq(&bound, key))
+            return true;
+    }
+    if (cert->ipv4.family != 4)
+        return false;
+    bound = own_key_ipv4(group, &cert->ipv4);
+    return id_eq(&bound, key);
+}
+
+/* ---- the state, after every door ---- */
+
+void node_set_forward_dirty(struct node *n)
+{
+    n->forward_dirty = true;
+    n->view_stale = true;
+}
+
+static enum node_state node_state_now(const struct node *n)
+{
+    bool member = overlay_state(n->overlay) == OVERLAY_MEMBER;
+
+    if (n->leaving)
+        return NODE_LEAVING;
+    if (own_is_stuck(&n->own))
+        return NODE_FAILED;
+    if (!member)
+        return NODE_JOINING;
+    if (n->config.address_mode == NODE_ADDRESS_NONE || n->config.address_mode == NODE_ADDRESS_DHCP)
+        return NODE_UP;
+    return own_has_address(&n->own) && own_has_name(&n->own) ? NODE_UP : NODE_JOINING;
+}
+
+static void node_set_state(struct node *n)
+{
+    enum node_state now = node_state_now(n);
+
+    if (now == n->state)
+        return;
+    env_log(n->env, LOG_LEVEL_INFO, "%s: %s%s%s", n->config.name, node_state_text(now),
+            n->own.reason[0] ? ": " : "", n->own.reason);
+    n->state = now;
+    n->changed_dirty = true;
+}
+
+static void node_own_changed(struct node *n)
+{
+    n->own.changed = false;
+    n->addresses_dirty = true;
+    n->changed_dirty = true;
+    node_set_forward_dirty(n);
+    service_address_changed(n);
+    traffic_show_lease_again(n);
+    if (own_has_name(&n->own))
+        acquaintances_tell_all(n->overlay, &n->own.facts);
+}
+
+static void node_tell_addresses(struct node *n)
+{
+    struct net ipv4 = {0};
+
+    if (own_has_address(&n->own) && n->config.address_mode != NODE_ADDRESS_DHCP)
+        ipv4 = address_with_prefix(&n->config.ipv4, &n->own.facts.ipv4);
+    n->host.addresses(n->ctx, &ipv4, &n->own.ipv6);
+}
+
+void node_settle(struct node *n)
+{
+    if (n->own.changed)
+        node_own_changed(n);
+    node_set_state(n);
+    if (n->addresses_dirty && n->dhcp) {
+        n->addresses_dirty = false;
+        node_tell_addresses(n);
+    }
+    if (n->forward_dirty && n->dhcp) {
+        n->forward_dirty = false;
+        n->host.forward_changed(n->ctx);
+    }
+    if (n->changed_dirty) {
+        n->changed_dirty = false;
+        n->host.changed(n->ctx);
+    }
+}
+
+/* ---- making and ending ---- */
+
+static struct overlay *node_overlay_new(struct node *n)
+{
+    static const struct overlay_host host = {
+        .send = on_send,
+        .message = on_message,
+        .data = on_data,
+        .peer_up = on_peer_up,
+        .peer_down = on_peer_down,
+        .data_changed = on_data_changed,
+        .ring_changed = on_ring_changed,
+    };
+
+    return overlay_new(&n->config.overlay, n->env, &host, n);
+}
+
+static struct dht *node_dht_new(struct node *n)
+{
+    static const struct dht_host host = {.lost = on_lost, .bound = on_bound};
+    const struct overlay_config *c = &n->config.overlay;
+    struct dht_config config = {
+        .overlay = c->overlay,
+        .ca = c->ca,
+        .crl = c->crl,
+        .pub = c->pub,
+        .sec = c->sec,
+        .node = c->node,
+        .cert_der = c->cert_der,
+        .cert_len = c->cert_len,
+    };
+    struct dht *dht = dht_new(&config, n->env, n->overlay, &host, n);
+
+    sign_secret_clear(&config.sec);
+    return dht;
+}
+
+struct node *node_new(const struct node_config *config, struct env *env,
+                      const struct node_host *host, void *ctx)
+{
+    struct node *n = calloc(1, sizeof(*n));
+
+    if (!n)
+        return NULL;
+    n->config = *config;
+    n->env = env;
+    n->host = *host;
+    n->ctx = ctx;
+    n->state = NODE_JOINING;
+    flows_init(&n->flows, env);
+    remotes_init(&n->remotes, env);
+    acquaintances_init(&n->acquaintances, env);
+    n->seal = seal_worker_new();
+    n->overlay = node_overlay_new(n);
+    if (n->overlay)
+        n->dht = node_dht_new(n);
+    if (n->dht)
+        n->members = members_new(env, n->overlay);
+    if (!n->seal || !n->members) {
+        node_free(n);
+        return NULL;
+    }
+    own_init(&n->own, &n->config, env, n->dht);
+    lookups_init(&n->lookups, env, n->overlay, n->dht);
+    if (config->address_mode != NODE_ADDRESS_NONE && !service_start(n)) {
+        node_free(n);
+        return NULL;
+    }
+    n->addresses_dirty = n->changed_dirty = true;
+    node_set_forward_dirty(n);
+    return n;
+}
+
+void node_free(struct node *n)
+{
+    if (!n)
+        return;
+    service_stop(n);
+    members_free(n->members);
+    dht_free(n->dht);
+    overlay_free(n->overlay);
+    traffic_clear(n);
+    acquaintances_clear(&n->acquaintances);
+    seal_worker_free(n->seal);
+    sign_secret_clear(&n->config.overlay.sec);
+    secret_clear(&n->config.overlay.group_key);
+    free(n);
+}
+
+void node_leave(struct node *n)
+{
+    if (n->leaving)
+        return;
+    n->leaving = true;
+    dht_leave(n->dht);
+    node_settle(n);
+}
+
+bool node_left(const struct node *n)
+{
+    return n->overlay_leaving && overlay_left(n->overlay);
+}
+
+/* ---- doors ---- */
+
+bool node_input(struct node *n, const struct endpoint *from, uint8_t *pkt, size_t len)
+{
+    bool taken = true;
+
+    if (len > 0 && pkt[0] == PACKET_DATA)
+        traffic_data_packet(n, pkt, len);
+    else
+        taken = overlay_input(n->overlay, from, pkt, len);
+    node_settle(n);
+    return taken;
+}
+
+void node_tick(struct node *n)
+{
+    overlay_tick(n->overlay);
+    dht_tick(n->dht);
+    if (!n->leaving && overlay_state(n->overlay) == OVERLAY_MEMBER)
+        own_tick(&n->own);
+    if (n->leaving && !n->overlay_leaving && dht_left(n->dht)) {
+        n->overlay_leaving = true;
+        overlay_leave(n->overlay);
+    }
+    traffic_tick(n);
+    members_tick(n->members);
+    lookups_tick(&n->lookups);
+    if (n->dhcp) {
+        dhcp_server_tick(n->dhcp);
+        dns_server_tick(n->dns);
+    }
+    node_settle(n);
+}
+
+usec node_deadline(const struct node *n)
+{
+    usec at_us = usec_min(overlay_deadline(n->overlay), dht_deadline(n->dht));
+
+    if (!n->leaving && overlay_state(n->overlay) == OVERLAY_MEMBER)
+        at_us = usec_min(at_us, own_deadline(&n->own));
+    if (n->leaving && !n->overlay_leaving && dht_left(n->dht))
+        return 0;
+    at_us = usec_min(at_us, usec_min(n->flows.poll_us, remotes_deadline(&n->remotes)));
+    at_us = usec_min(at_us, usec_min(members_deadline(n->members), lookups_deadline(&n->lookups)));
+    if (n->dhcp) {
+        at_us = usec_min(at_us, dhcp_server_deadline(n->dhcp));
+        at_us = usec_min(at_us, dns_server_deadline(n->dns));
+    }
+    return at_us;
+}
+
+void node_roamed(struct node *n, uint32_t token, const struct endpoint *from)
+{
+    overlay_data_roamed(n->overlay, token, from);
+    node_settle(n);
+}
+
+void node_set_endpoints(struct node *n, const struct endpoint *eps, size_t count)
+{
+    overlay_set_endpoints(n->overlay, eps, count);
+    node_settle(n);
+}
+
+int node_add_bootstrap(struct node *n, const struct endpoint *ep)
+{
+    int r = overlay_add_bootstrap(n->overlay, ep);
+
+    node_settle(n);
+    return r;
+}
+
+void node_network_changed(struct node *n)
+{
+    overlay_network_changed(n->overlay);
+    node_settle(n);
+}
+
+struct overlay *node_overlay(struct node *n)
+{
+    return n->overlay;
+}
+
+/* ---- for people ---- */
+
+void node_status(const struct node *n, struct node_status *out)
+{
+    *out = (struct node_status){.state = n->state, .service = n->service};
+    memcpy(out->reason, n->own.reason, sizeof(out->reason));
+    if (own_has_name(&n->own))
+        memcpy(out->hostname, n->own.facts.hostname, sizeof(out->hostname));
+    if (own_has_address(&n->own))
+        out->ipv4 = address_with_prefix(&n->config.ipv4, &n->own.facts.ipv4);
+    if (n->dhcp)
+        out->ipv6 = n->own.ipv6;
+    out->dht_records = dht_records(n->dht);
+    out->dht_bytes = dht_memory(n->dht);
+}
+
+int node_lookup(struct node *n, const char *what,
+                void (*done)(void *ctx, const struct node_lookup_result *r), void *ctx)
+{
+    return lookup_start(&n->lookups, &n->config, what, done, ctx);
+}
+
+int node_members(struct node *n, void (*member)(void *ctx, const struct node_member *m),
+                 void (*end)(void *ctx, uint32_t nodes, uint32_t inconsistent), void *ctx)
+{
+    return members_walk(n->members, member, end, ctx);
+}
+
+void node_members_cancel(struct node *n, void *ctx)
+{
+    members_cancel(n->members, ctx);
+}
+
+bool node_peer_facts(const struct node *n, const struct id *peer, char hostname[NODE_HOSTNAME_SIZE],
+                     struct addr *ipv4)
+{
+    const struct facts *f = acquaintances_get(&n->acquaintances, peer);
+
+    hostname[0] = '\0';
+    *ipv4 = (struct addr){0};
+    if (!f)
+        return false;
+    memcpy(hostname, f->hostname, NODE_HOSTNAME_SIZE);
+    *ipv4 = f->ipv4;
+    return true;
+}
+
+bool node_peer_traffic(const struct node *n, uint32_t token, uint64_t *tx_bytes, uint64_t *rx_bytes)
+{
+    const struct flow *flow = flows_by_token(&n->flows, token);
+
+    *tx_bytes = *rx_bytes = 0;
+    if (!flow)
+        return false;
+    *tx_bytes = atomic_load_explicit(&flow->counters->tx_bytes, memory_order_relaxed);
+    *rx_bytes = atomic_load_explicit(&flow->counters->rx_bytes, memory_order_relaxed);
+    return true;
+}
+
+static bool node_own_counter(const struct node *n, size_t i, const char **name, uint64_t *value)
+{
+    static const char *const names[NODE_DROP_COUNT] = {
+        [NODE_DROP_INNER] = "node_drop_inner",   [NODE_DROP_DESTINATION] = "node_drop_destination",
+        [NODE_DROP_SOURCE] = "node_drop_source", [NODE_DROP_ABSENT] = "node_drop_absent",
+        [NODE_DROP_SEALED] = "node_drop_sealed", [NODE_DROP_MESSAGE] = "node_drop_message",
+    };
+
+    if (i > NODE_DROP_COUNT)
+        return false;
+    *name = i < NODE_DROP_COUNT ? names[i] : "node_drop_waited";
+    *value = i < NODE_DROP_COUNT ? n->drops[i] : n->remotes.dropped;
+    return true;
+}
+
+bool node_counter(const struct node *n, size_t i, const char **name, uint64_t *value)
+{
+    size_t below = 0;
+
+    while (overlay_counter(n->overlay, below, name, value))
+        if (below++ == i)
+            return true;
+    i -= below;
+    for (below = 0; dht_counter(n->dht, below, name, value);)
+        if (below++ == i)
+            return true;
+    return node_own_counter(n, i - below, name, value);
+}
