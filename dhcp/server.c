@@ -619,10 +619,10 @@ void dhcp_server_free(struct dhcp_server *s)
     struct client *c;
     if (!s)
         return;
+    heap_clear(&s->timers); /* writes to the timers: before they go */
     for (size_t i = 0; (c = table_next(&s->clients, &i)) != NULL;)
         free(c);
     table_clear(&s->clients);
-    heap_clear(&s->timers);
     free(s);
 }
 
