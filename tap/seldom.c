@@ -1,14 +1,14 @@
 #include "tap/seldom.h"
 
-/* A collision costs one message too many, so no more than a spread over neighbours is asked for. */
+/* FNV-1a, of which the upper bits are the good ones. A collision costs one message too many. */
 static struct seldom_slot *slot_of(struct seldom *s, enum seldom_kind kind, uint16_t network,
                                    const struct addr *addr)
 {
-    uint32_t h = (uint32_t)kind + network;
+    uint32_t h = 2166136261u ^ (uint32_t)kind ^ (uint32_t)network << 8;
     for (size_t i = 0; i < sizeof(addr->b); i++) {
-        h = h * 31 + addr->b[i];
+        h = (h * 16777619u) ^ addr->b[i];
     }
-    return &s->slots[h % SELDOM_SLOTS];
+    return &s->slots[(h * 16777619u >> 16) % SELDOM_SLOTS];
 }
 
 bool seldom_pass(struct seldom *s, enum seldom_kind kind, uint16_t network, const struct addr *addr,
