@@ -1,0 +1,708 @@
+#include "overlay/ring.h"
+
+#include "overlay/core/err.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    GAPS_MAX = 256,               /* of the size estimate; more add nothing */
+    LOG_UNIT = 2048,              /* of log2 in ring_said */
+    LOG_TELL = LOG_UNIT * 3 / 20, /* an estimate that moved by a tenth is told again */
+    FAILURES_MAX = 5,             /* the quiet time doubles no further */
+};
+static const usec quiet_us = SEC(3);    /* after a first failure */
+static const usec yield_us = MSEC(500); /* the lower id of two opens at once, the higher waits */
+static const double circle_closed = 0.9999; /* gaps known cover the ring */
+
+void ring_init(struct ring *ring, const struct id *self, struct env *env)
+{
+    *ring = (struct ring){.env = env, .self = *self, .members = 1, .stale = true};
+}
+
+void ring_clear(struct ring *ring)
+{
+    free(ring->peers);
+    free(ring->candidates);
+    ring->peers = NULL;
+    ring->candidates = NULL;
+    ring->count = ring->size = ring->candidate_count = ring->candidate_size = 0;
+}
+
+void ring_set_state(struct ring *ring, enum overlay_state state)
+{
+    ring->state = state;
+    ring->stale = true;
+}
+
+void ring_touch(struct ring *ring)
+{
+    ring->stale = true;
+}
+
+/* Peers: an array of pointers sorted by id. */
+
+/* Where id is or belongs. */
+static size_t peer_slot(const struct ring *ring, const struct id *id, bool *found)
+{
+    size_t low = 0, high = ring->count;
+
+    *found = false;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        int order = id_cmp(&ring->peers[middle]->id, id);
+
+        if (order == 0) {
+            *found = true;
+            return middle;
+        }
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+struct ring_peer *ring_find(const struct ring *ring, const struct id *id)
+{
+    bool found;
+    size_t slot = peer_slot(ring, id, &found);
+
+    return found ? ring->peers[slot] : NULL;
+}
+
+/* Grows an array so that one more fits. An overlay cannot go on without its tables. */
+static void *make_room(void *array, size_t count, size_t *size, size_t each)
+{
+    if (count < *size)
+        return array;
+    *size = *size > 0 ? 2 * *size : 8;
+    array = realloc(array, *size * each);
+    CHECK(array != NULL);
+    return array;
+}
+
+static void forget_candidate(struct ring *ring, const struct id *id);
+
+void ring_add(struct ring *ring, struct ring_peer *peer)
+{
+    bool found;
+    size_t slot = peer_slot(ring, &peer->id, &found);
+
+    CHECK(!found);
+    ring->peers = make_room(ring->peers, ring->count, &ring->size, sizeof *ring->peers);
+    memmove(ring->peers + slot + 1, ring->peers + slot, (ring->count - slot) * sizeof *ring->peers);
+    ring->peers[slot] = peer;
+    ring->count++;
+    ring->stale = true;
+    forget_candidate(ring, &peer->id);
+}
+
+void ring_remove(struct ring *ring, struct ring_peer *peer)
+{
+    bool found;
+    size_t slot = peer_slot(ring, &peer->id, &found);
+
+    CHECK(found && ring->peers[slot] == peer);
+    ring->count--;
+    memmove(ring->peers + slot, ring->peers + slot + 1, (ring->count - slot) * sizeof *ring->peers);
+    ring->stale = true;
+    if (peer->shortcut)
+        ring->shortcut_version++;
+}
+
+static size_t said_count(const struct ring_said *said)
+{
+    return (size_t)said->counts[RING_LEFT] + said->counts[RING_RIGHT] + said->shortcuts;
+}
+
+int ring_hear(struct ring *ring, struct ring_peer *peer, const struct ring_said *said,
+              bool with_shortcuts)
+{
+    const struct ring_said *old = &peer->said;
+    size_t nears = (size_t)said->counts[RING_LEFT] + said->counts[RING_RIGHT];
+    size_t old_nears = (size_t)old->counts[RING_LEFT] + old->counts[RING_RIGHT];
+    size_t shortcuts = with_shortcuts ? said->shortcuts : old->shortcuts;
+    struct ring_entry *entries = NULL;
+
+    if (nears + shortcuts > 0) {
+        entries = malloc((nears + shortcuts) * sizeof *entries);
+        if (entries == NULL)
+            return -ERR_NOMEM;
+        if (nears > 0)
+            memcpy(entries, said->entries, nears * sizeof *entries);
+        if (shortcuts > 0)
+            memcpy(entries + nears,
+                   with_shortcuts ? said->entries + nears : old->entries + old_nears,
+                   shortcuts * sizeof *entries);
+    }
+    free(peer->said.entries);
+    peer->said = *said;
+    peer->said.shortcuts = (uint8_t)shortcuts;
+    peer->said.entries = entries;
+    ring->stale = true;
+    return 0;
+}
+
+void ring_peer_clear(struct ring_peer *peer)
+{
+    free(peer->said.entries);
+    peer->said = (struct ring_said){.entries = NULL};
+}
+
+/* Candidates. */
+
+static struct ring_candidate *candidate_slot(const struct ring *ring, const struct id *id,
+                                             bool *found)
+{
+    size_t i = 0;
+    int order = 1;
+
+    while (i < ring->candidate_count && (order = id_cmp(&ring->candidates[i].id, id)) < 0)
+        i++;
+    *found = i < ring->candidate_count && order == 0;
+    return ring->candidates + i;
+}
+
+static struct ring_candidate *find_candidate(const struct ring *ring, const struct id *id)
+{
+    bool found;
+    struct ring_candidate *c = candidate_slot(ring, id, &found);
+
+    return found ? c : NULL;
+}
+
+static void forget_candidate(struct ring *ring, const struct id *id)
+{
+    struct ring_candidate *c = find_candidate(ring, id);
+
+    if (c == NULL)
+        return;
+    ring->candidate_count--;
+    memmove(c, c + 1,
+            (size_t)(ring->candidates + ring->candidate_count - c) * sizeof *ring->candidates);
+}
+
+/* NULL when the table is full. */
+static struct ring_candidate *need_candidate(struct ring *ring, const struct id *id)
+{
+    bool found;
+    struct ring_candidate *c = candidate_slot(ring, id, &found);
+    size_t i = (size_t)(c - ring->candidates);
+
+    if (found)
+        return c;
+    if (ring->candidate_count >= RING_CANDIDATES_MAX)
+        return NULL;
+    ring->candidates = make_room(ring->candidates, ring->candidate_count, &ring->candidate_size,
+                                 sizeof *ring->candidates);
+    c = ring->candidates + i;
+    memmove(c + 1, c, (ring->candidate_count - i) * sizeof *c);
+    ring->candidate_count++;
+    *c = (struct ring_candidate){.id = *id, .open_at_us = USEC_NEVER};
+    return c;
+}
+
+void ring_hint(struct ring *ring, const struct id *id, const struct id *via,
+               const struct endpoint *ep, usec for_us)
+{
+    struct ring_candidate *c;
+
+    if (id_eq(id, &ring->self) || ring_find(ring, id) != NULL)
+        return;
+    c = need_candidate(ring, id);
+    if (c == NULL)
+        return;
+    c->heard_until_us = ring->env->now_us + for_us;
+    if (via != NULL)
+        c->via = *via;
+    if (ep != NULL)
+        c->ep = *ep;
+    ring->stale = true;
+}
+
+void ring_lost(struct ring *ring, const struct id *id)
+{
+    struct ring_candidate *c = need_candidate(ring, id);
+
+    ring->stale = true;
+    if (c == NULL)
+        return;
+    c->quiet_until_us = ring->env->now_us + (quiet_us << c->failures);
+    c->open_at_us = c->quiet_until_us;
+    c->trying = false;
+    if (c->failures < FAILURES_MAX)
+        c->failures++;
+}
+
+void ring_released(struct ring *ring, const struct id *id)
+{
+    struct ring_candidate *c = find_candidate(ring, id);
+
+    ring->stale = true;
+    if (c == NULL)
+        return;
+    c->trying = false;
+    c->open_at_us = ring->env->now_us + yield_us;
+}
+
+/* Choosing the closest on each side. */
+
+struct pick {
+    const struct ring *ring;
+    size_t count[2];
+    struct id distance[2][OVERLAY_NEAR];
+    struct id id[2][OVERLAY_NEAR];
+    const struct ring_peer *peer[2][OVERLAY_NEAR];
+};
+
+static void pick_on_side(struct pick *p, enum ring_side side, const struct id *distance,
+                         const struct id *id, const struct ring_peer *peer)
+{
+    size_t n = p->count[side], i = 0;
+    int order = 1;
+
+    while (i < n && (order = id_cmp(&p->distance[side][i], distance)) < 0)
+        i++;
+    if (i < n && order == 0)
+        return;
+    if (i == OVERLAY_NEAR)
+        return;
+    if (n == OVERLAY_NEAR)
+        n--;
+    for (size_t k = n; k > i; k--) {
+        p->distance[side][k] = p->distance[side][k - 1];
+        p->id[side][k] = p->id[side][k - 1];
+        p->peer[side][k] = p->peer[side][k - 1];
+    }
+    p->distance[side][i] = *distance;
+    p->id[side][i] = *id;
+    p->peer[side][i] = peer;
+    p->count[side] = n + 1;
+}
+
+static void pick_offer(struct pick *p, const struct id *id, const struct ring_peer *peer)
+{
+    struct id right = id_sub(id, &p->ring->self);
+    struct id left = id_sub(&p->ring->self, id);
+
+    if (id_is_zero(&right))
+        return;
+    pick_on_side(p, RING_RIGHT, &right, id, peer);
+    pick_on_side(p, RING_LEFT, &left, id, peer);
+}
+
+static bool counts(const struct ring_peer *peer)
+{
+    return peer->state == OVERLAY_MEMBER || (peer->state == OVERLAY_JOINING && peer->welcome);
+}
+
+static void offer_peers(struct pick *p)
+{
+    for (size_t i = 0; i < p->ring->count; i++)
+        if (counts(p->ring->peers[i]))
+            pick_offer(p, &p->ring->peers[i]->id, p->ring->peers[i]);
+}
+
+/* Hearsay brings in a node that failed us only when `anyway` and its quiet time is over. */
+static bool believable(const struct ring *ring, const struct id *id, bool anyway)
+{
+    const struct ring_candidate *c;
+    const struct ring_peer *peer = ring_find(ring, id);
+
+    if (peer != NULL) /* what it says itself is worth more */
+        return counts(peer) || (anyway && peer->state == OVERLAY_JOINING);
+    c = find_candidate(ring, id);
+    if (c == NULL || c->failures == 0)
+        return true;
+    return anyway && c->quiet_until_us <= ring->env->now_us;
+}
+
+static bool would_enter(const struct pick *p, const struct id *id)
+{
+    struct id right = id_sub(id, &p->ring->self);
+    struct id left = id_sub(&p->ring->self, id);
+
+    return p->count[RING_RIGHT] < OVERLAY_NEAR || p->count[RING_LEFT] < OVERLAY_NEAR ||
+           id_cmp(&right, &p->distance[RING_RIGHT][OVERLAY_NEAR - 1]) < 0 ||
+           id_cmp(&left, &p->distance[RING_LEFT][OVERLAY_NEAR - 1]) < 0;
+}
+
+static void offer_hearsay(struct pick *p, bool joiners, bool anyway)
+{
+    const struct ring *ring = p->ring;
+
+    for (size_t i = 0; i < ring->count; i++) {
+        const struct ring_peer *peer = ring->peers[i];
+        size_t n = said_count(&peer->said);
+
+        if (peer->state != OVERLAY_MEMBER && !joiners)
+            continue;
+        for (size_t k = 0; k < n; k++) {
+            const struct ring_entry *e = &peer->said.entries[k];
+
+            if ((e->flags & RING_ENTRY_JOINING) != 0 && !joiners)
+                continue;
+            if (would_enter(p, &e->id) && believable(ring, &e->id, anyway))
+                pick_offer(p, &e->id, NULL);
+        }
+    }
+}
+
+static void offer_hints(struct pick *p)
+{
+    const struct ring *ring = p->ring;
+
+    for (size_t i = 0; i < ring->candidate_count; i++) {
+        const struct ring_candidate *c = &ring->candidates[i];
+
+        if (c->heard_until_us > ring->env->now_us && c->quiet_until_us <= ring->env->now_us)
+            pick_offer(p, &c->id, NULL);
+    }
+}
+
+static bool take_list(struct ring_list *list, const struct pick *p, enum ring_side side)
+{
+    bool same = list->count == p->count[side];
+
+    for (size_t i = 0; same && i < list->count; i++)
+        same = id_eq(&list->id[i], &p->id[side][i]);
+    list->count = (uint8_t)p->count[side];
+    memcpy(list->id, p->id[side], p->count[side] * sizeof list->id[0]);
+    return !same;
+}
+
+static struct ring_entry entry_of(const struct ring_peer *peer)
+{
+    struct ring_entry e = {.id = peer->id, .rtt = peer->rtt};
+
+    if (peer->state == OVERLAY_JOINING)
+        e.flags |= RING_ENTRY_JOINING;
+    if (peer->indirect)
+        e.flags |= RING_ENTRY_INDIRECT;
+    return e;
+}
+
+/* First-hand lists; a change of round-trip time alone is not news. */
+static bool update_told(struct ring *ring, const struct pick *p)
+{
+    bool changed = false;
+
+    for (int side = RING_LEFT; side <= RING_RIGHT; side++) {
+        changed |= ring->told_count[side] != p->count[side];
+        ring->told_count[side] = (uint8_t)p->count[side];
+        for (size_t i = 0; i < p->count[side]; i++) {
+            struct ring_entry e = entry_of(p->peer[side][i]);
+            struct ring_entry *old = &ring->told[side][i];
+
+            changed |= !id_eq(&old->id, &e.id) || old->flags != e.flags;
+            *old = e;
+        }
+    }
+    return changed;
+}
+
+static void want(struct ring *ring, const struct id *id)
+{
+    struct ring_candidate *c;
+    usec at_us;
+
+    if (ring_find(ring, id) != NULL)
+        return;
+    c = need_candidate(ring, id);
+    if (c == NULL)
+        return;
+    c->wanted = true;
+    if (c->open_at_us != USEC_NEVER)
+        return;
+    at_us = ring->env->now_us + (id_cmp(&ring->self, id) < 0 ? 0 : yield_us);
+    c->open_at_us = at_us > c->quiet_until_us ? at_us : c->quiet_until_us;
+}
+
+static void drop_idle_candidates(struct ring *ring)
+{
+    size_t kept = 0;
+    usec now_us = ring->env->now_us;
+
+    for (size_t i = 0; i < ring->candidate_count; i++) {
+        const struct ring_candidate *c = &ring->candidates[i];
+
+        if (c->wanted || c->heard_until_us > now_us || c->quiet_until_us > now_us)
+            ring->candidates[kept++] = *c;
+    }
+    ring->candidate_count = kept;
+}
+
+static void update_wanted(struct ring *ring, const struct pick *p)
+{
+    for (size_t i = 0; i < ring->candidate_count; i++)
+        ring->candidates[i].wanted = false;
+    for (int side = RING_LEFT; side <= RING_RIGHT; side++) {
+        (void)take_list(&ring->wanted[side], p, (enum ring_side)side);
+        for (size_t i = 0; i < p->count[side]; i++)
+            want(ring, &p->id[side][i]);
+    }
+    drop_idle_candidates(ring);
+}
+
+static void update_members(struct ring *ring);
+
+bool ring_update(struct ring *ring)
+{
+    struct pick p = {.ring = ring};
+    bool changed;
+
+    ring->stale = false;
+    offer_peers(&p);
+    changed = update_told(ring, &p);
+    update_members(ring);
+    if (changed)
+        ring->near_version++;
+
+    offer_hearsay(&p, false, false);
+    changed = take_list(&ring->near[RING_LEFT], &p, RING_LEFT);
+    changed |= take_list(&ring->near[RING_RIGHT], &p, RING_RIGHT);
+
+    offer_hearsay(&p, ring->state != OVERLAY_MEMBER, true);
+    offer_hints(&p);
+    update_wanted(ring, &p);
+    return changed;
+}
+
+const struct ring_candidate *ring_due(struct ring *ring)
+{
+    for (size_t i = 0; i < ring->candidate_count; i++) {
+        struct ring_candidate *c = &ring->candidates[i];
+
+        if (c->wanted && !c->trying && c->open_at_us <= ring->env->now_us) {
+            c->trying = true;
+            return c;
+        }
+    }
+    return NULL;
+}
+
+usec ring_deadline(const struct ring *ring)
+{
+    usec at_us = ring->stale ? ring->env->now_us : USEC_NEVER;
+
+    for (size_t i = 0; i < ring->candidate_count; i++) {
+        const struct ring_candidate *c = &ring->candidates[i];
+
+        if (c->wanted && !c->trying)
+            at_us = usec_min(at_us, c->open_at_us);
+        if (c->heard_until_us > ring->env->now_us)
+            at_us = usec_min(at_us, c->heard_until_us);
+        if (c->quiet_until_us > ring->env->now_us)
+            at_us = usec_min(at_us, c->quiet_until_us);
+    }
+    return at_us;
+}
+
+static bool list_has(const struct ring_list *list, const struct id *id)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (id_eq(&list->id[i], id))
+            return true;
+    return false;
+}
+
+bool ring_is_near(const struct ring *ring, const struct id *id)
+{
+    return list_has(&ring->near[RING_LEFT], id) || list_has(&ring->near[RING_RIGHT], id) ||
+           list_has(&ring->wanted[RING_LEFT], id) || list_has(&ring->wanted[RING_RIGHT], id);
+}
+
+/* The first of our wanted list on that side is up and says that we are its first on the other. */
+static bool taken_in(const struct ring *ring, enum ring_side side)
+{
+    enum ring_side back = side == RING_LEFT ? RING_RIGHT : RING_LEFT;
+    const struct ring_list *list = &ring->wanted[side];
+    const struct ring_peer *peer;
+    size_t at;
+
+    if (list->count == 0)
+        return false;
+    peer = ring_find(ring, &list->id[0]);
+    if (peer == NULL || peer->said.counts[back] == 0)
+        return false;
+    at = back == RING_LEFT ? 0 : peer->said.counts[RING_LEFT];
+    return id_eq(&peer->said.entries[at].id, &ring->self);
+}
+
+bool ring_joined(const struct ring *ring)
+{
+    return taken_in(ring, RING_LEFT) && taken_in(ring, RING_RIGHT);
+}
+
+bool ring_owns(const struct ring *ring, const struct id *key)
+{
+    if (ring->state != OVERLAY_MEMBER)
+        return false;
+    for (int side = RING_LEFT; side <= RING_RIGHT; side++)
+        for (size_t i = 0; i < ring->near[side].count; i++) {
+            const struct id *id = &ring->near[side].id[i];
+            const struct ring_peer *peer = ring_find(ring, id);
+
+            if (peer != NULL && peer->state != OVERLAY_MEMBER)
+                continue; /* taken in, but not answering yet */
+            if (id_closer(key, id, &ring->self))
+                return false;
+        }
+    return true;
+}
+
+/*
+ * The size estimate. Every list is a run of consecutive members; each pair of followers in it is
+ * one gap. With k distinct gaps that cover a part S of the circle, the rest holds about
+ * (1 - S)(k - 1)/S more; when they cover it all, k is the number of members.
+ */
+
+struct gap {
+    struct id from;
+    double width;
+};
+
+struct gaps {
+    size_t count;
+    struct gap gap[GAPS_MAX];
+};
+
+static int gap_order(const void *a, const void *b)
+{
+    const struct gap *x = a, *y = b;
+    int order = id_cmp(&x->from, &y->from);
+
+    return order != 0 ? order : (x->width > y->width) - (x->width < y->width);
+}
+
+static void add_gap(struct gaps *g, const struct id *from, const struct id *to)
+{
+    struct id width = id_sub(to, from);
+
+    if (g->count < GAPS_MAX && !id_is_zero(&width))
+        g->gap[g->count++] = (struct gap){*from, id_fraction(&width)};
+}
+
+static void add_run(struct gaps *g, const struct id *centre, const struct ring_entry *left,
+                    size_t lefts, const struct ring_entry *right, size_t rights)
+{
+    const struct id *last = centre;
+
+    for (size_t i = 0; i < rights; i++) {
+        if ((right[i].flags & RING_ENTRY_JOINING) != 0)
+            continue;
+        add_gap(g, last, &right[i].id);
+        last = &right[i].id;
+    }
+    last = centre;
+    for (size_t i = 0; i < lefts; i++) {
+        if ((left[i].flags & RING_ENTRY_JOINING) != 0)
+            continue;
+        add_gap(g, &left[i].id, last);
+        last = &left[i].id;
+    }
+}
+
+static double members_from_gaps(struct gaps *g, bool *exact)
+{
+    double covered = 0;
+    size_t k = 0;
+
+    qsort(g->gap, g->count, sizeof g->gap[0], gap_order);
+    for (size_t i = 0; i < g->count; i++) {
+        if (i > 0 && id_eq(&g->gap[i].from, &g->gap[i - 1].from))
+            continue; /* the narrower of two opinions came first */
+        covered += g->gap[i].width;
+        k++;
+    }
+    *exact = k == 0 || covered >= circle_closed;
+    if (*exact || k < 2 || covered <= 0)
+        return k > 0 ? (double)k : 1;
+    return (double)k + (1 - covered) * (double)(k - 1) / covered;
+}
+
+/* Our own view first, then averaged (in the logarithm) with what our peers see around them. */
+static void update_members(struct ring *ring)
+{
+    struct gaps g = {.count = 0};
+    double own, logs, weight = 2;
+    bool exact;
+    int moved;
+
+    add_run(&g, &ring->self, ring->told[RING_LEFT], ring->told_count[RING_LEFT],
+            ring->told[RING_RIGHT], ring->told_count[RING_RIGHT]);
+    for (size_t i = 0; i < ring->count; i++) {
+        const struct ring_peer *peer = ring->peers[i];
+        const struct ring_said *said = &peer->said;
+
+        if (peer->state == OVERLAY_MEMBER)
+            add_run(&g, &peer->id, said->entries, said->counts[RING_LEFT],
+                    said->entries + said->counts[RING_LEFT], said->counts[RING_RIGHT]);
+    }
+    own = members_from_gaps(&g, &exact);
+    logs = weight * log2(own);
+    moved = (int)(log2(own) * LOG_UNIT) - ring->told_log_members;
+    if (moved > LOG_TELL || moved < -LOG_TELL) {
+        ring->told_log_members = (uint16_t)(log2(own) * LOG_UNIT);
+        ring->near_version++;
+    }
+    for (size_t i = 0; !exact && i < ring->count; i++) {
+        if (ring->peers[i]->state != OVERLAY_MEMBER || ring->peers[i]->said.log_members == 0)
+            continue;
+        logs += (double)ring->peers[i]->said.log_members / LOG_UNIT;
+        weight++;
+    }
+    ring->members = exact ? own : exp2(logs / weight);
+}
+
+double ring_members(const struct ring *ring)
+{
+    return ring->members;
+}
+
+bool ring_is_small(const struct ring *ring)
+{
+    return ring->members < 2 * OVERLAY_NEAR + 1.5;
+}
+
+struct id ring_draw_shortcut(const struct ring *ring)
+{
+    double nearest = (OVERLAY_NEAR + 1) / ring->members;
+    double u = (double)env_random_u32(ring->env) / 4294967296.0;
+    double at = nearest < 0.5 ? nearest * pow(0.5 / nearest, u) : 0.5;
+    struct id distance = id_from_fraction(at);
+
+    return (env_random_u32(ring->env) & 1) != 0 ? id_add(&ring->self, &distance)
+                                                : id_sub(&ring->self, &distance);
+}
+
+double ring_shortcuts_wanted(const struct ring *ring)
+{
+    double links = log2(ring->members) + 3 - 2 * OVERLAY_NEAR;
+
+    return links > 0 && !ring_is_small(ring) ? links / 2 : 0;
+}
+
+void ring_write_entry(struct writer *w, const struct ring_entry *e)
+{
+    write_id(w, &e->id);
+    write_u8(w, e->rtt);
+    write_u8(w, e->flags);
+}
+
+void ring_read_entry(struct reader *r, struct ring_entry *e)
+{
+    e->id = read_id(r);
+    e->rtt = read_u8(r);
+    e->flags = read_u8(r);
+}
+
+uint8_t ring_rtt_code(usec rtt_us)
+{
+    usec code = rtt_us / RING_RTT_UNIT_US;
+
+    return rtt_us == 0 || code > 254 ? 255 : (uint8_t)code;
+}

@@ -1,0 +1,151 @@
+/*
+ * ring.h - this node's place on the Symphony ring (Manku et al. 2003): who its near neighbours are,
+ * whom it should connect to, how large the ring is, where its shortcuts should lead.
+ *
+ * Keeps the OVERLAY_NEAR closest members on either side. Follows Zave's repaired Chord
+ * (arXiv:1610.01140), whose two rules the original lacks: a joiner adopts its neighbour's whole
+ * list before anyone learns of it, and a list never skips a live member. Three things keep them
+ * here:
+ *   - What is told to others is first-hand only: peers we have a session with. A dead node is
+ *     forgotten when the last session with it ends; no rumour of it can go round.
+ *   - Our own near lists also hold what our peers tell (hearsay), so one message adopts a whole
+ *     list, and a crashed neighbour's successor stands in our list before we have talked to it.
+ *   - A joiner is told to others with a flag: members ignore it, other joiners wait for it. It
+ * turns member when both its ring neighbours name it as theirs (ring_joined).
+ *
+ * Owns no session: it names the peers it wants, and is told who is up. All of its answers follow
+ * from the ids, in their order on the ring, never from the order of events in one instant.
+ */
+#ifndef PEAL_OVERLAY_RING_H
+#define PEAL_OVERLAY_RING_H
+
+#include "overlay/core/wire.h"
+#include "overlay/overlay.h"
+
+enum {
+    RING_SAID_MAX = 2 * OVERLAY_NEAR + OVERLAY_SHORTCUTS_MAX,
+    RING_CANDIDATES_MAX = 64, /* victim: a new one that is only hearsay is not taken */
+    RING_RTT_UNIT_US = 2000,  /* of the round trips told; 255: longer, or not known */
+    RING_ENTRY_LEN = 22,      /* on the wire: id 20, round trip 1, flags 1 */
+};
+
+enum ring_side { RING_LEFT, RING_RIGHT };
+
+enum ring_entry_flag {
+    RING_ENTRY_JOINING = 1,  /* not a member yet */
+    RING_ENTRY_INDIRECT = 2, /* the teller's session with it has no direct path */
+};
+
+struct ring_entry {
+    struct id id;
+    uint8_t rtt;
+    uint8_t flags;
+};
+
+/* What a node says about itself in MSG_NEIGHBOURS: first-hand only, closest first. */
+struct ring_said {
+    uint8_t counts[2]; /* by enum ring_side */
+    uint8_t shortcuts;
+    uint16_t log_members;       /* log2 of its own size estimate, in 1/2048; 0: none */
+    struct ring_entry *entries; /* left, right, shortcuts */
+};
+
+/* A node that we have a session with. Part of struct link, which owns it. */
+struct ring_peer {
+    struct id id;
+    struct ring_said said;
+    uint8_t state; /* enum overlay_state, as it says; OVERLAY_ALONE before it said anything */
+    uint8_t rtt;   /* as in ring_entry */
+    bool welcome;  /* joining, and one of us wants to be the other's neighbour */
+    bool indirect; /* no direct path */
+    bool shortcut; /* ours or theirs */
+};
+
+/* A node we may want a session with and have none. */
+struct ring_candidate {
+    struct id id, via;   /* via not zero: reached through that node */
+    struct endpoint ep;  /* family 0: not known */
+    usec open_at_us;     /* when wanted and not tried yet */
+    usec heard_until_us; /* named by an answer or an introduction, not by a peer's list */
+    usec quiet_until_us; /* it failed: not tried again before */
+    uint8_t failures;    /* since it was up; with any, hearsay does not bring it into our lists */
+    bool wanted;
+    bool trying; /* an attempt is under way, until ring_add, ring_lost or ring_released */
+};
+
+struct ring_list {
+    uint8_t count;
+    struct id id[OVERLAY_NEAR];
+};
+
+struct ring {
+    struct env *env;
+    struct id self;
+    enum overlay_state state;
+    struct ring_peer **peers; /* sorted by id */
+    size_t count, size;
+    struct ring_candidate *candidates; /* sorted by id */
+    size_t candidate_count, candidate_size;
+    struct ring_list near[2];   /* by enum ring_side: hearsay included */
+    struct ring_list wanted[2]; /* also introduced and, while we join, joining ones */
+    struct ring_entry told[2][OVERLAY_NEAR];
+    uint8_t told_count[2];
+    uint16_t told_log_members;
+    uint32_t near_version, shortcut_version; /* of what we tell */
+    double members;
+    bool stale; /* something changed since ring_update */
+};
+
+void ring_init(struct ring *ring, const struct id *self, struct env *env);
+void ring_clear(struct ring *ring); /* its tables; the peers are the links' */
+
+void ring_set_state(struct ring *ring, enum overlay_state state);
+/* A session came up or ended. The peer's memory stays valid in between. */
+void ring_add(struct ring *ring, struct ring_peer *peer);
+void ring_remove(struct ring *ring, struct ring_peer *peer);
+struct ring_peer *ring_find(const struct ring *ring, const struct id *id);
+/* Something in a peer (state, welcome, path, role) was changed by the caller. */
+void ring_touch(struct ring *ring);
+/* What a peer says now; counts above the limits are the parser's affair. -ERR_NOMEM leaves it as it
+ * was. */
+int ring_hear(struct ring *ring, struct ring_peer *peer, const struct ring_said *said,
+              bool with_shortcuts);
+void ring_peer_clear(struct ring_peer *peer);
+
+/* Somebody named this node: worth a session if it turns out to be near. ep may be NULL. */
+void ring_hint(struct ring *ring, const struct id *id, const struct id *via,
+               const struct endpoint *ep, usec for_us);
+/* A session with it went silent, or an attempt failed: left alone for a growing while. */
+void ring_lost(struct ring *ring, const struct id *id);
+/* It closed or an attempt ended for a reason that says nothing about it. */
+void ring_released(struct ring *ring, const struct id *id);
+
+/* Brings the lists up to date. True when ring_near changed. */
+bool ring_update(struct ring *ring);
+/* The next candidate to open a session to, or NULL; it counts as tried from now on. Borrowed until
+ * the next call. */
+const struct ring_candidate *ring_due(struct ring *ring);
+usec ring_deadline(const struct ring *ring);
+
+/* Our near list holds it, or ought to: a session with it is worth keeping. */
+bool ring_is_near(const struct ring *ring, const struct id *id);
+/* Both ring neighbours of a joiner name it as theirs. */
+bool ring_joined(const struct ring *ring);
+/* We are the closest member that we know of. False before we are a member. */
+bool ring_owns(const struct ring *ring, const struct id *key);
+/* Members, ourselves included: exact while our peers' lists close the circle. */
+double ring_members(const struct ring *ring);
+/* Everybody can be everybody's near neighbour. */
+bool ring_is_small(const struct ring *ring);
+/* The point that a new shortcut should lead to: harmonic over the distances past our near lists. */
+struct id ring_draw_shortcut(const struct ring *ring);
+/* Shortcuts that a node should open so that connections average log2(n) + 3, those that others open
+ * to it included. */
+double ring_shortcuts_wanted(const struct ring *ring);
+
+/* Wire: entries as in ring_entry. */
+void ring_write_entry(struct writer *w, const struct ring_entry *e);
+void ring_read_entry(struct reader *r, struct ring_entry *e);
+uint8_t ring_rtt_code(usec rtt_us);
+
+#endif

@@ -1,0 +1,216 @@
+#include "overlay/route.h"
+
+#include <string.h>
+
+struct route_header route_new(const struct id *source, const struct id *key, enum route_mode mode,
+                              uint8_t proto)
+{
+    struct route_header h = {
+        .flags = (uint8_t)mode, .proto = proto, .key = *key, .source = *source};
+
+    memset(h.bound, 0xff, sizeof h.bound);
+    return h;
+}
+
+void route_write(struct writer *w, const struct route_header *h)
+{
+    uint8_t flags = h->flags & (uint8_t) ~(ROUTE_FLAG_VIA | ROUTE_FLAG_THROUGH);
+
+    if (!id_is_zero(&h->via))
+        flags |= ROUTE_FLAG_VIA;
+    if (!id_is_zero(&h->through))
+        flags |= ROUTE_FLAG_THROUGH;
+    write_u8(w, flags);
+    write_u8(w, h->hops);
+    write_u8(w, h->proto);
+    write_id(w, &h->key);
+    write_id(w, &h->source);
+    write_bytes(w, h->bound, sizeof h->bound);
+    if ((flags & ROUTE_FLAG_VIA) != 0)
+        write_id(w, &h->via);
+    if ((flags & ROUTE_FLAG_THROUGH) != 0)
+        write_id(w, &h->through);
+}
+
+bool route_read(struct reader *r, struct route_header *h)
+{
+    *h = (struct route_header){.flags = read_u8(r)};
+    h->hops = read_u8(r);
+    h->proto = read_u8(r);
+    h->key = read_id(r);
+    h->source = read_id(r);
+    read_copy(r, h->bound, sizeof h->bound);
+    if ((h->flags & ROUTE_FLAG_VIA) != 0)
+        h->via = read_id(r);
+    if ((h->flags & ROUTE_FLAG_THROUGH) != 0)
+        h->through = read_id(r);
+    return !r->failed && (h->flags & ~ROUTE_FLAG_ALL) == 0;
+}
+
+/* How far a node is from where the message wants to go. */
+static struct id metric(const struct route_header *h, const struct id *node)
+{
+    const struct id *target = id_is_zero(&h->through) ? &h->key : &h->through;
+
+    switch ((enum route_mode)(h->flags & ROUTE_FLAG_MODE)) {
+    case ROUTE_RIGHT:
+        return id_sub(node, target);
+    case ROUTE_LEFT:
+        return id_sub(target, node);
+    case ROUTE_EXACT:
+    case ROUTE_NEAREST:
+        break;
+    }
+    return id_distance(target, node);
+}
+
+struct choice {
+    const struct ring *ring;
+    const struct route_header *h;
+    const uint8_t *bound;
+    bool or_equal; /* a peer of exactly this distance is the node that was promised */
+    bool direct;
+    struct ring_peer *peer;
+    struct id distance;
+    bool ahead;
+};
+
+static bool excluded(const struct choice *c, const struct id *node)
+{
+    return id_eq(node, &c->ring->self) ||
+           ((c->h->flags & ROUTE_FLAG_SEEK) != 0 && id_eq(node, &c->h->source));
+}
+
+static void consider(struct choice *c, struct ring_peer *peer, const struct id *node, bool ahead)
+{
+    struct id d;
+    int order;
+
+    if (excluded(c, node))
+        return;
+    d = metric(c->h, node);
+    order = memcmp(d.b, c->bound, ROUTE_BOUND_LEN);
+    if (order > 0 || (order == 0 && (ahead || !c->or_equal)))
+        return;
+    if (c->peer != NULL) {
+        order = id_cmp(&d, &c->distance);
+        if (order > 0)
+            return;
+        if (order == 0 && (!c->ahead || (ahead && peer->rtt >= c->peer->rtt)))
+            return;
+    }
+    c->peer = peer;
+    c->distance = d;
+    c->ahead = ahead;
+}
+
+static void consider_ahead(struct choice *c, struct ring_peer *peer)
+{
+    const struct ring_said *said = &peer->said;
+    size_t n = (size_t)said->counts[RING_LEFT] + said->counts[RING_RIGHT] + said->shortcuts;
+
+    if (excluded(c, &peer->id))
+        return;
+    for (size_t i = 0; i < n; i++) {
+        const struct ring_entry *e = &said->entries[i];
+
+        if ((e->flags & RING_ENTRY_JOINING) != 0)
+            continue;
+        if (c->direct && (e->flags & RING_ENTRY_INDIRECT) != 0)
+            continue;
+        consider(c, peer, &e->id, true);
+    }
+}
+
+static void consider_all(struct choice *c, bool lookahead)
+{
+    c->peer = NULL;
+    for (size_t i = 0; i < c->ring->count; i++) {
+        struct ring_peer *peer = c->ring->peers[i];
+
+        if (peer->state != OVERLAY_MEMBER || (c->direct && peer->indirect))
+            continue;
+        consider(c, peer, &peer->id, false);
+        if (lookahead)
+            consider_ahead(c, peer);
+    }
+}
+
+/* The peer that the message is for, member or not, when we have a session with it. */
+static struct ring_peer *at_hand(const struct ring *ring, const struct route_header *h, bool direct)
+{
+    const struct id *target = id_is_zero(&h->through) ? &h->key : &h->through;
+    struct ring_peer *peer;
+
+    if ((h->flags & ROUTE_FLAG_MODE) != ROUTE_EXACT)
+        return NULL;
+    peer = ring_find(ring, target);
+    return peer != NULL && !(direct && peer->indirect) ? peer : NULL;
+}
+
+/* Our own distance; the largest there is when we are no place to end up at. */
+static void own_bound(const struct ring *ring, const struct route_header *h,
+                      uint8_t bound[ROUTE_BOUND_LEN])
+{
+    enum route_mode mode = (enum route_mode)(h->flags & ROUTE_FLAG_MODE);
+    bool seeker = (h->flags & ROUTE_FLAG_SEEK) != 0 && id_eq(&h->source, &ring->self);
+    bool centre = (mode == ROUTE_RIGHT || mode == ROUTE_LEFT) && id_eq(&h->key, &ring->self);
+    struct id own = metric(h, &ring->self);
+
+    if (ring->state != OVERLAY_MEMBER || seeker || centre)
+        memset(bound, 0xff, ROUTE_BOUND_LEN);
+    else
+        memcpy(bound, own.b, ROUTE_BOUND_LEN);
+}
+
+/* The peer to go on to, or NULL: nobody is better than we are. */
+static struct ring_peer *better(const struct ring *ring, struct route_header *h, bool direct)
+{
+    uint8_t own[ROUTE_BOUND_LEN];
+    struct choice c = {.ring = ring, .h = h, .bound = h->bound, .direct = direct};
+
+    own_bound(ring, h, own);
+    c.or_equal = memcmp(own, h->bound, sizeof own) > 0;
+    consider_all(&c, (h->flags & ROUTE_FLAG_PLAIN) == 0);
+    if (c.peer == NULL && c.or_equal && (h->flags & ROUTE_FLAG_PLAIN) == 0) {
+        h->flags |= ROUTE_FLAG_PLAIN;
+        c.bound = own;
+        c.or_equal = false;
+        consider_all(&c, false);
+    }
+    if (c.peer != NULL)
+        memcpy(h->bound, c.distance.b, sizeof h->bound);
+    return c.peer;
+}
+
+static enum route_verdict forward(struct route_header *h)
+{
+    if (h->hops >= ROUTE_HOPS_MAX)
+        return ROUTE_TOO_FAR;
+    h->hops++;
+    return ROUTE_FORWARD;
+}
+
+enum route_verdict route_step(const struct ring *ring, struct route_header *h, bool direct,
+                              struct ring_peer **next)
+{
+    enum route_mode mode = (enum route_mode)(h->flags & ROUTE_FLAG_MODE);
+    bool left_us = false;
+
+    *next = NULL;
+    if (id_eq(&h->through, &ring->self)) {
+        h->through = (struct id){{0}};
+        left_us = true;
+    }
+    if (mode == ROUTE_EXACT && id_is_zero(&h->through) && id_eq(&h->key, &ring->self))
+        return ROUTE_DELIVER;
+    *next = at_hand(ring, h, direct);
+    if (*next == NULL && !left_us)
+        *next = better(ring, h, direct);
+    if (*next != NULL)
+        return forward(h);
+    if (mode == ROUTE_EXACT || ring->state == OVERLAY_ALONE || ring->state == OVERLAY_JOINING)
+        return ROUTE_NOBODY;
+    return (h->flags & ROUTE_FLAG_SEEK) != 0 && id_eq(&h->source, &ring->self) ? ROUTE_NOBODY
+                                                                               : ROUTE_DELIVER;
+}
