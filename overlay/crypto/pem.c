@@ -1,6 +1,5 @@
 #include "overlay/crypto/pem.h"
 
-#include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +8,8 @@ enum {
     LINE_BYTES = 48, /* 64 characters, RFC 7468 2 */
     BOUNDARY_SIZE = 64,
 };
+
+static const char blanks[] = " \t\r\n";
 
 /* "-----BEGIN label-----"; empty for a label that no object of ours has. */
 static size_t boundary(char out[BOUNDARY_SIZE], const char *verb, const char *label)
@@ -19,15 +20,27 @@ static size_t boundary(char out[BOUNDARY_SIZE], const char *verb, const char *la
     return (size_t)len;
 }
 
+/* Bytes that the base64 in text stands for, if it is base64. */
+static size_t decoded_len(const char *text, size_t len)
+{
+    size_t digits = 0;
+
+    for (size_t i = 0; i < len; i++)
+        digits += strchr(blanks, text[i]) == NULL && text[i] != '=';
+    return digits * 3 / 4;
+}
+
 static int decode(uint8_t *der, size_t size, const char *text, size_t len)
 {
     size_t der_len;
 
-    errno = 0;
-    if (sodium_base642bin(der, size, text, len, " \t\r\n", &der_len, NULL,
-                          sodium_base64_VARIANT_ORIGINAL) == 0)
-        return der_len > 0 ? (int)der_len : -ERR_FORMAT;
-    return errno == ERANGE ? -ERR_RANGE : -ERR_FORMAT;
+    if (decoded_len(text, len) > size)
+        return -ERR_RANGE;
+    if (sodium_base642bin(der, size, text, len, blanks, &der_len, NULL,
+                          sodium_base64_VARIANT_ORIGINAL) != 0 ||
+        der_len == 0)
+        return -ERR_FORMAT;
+    return (int)der_len;
 }
 
 int pem_next(struct pem_text *text, const char *label, uint8_t *der, size_t size)
