@@ -169,7 +169,6 @@ bool dns_response_parse(struct dns_response *out, const uint8_t *bytes, size_t l
     }
     out->id = h.id;
     out->flags = h.flags;
-    out->question_end = len - reader_left(&r);
     return true;
 }
 

@@ -101,7 +101,6 @@ size_t dns_query_write(uint8_t *out, size_t size, const struct dns_query *query,
 struct dns_response {
     uint16_t id, flags;
     struct dns_question question;
-    size_t question_end; /* offset behind the question */
 };
 bool dns_response_parse(struct dns_response *out, const uint8_t *bytes, size_t len);
 
