@@ -1,0 +1,48 @@
+#include "ca-web/answer.h"
+
+#include <string.h>
+
+json_t *answer_list(const char *commas)
+{
+    json_t *list = json_array();
+
+    while (list && *commas) {
+        size_t len = strcspn(commas, ",");
+        if (json_array_append_new(list, json_stringn(commas, len))) {
+            json_decref(list);
+            return NULL;
+        }
+        commas += len + (commas[len] == ',');
+    }
+    return list;
+}
+
+json_t *answer_network(const struct group *g)
+{
+    return json_pack("{s:s, s:s, s:s, s:I}", "ipv4", g->ipv4, "ipv6", g->ipv6, "domain", g->domain,
+                     "lease_s", (json_int_t)g->lease_s);
+}
+
+static int append(const char *bytes, size_t len, void *ctx)
+{
+    struct text *out = ctx;
+
+    text_add(out, bytes, len);
+    return out->failed ? -1 : 0;
+}
+
+enum outcome answer_json(struct text *out, json_t *json, size_t flags)
+{
+    bool ok = json && json_dump_callback(json, append, out, flags) == 0;
+
+    json_decref(json);
+    return ok ? OUT_OK : OUT_INTERNAL;
+}
+
+enum outcome answer_error(struct text *out, enum outcome o)
+{
+    return answer_json(out,
+                       json_pack("{s:{s:s, s:s}}", "error", "code", outcome_code(o), "message",
+                                 outcome_message(o)),
+                       JSON_COMPACT);
+}

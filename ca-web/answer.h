@@ -1,0 +1,21 @@
+/*
+ * answer.h - JSON that more than one place writes: lists, the network definition, errors. jansson
+ * below.
+ */
+#ifndef PEAL_CA_ANSWER_H
+#define PEAL_CA_ANSWER_H
+
+#include <jansson.h>
+
+#include "ca-web/group.h"
+
+/* "a,b" -> ["a","b"]; "" -> []. New reference. */
+json_t *answer_list(const char *commas);
+/* {"ipv4","ipv6","domain","lease_s"}. New reference. */
+json_t *answer_network(const struct group *g);
+/* {"error":{"code","message"}} */
+enum outcome answer_error(struct text *out, enum outcome o);
+/* Appends and releases `json`; NULL (out of memory on the way) is OUT_INTERNAL. */
+enum outcome answer_json(struct text *out, json_t *json, size_t flags);
+
+#endif

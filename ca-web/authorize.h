@@ -1,0 +1,71 @@
+/*
+ * authorize.h - who may do what: the one place that decides.
+ *
+ * Every operation asks authorize(actor, verb, object) before it looks at anything else. A verb's
+ * rule is a row of the table in authorize.c; the roles that an actor holds towards an object are
+ * read from the database at that moment, inside the caller's transaction where there is one, never
+ * from a cache. A new role, a new verb or a token with a narrower scope is a row or a mask here,
+ * nothing elsewhere.
+ */
+#ifndef PEAL_CA_AUTHORIZE_H
+#define PEAL_CA_AUTHORIZE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ca-web/outcome.h"
+#include "overlay/core/addr.h"
+
+struct store;
+
+enum actor_kind {
+    ACTOR_STRANGER, /* nobody is logged in */
+    ACTOR_USER,     /* a session of the user `row` */
+    ACTOR_MACHINE,  /* proved itself by an enrolment secret or an enrolled key */
+    ACTOR_CONSOLE,  /* the command line on the machine itself: whoever can read the master key */
+};
+
+struct actor {
+    enum actor_kind kind;
+    int64_t row; /* of users; 0 for the others */
+    bool service_admin;
+    char name[LABEL_MAX + 1];
+    char address[ADDR_TEXT_SIZE]; /* where the request came from; "" on the console */
+};
+
+/* What the verb is done to; 0 where a verb has none. */
+struct object {
+    int64_t group_row;
+    int64_t user_row;
+};
+
+enum verb {
+    VERB_REGISTER,
+    VERB_SETUP,
+    VERB_USER_ADD,
+    VERB_USER_EDIT, /* password of the object's user */
+    VERB_GROUP_ADD,
+    VERB_GROUP_ASK,  /* to be let in; also to see that the group exists */
+    VERB_GROUP_LIST, /* every group of the service */
+    VERB_MEMBER_LIST,
+    VERB_MEMBER_REQUEST, /* for the object's user */
+    VERB_MEMBER_APPROVE,
+    VERB_MEMBER_DENY,
+    VERB_MEMBER_REVOKE,
+    VERB_AUDIT_READ,
+    VERB_BLOB_MAKE, /* for the object's user */
+    VERB_ENROLL,
+    VERB_RENEW,
+    VERB_REMOVALS_READ, /* CRL and events: they are signed and hold no secret */
+    VERB_COUNT,
+};
+
+/* OUT_OK, OUT_NOT_LOGGED_IN (a stranger who might be let through after logging in), or
+ * OUT_NOT_PERMITTED. */
+enum outcome authorize(struct store *s, const struct actor *actor, enum verb verb,
+                       struct object object);
+
+/* "member.approve": for the audit log. */
+const char *verb_text(enum verb verb);
+
+#endif

@@ -1,0 +1,322 @@
+#include "ca-web/console.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ca-web/answer.h"
+#include "ca-web/blob.h"
+#include "ca-web/removal.h"
+#include "ca-web/tls.h"
+
+/* What a command works with. */
+struct console {
+    struct desk desk;
+    const struct home *home;
+    const struct console_options *o;
+};
+
+/* Says on stderr what went wrong, about whom. */
+static int report(enum outcome o, const char *about)
+{
+    if (o != OUT_OK)
+        fprintf(stderr, "peal-ca: %s: %s\n", about, outcome_message(o));
+    return outcome_exit(o);
+}
+
+/* The first line of a file, "-" is stdin; the caller wipes. */
+static bool password_read(const char *path, char out[PASSWORD_MAX + 2])
+{
+    FILE *f = strcmp(path, "-") ? fopen(path, "re") : stdin;
+    bool ok = f && fgets(out, PASSWORD_MAX + 2, f);
+
+    if (ok)
+        out[strcspn(out, "\r\n")] = '\0';
+    if (f && f != stdin)
+        fclose(f);
+    if (!ok)
+        fprintf(stderr, "peal-ca: %s: cannot read a password from it\n", path);
+    return ok;
+}
+
+static int user_add(struct console *c, const char *const *args)
+{
+    char password[PASSWORD_MAX + 2] = "";
+    struct account account;
+
+    if (!c->o->email) {
+        fprintf(stderr, "peal-ca: user add needs --email\n");
+        return EXIT_STATUS_USAGE;
+    }
+    if (c->o->password_file && !password_read(c->o->password_file, password))
+        return EXIT_STATUS_FAILED;
+    enum outcome o = account_add(&c->desk, VERB_USER_ADD, args[0], c->o->email,
+                                 c->o->password_file ? password : NULL, c->o->admin, &account);
+    wipe(password, sizeof password);
+    return report(o, args[0]);
+}
+
+static int user_password(struct console *c, const char *const *args)
+{
+    char password[PASSWORD_MAX + 2] = "";
+    struct account account;
+    enum outcome o = account_find(&c->desk, args[0], &account);
+
+    if (!c->o->password_file) {
+        fprintf(stderr, "peal-ca: user password needs --password-file\n");
+        return EXIT_STATUS_USAGE;
+    }
+    if (o == OUT_OK && !password_read(c->o->password_file, password))
+        return EXIT_STATUS_FAILED;
+    if (o == OUT_OK)
+        o = account_set_password(&c->desk, &account, password);
+    wipe(password, sizeof password);
+    return report(o, args[0]);
+}
+
+static int group_add_command(struct console *c, const char *const *args)
+{
+    struct account owner;
+    struct group g;
+    const struct group_wish wish = {.name = args[0],
+                                    .ipv4 = c->o->ipv4,
+                                    .domain = c->o->domain,
+                                    .bootstrap = c->o->bootstrap,
+                                    .public_bootstrap = c->o->public_bootstrap,
+                                    .psk = c->o->psk};
+
+    if (!c->o->owner) {
+        fprintf(stderr, "peal-ca: group add needs --owner\n");
+        return EXIT_STATUS_USAGE;
+    }
+    enum outcome o = account_find(&c->desk, c->o->owner, &owner);
+    if (o != OUT_OK)
+        return report(o, c->o->owner);
+    o = group_add(&c->desk, &wish, &owner, &g);
+    if (o == OUT_OK)
+        fprintf(stderr, "peal-ca: group %s has %s and %s, domain %s\n", g.name, g.ipv4, g.ipv6,
+                g.domain);
+    return report(o, args[0]);
+}
+
+/* args: GROUP USER */
+static enum outcome group_and_user(struct console *c, const char *const *args, struct group *g,
+                                   struct account *user, const char **about)
+{
+    *about = args[0];
+    enum outcome o = group_find(&c->desk, args[0], g);
+    if (o != OUT_OK)
+        return o;
+    *about = args[1];
+    return account_find(&c->desk, args[1], user);
+}
+
+static int member_change(struct console *c, const char *const *args,
+                         enum outcome (*change)(struct desk *, const struct group *,
+                                                const struct account *, const char *))
+{
+    struct group g;
+    struct account user;
+    const char *about = NULL;
+    enum outcome o = group_and_user(c, args, &g, &user, &about);
+
+    if (o == OUT_OK)
+        o = change(&c->desk, &g, &user, c->o->reason ? c->o->reason : "");
+    return report(o, about);
+}
+
+static int member_request_command(struct console *c, const char *const *args)
+{
+    return member_change(c, args, member_request);
+}
+
+static int member_approve_command(struct console *c, const char *const *args)
+{
+    return member_change(c, args, member_approve);
+}
+
+static int member_deny_command(struct console *c, const char *const *args)
+{
+    return member_change(c, args, member_deny);
+}
+
+static int member_revoke_command(struct console *c, const char *const *args)
+{
+    return member_change(c, args, member_revoke);
+}
+
+static void line_print(void *ctx, const struct member_line *line)
+{
+    char asked[TIME_TEXT_SIZE];
+
+    printf("%-24s %-10s %-14s %8lld  %s  %s\n", line->user, member_state_text(line->state),
+           line->role[0] ? line->role : "member", (long long)line->machines,
+           time_text(line->asked_s, asked), line->email);
+}
+
+static void line_collect(void *ctx, const struct member_line *line)
+{
+    char asked[TIME_TEXT_SIZE];
+
+    json_array_append_new(
+        ctx, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I}", "user", line->user, "email",
+                       line->email, "state", member_state_text(line->state), "role",
+                       line->role[0] ? line->role : "member", "reason", line->reason, "requested",
+                       time_text(line->asked_s, asked), "machines", (json_int_t)line->machines));
+}
+
+static int print_text(const struct text *t)
+{
+    bool ok = fwrite(t->p, 1, t->len, stdout) == t->len && fflush(stdout) == 0;
+    if (!ok)
+        perror("peal-ca: stdout");
+    return ok ? EXIT_STATUS_OK : EXIT_STATUS_FAILED;
+}
+
+static int member_list_json(struct console *c, const struct group *g,
+                            const struct member_filter *all)
+{
+    struct text out = {0};
+    json_t *members = json_array();
+    int64_t total = 0;
+    enum outcome o = member_list(&c->desk, g, all, line_collect, members, &total);
+
+    if (o == OUT_OK)
+        o = answer_json(&out,
+                        json_pack("{s:s, s:s, s:O}", "schema", "peal.ca-members/1", "group",
+                                  g->name, "members", members),
+                        JSON_COMPACT);
+    json_decref(members);
+    text_str(&out, "\n");
+    int status = o == OUT_OK ? print_text(&out) : report(o, g->name);
+    text_clear(&out);
+    return status;
+}
+
+static int member_list_command(struct console *c, const char *const *args)
+{
+    const struct member_filter all = {.search = "", .limit = INT64_MAX};
+    struct group g;
+    int64_t total = 0;
+    enum outcome o = group_find(&c->desk, args[0], &g);
+
+    if (o != OUT_OK)
+        return report(o, args[0]);
+    if (c->o->json)
+        return member_list_json(c, &g, &all);
+    printf("%-24s %-10s %-14s %8s  %-20s  %s\n", "USER", "STATE", "ROLE", "MACHINES", "REQUESTED",
+           "E-MAIL");
+    return report(member_list(&c->desk, &g, &all, line_print, NULL, &total), args[0]);
+}
+
+/* The running service's address, or --url with the TLS key that a later serve will use. */
+static enum outcome blob_server(struct console *c, struct server *server)
+{
+    struct tls tls;
+    char host[SERVER_URL_MAX + 1];
+    const char *why = NULL, *names[] = {host, "localhost"};
+    bool known = server_load(&c->desk, server) == OUT_OK;
+
+    if (!c->o->url)
+        return known ? OUT_OK : OUT_NO_ADDRESS;
+    if (!server_url_read(server->url, c->o->url))
+        return OUT_BAD_URL;
+    if (known)
+        return OUT_OK; /* the pins of the certificate that is served */
+    server_url_host(server->url, host, sizeof host);
+    if (!tls_make(&tls, c->home, names, ARRAY_LEN(names), c->desk.now_s, &why)) {
+        fprintf(stderr, "peal-ca: %s\n", why);
+        return OUT_INTERNAL;
+    }
+    strcpy(server->pins, tls.pin);
+    tls_clear(&tls);
+    return OUT_OK;
+}
+
+static int blob_command(struct console *c, const char *const *args)
+{
+    struct group g;
+    struct account user;
+    struct server server = {0};
+    struct text out = {0};
+    const char *about = NULL;
+    enum outcome o = group_and_user(c, args, &g, &user, &about);
+
+    if (o == OUT_OK) {
+        about = "blob";
+        o = blob_server(c, &server);
+    }
+    if (o == OUT_OK) {
+        about = args[1];
+        o = blob_make(&c->desk, &g, &user, &server, &out);
+    }
+    int status = o == OUT_OK ? print_text(&out) : report(o, about);
+    text_clear(&out);
+    return status;
+}
+
+static const struct command {
+    const char *noun, *verb; /* verb NULL: none */
+    size_t args;
+    int (*run)(struct console *c, const char *const *args);
+    const char *usage;
+} commands[] = {
+    {"user", "add", 1, user_add, "user add NAME --email E [--password-file F] [--admin]"},
+    {"user", "password", 1, user_password, "user password NAME --password-file F"},
+    {"group", "add", 1, group_add_command, "group add NAME --owner USER"},
+    {"member", "request", 2, member_request_command, "member request GROUP USER [--reason TEXT]"},
+    {"member", "approve", 2, member_approve_command, "member approve GROUP USER"},
+    {"member", "deny", 2, member_deny_command, "member deny GROUP USER"},
+    {"member", "revoke", 2, member_revoke_command, "member revoke GROUP USER"},
+    {"member", "list", 1, member_list_command, "member list GROUP [--json]"},
+    {"blob", NULL, 2, blob_command, "blob GROUP USER [--url https://host:port]"},
+};
+
+bool console_knows(const char *command)
+{
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        if (!strcmp(commands[i].noun, command))
+            return true;
+    return false;
+}
+
+static const struct command *command_find(const char *const *words, size_t n)
+{
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        const struct command *c = &commands[i];
+        if (!strcmp(c->noun, words[0]) && (!c->verb || (n > 1 && !strcmp(c->verb, words[1]))))
+            return c;
+    }
+    return NULL;
+}
+
+int console_run(const struct home *h, const char *const *words, size_t n,
+                const struct console_options *o)
+{
+    const char *why = NULL;
+    struct console c = {
+        .home = h,
+        .o = o,
+        .desk = {.vault = h->vault, .now_s = time(NULL), .actor = {.kind = ACTOR_CONSOLE}}};
+    const struct command *command = command_find(words, n);
+
+    if (!command) {
+        fprintf(stderr, "peal-ca: unknown command \"%s%s%s\"; see peal-ca --help\n", words[0],
+                n > 1 ? " " : "", n > 1 ? words[1] : "");
+        return EXIT_STATUS_USAGE;
+    }
+    size_t skip = command->verb ? 2 : 1;
+    if (n != skip + command->args) {
+        fprintf(stderr, "usage: peal-ca %s --data DIR\n", command->usage);
+        return EXIT_STATUS_USAGE;
+    }
+    c.desk.store = home_store(h, &why);
+    if (!c.desk.store) {
+        fprintf(stderr, "peal-ca: %s: %s\n", h->dir, why);
+        return EXIT_STATUS_FAILED;
+    }
+    int status = command->run(&c, words + skip);
+    store_close(c.desk.store);
+    return status;
+}

@@ -1,0 +1,22 @@
+/*
+ * console.h - the admin commands of peal-ca, done on the machine itself beside a running service.
+ */
+#ifndef PEAL_CA_CONSOLE_H
+#define PEAL_CA_CONSOLE_H
+
+#include "ca-web/home.h"
+
+/* Options that commands take; NULL: not given. */
+struct console_options {
+    const char *email, *password_file, *admin;
+    const char *owner, *ipv4, *domain, *bootstrap, *public_bootstrap, *psk;
+    const char *reason, *url, *json;
+};
+
+/* Is this a command of this file ("user", "group", "member", "blob")? */
+bool console_knows(const char *command);
+/* Runs words[0..n). An exit status; answers on stdout, everything else on stderr. */
+int console_run(const struct home *h, const char *const *words, size_t n,
+                const struct console_options *o);
+
+#endif

@@ -1,0 +1,84 @@
+/*
+ * http.h - HTTPS: libmicrohttpd over GnuTLS, wrapped so that nothing else knows of it.
+ *
+ * A request reaches the handler whole or not at all. Bounds, and who loses:
+ *
+ *   body         HTTP_BODY_MAX; longer: 413
+ *   headers      HTTP_MEMORY_MAX per connection; longer: 431 or 414
+ *   time         HTTP_RECEIVE_S from accept (or from the last answer) until the request is whole,
+ *                HTTP_SEND_S until the answer is gone; the connection is cut
+ *   connections  HTTP_CONNECTIONS_MAX; when fewer than HTTP_CONNECTIONS_SPARE are left, the one
+ * that has been sending its request for the longest is cut held         HTTP_HELD_MAX answers that
+ * wait for an event; more are answered at once
+ *
+ * Transfer-Encoding beside Content-Length, and a second Host, Content-Length or Transfer-Encoding,
+ * are refused (RFC 9112 6.1, 3.2).
+ *
+ * Handlers run on HTTP_THREADS threads at once. http_tick and http_stop belong to the thread that
+ * started the server.
+ */
+#ifndef PEAL_CA_HTTP_H
+#define PEAL_CA_HTTP_H
+
+#include "ca-web/text.h"
+#include "ca-web/tls.h"
+#include "overlay/core/addr.h"
+
+enum {
+    HTTP_BODY_MAX = 64 * 1024,
+    HTTP_MEMORY_MAX = 24 * 1024,
+    HTTP_RECEIVE_S = 15,
+    HTTP_SEND_S = 60,
+    HTTP_HOLD_S = 55, /* an answer is held no longer */
+    HTTP_CONNECTIONS_MAX = 4096,
+    HTTP_CONNECTIONS_SPARE = 512,
+    HTTP_HELD_MAX = 1024,
+    HTTP_THREADS = 6,
+    HTTP_STOP_S = 10, /* how long http_stop waits for answers under way */
+    HTTP_EXTRAS_MAX = 4,
+};
+
+enum http_method { HTTP_GET = 1, HTTP_POST = 2, HTTP_OTHER = 4 };
+
+/* Header values are "" when absent. Borrowed for the handler's run. */
+struct request {
+    enum http_method method;  /* HEAD is a GET whose body is not sent */
+    const char *path, *query; /* as sent: nothing is decoded */
+    const struct text *body;
+    const char *host, *origin, *fetch_site, *type, *cookie, *agent, *if_none_match;
+    char address[ADDR_TEXT_SIZE]; /* the peer's */
+    char local[ADDR_TEXT_SIZE];   /* ours, of this connection */
+    int64_t waited_s;             /* how long the answer has been held; 0 the first time */
+    bool may_hold;                /* `hold` would be honoured */
+};
+
+struct response {
+    int status;
+    const char *type; /* static */
+    struct text body;
+    struct {
+        const char *name; /* static */
+        char value[320];
+    } extra[HTTP_EXTRAS_MAX];
+    size_t extra_count;
+    bool hold; /* call the handler again when something may have changed */
+};
+/* Adds a header; CHECKs that it fits. */
+void response_header(struct response *r, const char *name, const char *value);
+
+struct http;
+struct http_config {
+    int listen_fd; /* taken over */
+    const struct tls *tls;
+    void (*handle)(void *ctx, const struct request *request, struct response *response);
+    void *ctx;
+};
+struct http *http_start(const struct http_config *config, const char **why);
+/* Several times a second: cuts what is late. changed: held answers may be ready. */
+void http_tick(struct http *h, bool changed);
+/* No new connections; held answers go out; waits for those under way, then ends. */
+void http_stop(struct http *h);
+int64_t
+http_refused(const struct http *h); /* connections cut and requests refused before a handler */
+
+#endif

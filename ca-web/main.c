@@ -1,0 +1,119 @@
+/*
+ * peal-ca - the group web service and its admin commands.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "ca-web/console.h"
+#include "ca-web/options.h"
+#include "ca-web/serve.h"
+
+static const char usage_text[] =
+    "usage: peal-ca serve --data DIR --listen ADDR:PORT [--url https://host:port]\n"
+    "                     [--tls-cert FILE --tls-key FILE] [--key-file FILE]\n"
+    "       peal-ca user add NAME --email E [--password-file FILE] [--admin]\n"
+    "       peal-ca user password NAME --password-file FILE\n"
+    "       peal-ca group add NAME --owner USER [--ipv4 10.77.0.0/16] [--domain NAME.peal]\n"
+    "                     [--bootstrap host:port,...] [--public-bootstrap host:port,...] [--psk]\n"
+    "       peal-ca member request GROUP USER [--reason TEXT]\n"
+    "       peal-ca member approve|deny|revoke GROUP USER [--reason TEXT]\n"
+    "       peal-ca member list GROUP [--json]\n"
+    "       peal-ca blob GROUP USER [--url https://host:port]\n"
+    "       peal-ca --help | --version\n"
+    "All but the last take --data DIR, and --key-file FILE for a master key outside DIR.\n"
+    "Exit status: 0 done, 1 failed, 2 usage, 4 not permitted, 5 no such user, group or member.\n";
+
+/* Everything that can be said, for every command. */
+struct line {
+    struct console_options console;
+    struct serve_options serve;
+    const char *help, *version;
+};
+
+static int complain(const char *why)
+{
+    fprintf(stderr, "peal-ca: %s; see peal-ca --help\n", why);
+    return EXIT_STATUS_USAGE;
+}
+
+static int admin(const struct line *line, const struct words *words)
+{
+    const char *why = NULL;
+    char reason[1400];
+    struct home home;
+
+    umask(077);
+    if (!home_become_owner(line->serve.data, &why)) {
+        fprintf(stderr, "peal-ca: %s: %s\n", line->serve.data, why);
+        return EXIT_STATUS_NOT_PERMITTED;
+    }
+    int status = home_open(&home, line->serve.data, line->serve.key_file, reason, sizeof reason);
+    if (status) {
+        fprintf(stderr, "peal-ca: %s\n", reason);
+        return status;
+    }
+    status = console_run(&home, words->v, words->count, &line->console);
+    home_close(&home);
+    return status;
+}
+
+static int command(const struct line *line, const struct words *words)
+{
+    if (!words->count)
+        return complain("say what to do");
+    bool serving = !strcmp(words->v[0], "serve");
+    if (!serving && !console_knows(words->v[0]))
+        return complain("unknown command");
+    if (!line->serve.data)
+        return complain("--data DIR is missing");
+    if (crypto_start()) {
+        fprintf(stderr, "peal-ca: libsodium does not start\n");
+        return EXIT_STATUS_FAILED;
+    }
+    if (!serving)
+        return admin(line, words);
+    if (words->count > 1)
+        return complain("serve takes options only");
+    if (!line->serve.listen)
+        return complain("--listen ADDR:PORT is missing");
+    umask(077);
+    return serve(&line->serve);
+}
+
+int main(int argc, char **argv)
+{
+    struct line line = {0};
+    struct words words;
+    char why[200];
+    const struct option_def defs[] = {
+        {"help", true, &line.help},
+        {"version", true, &line.version},
+        {"data", false, &line.serve.data},
+        {"key-file", false, &line.serve.key_file},
+        {"listen", false, &line.serve.listen},
+        {"url", false, &line.serve.url},
+        {"tls-cert", false, &line.serve.tls_cert},
+        {"tls-key", false, &line.serve.tls_key},
+        {"email", false, &line.console.email},
+        {"password-file", false, &line.console.password_file},
+        {"admin", true, &line.console.admin},
+        {"owner", false, &line.console.owner},
+        {"ipv4", false, &line.console.ipv4},
+        {"domain", false, &line.console.domain},
+        {"bootstrap", false, &line.console.bootstrap},
+        {"public-bootstrap", false, &line.console.public_bootstrap},
+        {"psk", true, &line.console.psk},
+        {"reason", false, &line.console.reason},
+        {"json", true, &line.console.json},
+    };
+
+    if (!options_read(argc, argv, defs, ARRAY_LEN(defs), &words, why, sizeof why))
+        return complain(why);
+    if (line.help || line.version) {
+        fputs(line.help ? usage_text : "peal-ca " PEAL_VERSION "\n", stdout);
+        return fflush(stdout) ? EXIT_STATUS_FAILED : EXIT_STATUS_OK;
+    }
+    line.console.url = line.serve.url;
+    return command(&line, &words);
+}

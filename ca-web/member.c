@@ -1,0 +1,189 @@
+#include "ca-web/member.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *const state_names[] = {
+    [MEMBER_NONE] = "none",     [MEMBER_REQUESTED] = "requested", [MEMBER_APPROVED] = "approved",
+    [MEMBER_DENIED] = "denied", [MEMBER_REVOKED] = "revoked",
+};
+
+const char *member_state_text(enum member_state state)
+{
+    CHECK((unsigned)state < ARRAY_LEN(state_names));
+    return state_names[state];
+}
+
+static enum member_state state_named(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(state_names); i++)
+        if (!strcmp(name, state_names[i]))
+            return (enum member_state)i;
+    return MEMBER_NONE;
+}
+
+enum outcome member_find(struct desk *d, const struct group *g, const struct account *user,
+                         struct member *out)
+{
+    struct query q = store_ask(d->store,
+                               "SELECT id, state, reason, note, asked_s, decided_s, decided_by"
+                               " FROM members WHERE group_row = ?1 AND user_row = ?2",
+                               VALUES(v_int(g->row), v_int(user->row)));
+
+    *out = (struct member){0};
+    if (!query_row(&q))
+        return q.failed ? OUT_INTERNAL : OUT_OK;
+    out->row = query_int(&q, 0);
+    out->state = state_named(query_text(&q, 1));
+    query_copy_text(&q, 2, out->reason, sizeof out->reason);
+    query_copy_text(&q, 3, out->note, sizeof out->note);
+    out->asked_s = query_int(&q, 4);
+    out->decided_s = query_int(&q, 5);
+    query_copy_text(&q, 6, out->decided_by, sizeof out->decided_by);
+    query_end(&q);
+    return OUT_OK;
+}
+
+static enum outcome request_write(struct desk *d, const struct group *g, const struct account *user,
+                                  const char *reason)
+{
+    struct member m;
+    enum outcome o = member_find(d, g, user, &m);
+
+    if (o != OUT_OK)
+        return o;
+    if (m.state == MEMBER_APPROVED)
+        return OUT_ALREADY_MEMBER;
+    int err = store_run(d->store,
+                        "INSERT INTO members (group_row, user_row, state, reason, asked_s)"
+                        " VALUES (?1, ?2, 'requested', ?3, ?4)"
+                        " ON CONFLICT (group_row, user_row) DO UPDATE SET state = 'requested',"
+                        " reason = excluded.reason, note = '', asked_s = excluded.asked_s,"
+                        " decided_s = NULL, decided_by = NULL",
+                        VALUES(v_int(g->row), v_int(user->row), v_text(reason), v_int(d->now_s)));
+    if (err < 0)
+        return desk_failed(err);
+    return desk_audit(d, VERB_MEMBER_REQUEST, g->row, user->name, reason);
+}
+
+enum outcome member_request(struct desk *d, const struct group *g, const struct account *user,
+                            const char *reason)
+{
+    enum outcome o = desk_authorize(d, VERB_MEMBER_REQUEST, g->row, user->row);
+
+    if (o == OUT_OK && !desk_text_valid(reason))
+        o = OUT_BAD_TEXT;
+    if (o == OUT_OK)
+        o = desk_open(d);
+    if (o != OUT_OK)
+        return o;
+    return desk_close(d, request_write(d, g, user, reason));
+}
+
+static enum outcome decision_write(struct desk *d, enum verb verb, const struct group *g,
+                                   const struct account *user, const char *note)
+{
+    struct member m;
+    const char *state = verb == VERB_MEMBER_APPROVE ? "approved" : "denied";
+    enum outcome o = member_find(d, g, user, &m);
+
+    if (o != OUT_OK)
+        return o;
+    if (m.state == MEMBER_APPROVED)
+        return verb == VERB_MEMBER_APPROVE ? OUT_OK : OUT_ALREADY_MEMBER;
+    if (m.state != MEMBER_REQUESTED)
+        return OUT_NO_REQUEST;
+    int err = store_run(
+        d->store,
+        "UPDATE members SET state = ?2, note = ?3, decided_s = ?4, decided_by = ?5"
+        " WHERE id = ?1",
+        VALUES(v_int(m.row), v_text(state), v_text(note), v_int(d->now_s), v_text(desk_who(d))));
+    if (err < 0)
+        return desk_failed(err);
+    return desk_audit(d, verb, g->row, user->name, note);
+}
+
+static enum outcome member_decide(struct desk *d, enum verb verb, const struct group *g,
+                                  const struct account *user, const char *note)
+{
+    enum outcome o = desk_authorize(d, verb, g->row, user->row);
+
+    if (o == OUT_OK && !desk_text_valid(note))
+        o = OUT_BAD_TEXT;
+    if (o == OUT_OK)
+        o = desk_open(d);
+    if (o != OUT_OK)
+        return o;
+    return desk_close(d, decision_write(d, verb, g, user, note));
+}
+
+enum outcome member_approve(struct desk *d, const struct group *g, const struct account *user,
+                            const char *note)
+{
+    return member_decide(d, VERB_MEMBER_APPROVE, g, user, note);
+}
+
+enum outcome member_deny(struct desk *d, const struct group *g, const struct account *user,
+                         const char *note)
+{
+    return member_decide(d, VERB_MEMBER_DENY, g, user, note);
+}
+
+/* LIKE's wildcards are escaped, so that what was typed is what is looked for. */
+static void like_pattern(char *out, size_t size, const char *search)
+{
+    size_t used = 0;
+
+    out[used++] = '%';
+    for (; *search && used + 4 < size; search++) {
+        if (strchr("%_\\", *search))
+            out[used++] = '\\';
+        out[used++] = *search;
+    }
+    out[used++] = '%';
+    out[used] = '\0';
+}
+
+#define LIST_FROM                                                                                  \
+    " FROM members m JOIN users u ON u.id = m.user_row WHERE m.group_row = ?1"                     \
+    " AND (?2 = '' OR m.state = ?2)"                                                               \
+    " AND (u.name LIKE ?3 ESCAPE '\\' OR u.email LIKE ?3 ESCAPE '\\')"
+
+enum outcome member_list(struct desk *d, const struct group *g, const struct member_filter *filter,
+                         void (*line)(void *ctx, const struct member_line *line), void *ctx,
+                         int64_t *total)
+{
+    char pattern[2 * 128];
+    const char *state = filter->state == MEMBER_NONE ? "" : member_state_text(filter->state);
+    enum outcome o = desk_authorize(d, VERB_MEMBER_LIST, g->row, 0);
+
+    *total = 0;
+    if (o != OUT_OK)
+        return o;
+    like_pattern(pattern, sizeof pattern, filter->search);
+    *total = store_int(d->store, 0, "SELECT count(*)" LIST_FROM,
+                       VALUES(v_int(g->row), v_text(state), v_text(pattern)));
+    struct query q = store_ask(
+        d->store,
+        "SELECT u.name, u.email, m.state, m.reason, m.asked_s, m.decided_s, m.decided_by,"
+        " (SELECT count(*) FROM machines c WHERE c.member_row = m.id AND c.revoked_s IS NULL),"
+        " (SELECT role FROM roles r WHERE r.group_row = m.group_row AND r.user_row = "
+        "u.id)" LIST_FROM
+        " ORDER BY m.state <> 'requested', CASE m.state WHEN 'requested' THEN m.asked_s END, u.name"
+        " LIMIT ?4 OFFSET ?5",
+        VALUES(v_int(g->row), v_text(state), v_text(pattern), v_int(filter->limit),
+               v_int(filter->offset)));
+    while (query_row(&q)) {
+        const struct member_line one = {.user = query_text(&q, 0),
+                                        .email = query_text(&q, 1),
+                                        .state = state_named(query_text(&q, 2)),
+                                        .reason = query_text(&q, 3),
+                                        .asked_s = query_int(&q, 4),
+                                        .decided_s = query_int(&q, 5),
+                                        .decided_by = query_text(&q, 6),
+                                        .machines = query_int(&q, 7),
+                                        .role = query_text(&q, 8)};
+        line(ctx, &one);
+    }
+    return q.failed ? OUT_INTERNAL : OUT_OK;
+}

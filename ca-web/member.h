@@ -1,0 +1,57 @@
+/*
+ * member.h - who belongs to a group: asking, approving, denying, listing.
+ *
+ *   (nothing) --request--> requested --approve--> approved --revoke--> revoked
+ *                              ^   \---deny---> denied                    |
+ *                              |                  |                       |
+ *                              +-----request------+-------request---------+
+ *
+ * A request never changes the state of an approved member. Revoking stands in removal.h.
+ */
+#ifndef PEAL_CA_MEMBER_H
+#define PEAL_CA_MEMBER_H
+
+#include "ca-web/group.h"
+
+enum member_state { MEMBER_NONE, MEMBER_REQUESTED, MEMBER_APPROVED, MEMBER_DENIED, MEMBER_REVOKED };
+const char *member_state_text(enum member_state state); /* "approved"; "none" */
+
+struct member {
+    int64_t row;
+    enum member_state state;
+    char reason[REASON_MAX + 1], note[REASON_MAX + 1];
+    int64_t asked_s, decided_s; /* decided_s 0: not yet */
+    char decided_by[LABEL_MAX + 1];
+};
+
+/* Not asking is no error: the state is MEMBER_NONE. Authorises nothing. */
+enum outcome member_find(struct desk *d, const struct group *g, const struct account *user,
+                         struct member *out);
+
+/* OUT_ALREADY_MEMBER when there is nothing to ask for. Asking twice keeps the newer reason. */
+enum outcome member_request(struct desk *d, const struct group *g, const struct account *user,
+                            const char *reason);
+/* OUT_NO_REQUEST when nothing is pending; approving a member again is no error. */
+enum outcome member_approve(struct desk *d, const struct group *g, const struct account *user,
+                            const char *note);
+enum outcome member_deny(struct desk *d, const struct group *g, const struct account *user,
+                         const char *note);
+
+/* A line of a list. Borrowed while the callback runs; it may not use the database. */
+struct member_line {
+    const char *user, *email, *role, *reason, *decided_by; /* role "" for a plain member */
+    enum member_state state;
+    int64_t asked_s, decided_s, machines; /* machines that are enrolled and not revoked */
+};
+struct member_filter {
+    enum member_state state; /* MEMBER_NONE: all */
+    const char *search;      /* part of a name or e-mail; "" all */
+    int64_t offset, limit;
+};
+/* Pending first, oldest request first; then by name. *total: lines that match without the limits.
+ */
+enum outcome member_list(struct desk *d, const struct group *g, const struct member_filter *filter,
+                         void (*line)(void *ctx, const struct member_line *line), void *ctx,
+                         int64_t *total);
+
+#endif

@@ -1,0 +1,229 @@
+/*
+ * route.c - from a request to its handler: a const table, and the checks that come before every
+ * handler: host, method, media type, origin, session, form token.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "ca-web/log.h"
+#include "ca-web/visit.h"
+
+enum route_kind {
+    ROUTE_API,  /* JSON in and out, no cookies */
+    ROUTE_PAGE, /* HTML; a POST carries a form and its token */
+};
+
+static const struct route {
+    enum http_method method;
+    enum route_kind kind;
+    const char *pattern; /* {} matches one segment */
+    void (*handle)(struct visit *v);
+} routes[] = {
+    {HTTP_POST, ROUTE_API, "/api/v1/enroll", api_enroll},
+    {HTTP_POST, ROUTE_API, "/api/v1/renew", api_renew},
+    {HTTP_GET, ROUTE_API, "/api/v1/groups/{}/crl", api_crl},
+    {HTTP_GET, ROUTE_API, "/api/v1/groups/{}/events", api_events},
+    {HTTP_GET, ROUTE_API, "/healthz", api_health},
+    {HTTP_GET, ROUTE_API, "/metrics", api_metrics},
+};
+_Static_assert(ARRAY_LEN(routes) < SERVICE_ROUTES_MAX, "one row of counters is for no route");
+
+static const int codes[SERVICE_CODES_MAX - 1] = {200, 303, 304, 400, 401, 403, 404, 405,
+                                                 409, 413, 415, 421, 429, 500, 503};
+
+const char *route_pattern(size_t i)
+{
+    return i < ARRAY_LEN(routes) ? routes[i].pattern : i == ARRAY_LEN(routes) ? "(none)" : NULL;
+}
+
+const char *route_method(size_t i)
+{
+    if (i >= ARRAY_LEN(routes))
+        return "any";
+    return routes[i].method == HTTP_POST ? "POST" : "GET";
+}
+
+int route_code(size_t i)
+{
+    return i < ARRAY_LEN(codes) ? codes[i] : 0;
+}
+
+/* Segments are compared as sent: nothing that needs an escape is a path of ours. */
+static bool route_matches(const char *pattern, const char *path,
+                          char params[VISIT_PARAMS_MAX][VISIT_PARAM_SIZE])
+{
+    size_t n = 0;
+
+    while (*pattern && *path) {
+        if (!strncmp(pattern, "{}", 2)) {
+            size_t len = strcspn(path, "/");
+            if (!len || len >= VISIT_PARAM_SIZE || n == VISIT_PARAMS_MAX)
+                return false;
+            memcpy(params[n], path, len);
+            params[n++][len] = '\0';
+            pattern += 2;
+            path += len;
+        } else if (*pattern++ != *path++)
+            return false;
+    }
+    return !*pattern && !*path;
+}
+
+/* The host of "host:port", "[v6]:port" or either without a port. */
+static bool host_known(const struct service *s, const struct request *r)
+{
+    char host[NAME_MAX_LEN + 1];
+    const char *p = r->host;
+    size_t len = *p == '[' ? strcspn(++p, "]") : strcspn(p, ":");
+
+    if (!len || len >= sizeof host)
+        return false;
+    memcpy(host, p, len);
+    host[len] = '\0';
+    if (!strcasecmp(host, r->local))
+        return true;
+    for (size_t i = 0; i < s->name_count; i++)
+        if (!strcasecmp(host, s->names[i]))
+            return true;
+    return false;
+}
+
+/* A browser says where a form comes from; other programs say nothing and have no cookies to abuse.
+ */
+static bool origin_ours(const struct request *r)
+{
+    static const char scheme[] = "https://";
+
+    if (*r->fetch_site && strcmp(r->fetch_site, "same-origin") && strcmp(r->fetch_site, "none"))
+        return false;
+    return !*r->origin || (!strncmp(r->origin, scheme, sizeof scheme - 1) &&
+                           !strcasecmp(r->origin + sizeof scheme - 1, r->host));
+}
+
+static bool type_is(const struct request *r, const char *type)
+{
+    size_t len = strlen(type);
+
+    return !strncasecmp(r->type, type, len) && (!r->type[len] || strchr("; \t", r->type[len]));
+}
+
+/* Whoever has no session gets a cookie for his forms. */
+static void session_load(struct visit *v)
+{
+    const char *cookies = v->request->cookie;
+    char value[128];
+
+    if (session_cookie(cookies, "__Host-peal", v->session) &&
+        session_resume(&v->desk, v->session, &v->desk.actor)) {
+        csrf_token(&v->service->csrf_key, v->session, v->csrf);
+        return;
+    }
+    if (!session_cookie(cookies, "__Host-peal-form", v->session)) {
+        session_draw(v->session);
+        snprintf(value, sizeof value,
+                 "__Host-peal-form=%s; Path=/; Secure; HttpOnly; SameSite=Strict", v->session);
+        response_header(v->response, "Set-Cookie", value);
+    }
+    csrf_token(&v->service->csrf_key, v->session, v->csrf);
+}
+
+static enum outcome post_check(struct visit *v, enum route_kind kind)
+{
+    const struct request *r = v->request;
+
+    if (!origin_ours(r))
+        return OUT_BAD_ORIGIN;
+    if (kind == ROUTE_API)
+        return type_is(r, "application/json") ? OUT_OK : OUT_BAD_TYPE;
+    if (!type_is(r, "application/x-www-form-urlencoded"))
+        return OUT_BAD_TYPE;
+    if (!form_read(&v->form, r->body->p, r->body->len))
+        return OUT_BAD_REQUEST;
+    return csrf_valid(&v->service->csrf_key, v->session, form_value(&v->form, "csrf"))
+               ? OUT_OK
+               : OUT_BAD_CSRF;
+}
+
+/* *route: what the path matches; *allow: the methods that it takes. */
+static enum outcome route_find(const struct request *r, const struct route **route, unsigned *allow,
+                               char params[VISIT_PARAMS_MAX][VISIT_PARAM_SIZE])
+{
+    *route = NULL;
+    *allow = 0;
+    for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
+        if (!route_matches(routes[i].pattern, r->path, params))
+            continue;
+        *allow |= routes[i].method;
+        if (routes[i].method == r->method) {
+            *route = &routes[i];
+            return OUT_OK;
+        }
+    }
+    return *allow ? OUT_BAD_METHOD : OUT_NO_PAGE;
+}
+
+static void answer_failure(struct visit *v, enum outcome o, unsigned allow)
+{
+    if (o == OUT_BAD_METHOD)
+        response_header(v->response, "Allow",
+                        allow == HTTP_GET    ? "GET, HEAD"
+                        : allow == HTTP_POST ? "POST"
+                                             : "GET, HEAD, POST");
+    visit_json(v, o);
+}
+
+static void visit_run(struct visit *v, const struct route **route)
+{
+    unsigned allow = 0;
+    enum outcome o = OUT_OK;
+
+    if (!host_known(v->service, v->request))
+        o = OUT_BAD_HOST;
+    if (o == OUT_OK)
+        o = route_find(v->request, route, &allow, v->params);
+    if (o == OUT_OK && !form_read(&v->query, v->request->query, strlen(v->request->query)))
+        o = OUT_BAD_REQUEST;
+    if (o == OUT_OK && (*route)->kind == ROUTE_PAGE)
+        session_load(v);
+    if (o == OUT_OK && (*route)->method == HTTP_POST)
+        o = post_check(v, (*route)->kind);
+    if (o == OUT_OK)
+        (*route)->handle(v);
+    else
+        answer_failure(v, o, allow);
+    if (v->response->body.failed) {
+        text_clear(&v->response->body);
+        visit_json(v, OUT_INTERNAL);
+    }
+}
+
+static void count(struct service *s, const struct route *route, int status)
+{
+    size_t r = route ? (size_t)(route - routes) : ARRAY_LEN(routes);
+
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++)
+        if (codes[i] == status)
+            atomic_fetch_add(&s->requests[r][i], 1);
+}
+
+void service_handle(void *ctx, const struct request *request, struct response *response)
+{
+    struct visit v = {.service = ctx, .request = request, .response = response};
+    const struct route *route = NULL;
+
+    v.desk = (struct desk){
+        .store = service_borrow(v.service), .vault = v.service->home.vault, .now_s = time(NULL)};
+    strcpy(v.desk.actor.address, request->address);
+    visit_run(&v, &route);
+    service_return(v.service, v.desk.store);
+    form_clear(&v.form);
+    form_clear(&v.query);
+    wipe(v.session, sizeof v.session);
+    if (response->hold && request->may_hold)
+        return;
+    count(v.service, route, response->status);
+    log_line(response->status >= 500 ? LOG_ERROR : LOG_INFO, "%s %s %d %s",
+             request->method == HTTP_POST ? "POST" : "GET", route ? route->pattern : "(none)",
+             response->status, request->address);
+}

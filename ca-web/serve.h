@@ -1,0 +1,18 @@
+/*
+ * serve.h - `peal-ca serve`: the listening socket, the TLS certificate, systemd, signals;
+ * everything between the command line and the HTTP server.
+ */
+#ifndef PEAL_CA_SERVE_H
+#define PEAL_CA_SERVE_H
+
+struct serve_options {
+    const char *data, *key_file;
+    const char *listen;             /* addr:port; port 0: any free one */
+    const char *url;                /* NULL: from listen */
+    const char *tls_cert, *tls_key; /* NULL: our own */
+};
+
+/* Runs until SIGTERM or SIGINT. An exit status. */
+int serve(const struct serve_options *o);
+
+#endif

@@ -1,0 +1,46 @@
+/*
+ * visit.h - one request on its way through the service: what a route's handler works with.
+ *
+ * route.c fills it: the host, origin, media type and form token have been checked and the session
+ * looked up before a handler runs.
+ */
+#ifndef PEAL_CA_VISIT_H
+#define PEAL_CA_VISIT_H
+
+#include "ca-web/form.h"
+#include "ca-web/service.h"
+#include "ca-web/session.h"
+
+enum { VISIT_PARAMS_MAX = 2, VISIT_PARAM_SIZE = 128 };
+
+struct visit {
+    struct service *service;
+    const struct request *request;
+    struct response *response;
+    struct desk desk;
+    char params[VISIT_PARAMS_MAX][VISIT_PARAM_SIZE]; /* what the route's {}s matched */
+    struct form form, query;          /* the form is empty but for a POST of a page */
+    char session[SESSION_TOKEN_SIZE]; /* the cookie that forms hang on: the session, or a stranger's
+                                       */
+    char csrf[CSRF_SIZE];
+};
+
+/* API handlers: the JSON body, or an error. */
+void visit_json(struct visit *v, enum outcome o);
+/* Page handlers: 303 to a path of ours. */
+void visit_redirect(struct visit *v, const char *path);
+
+/* api.c */
+void api_enroll(struct visit *v);
+void api_renew(struct visit *v);
+void api_crl(struct visit *v);
+void api_events(struct visit *v);
+void api_health(struct visit *v);
+void api_metrics(struct visit *v);
+
+/* route.c, for api_metrics: the route's pattern, NULL past the last. */
+const char *route_pattern(size_t i);
+const char *route_method(size_t i);
+int route_code(size_t i); /* the status codes that are counted; 0 past the last */
+
+#endif
