@@ -3,16 +3,18 @@
  *
  * A session is keys, counters, windows and the peer's verified identity (design 3). It outlives its
  * paths: it may hold several and sends on the best. Roaming is a path change, not a new session.
- * handshake.c makes sessions (Noise XX / XXpsk3; MAC first, half-open slots, cookies), session.c holds
- * the keys and timers, path.c the paths. This header is what the rest of overlay/ sees of the three.
+ * handshake.c makes sessions (Noise XX / XXpsk3; MAC first, half-open slots, cookies), session.c
+ * holds the keys and timers, path.c the paths. This header is what the rest of overlay/ sees of the
+ * three.
  *
- * Follows: Noise rev. 34; WireGuard (Donenfeld 2017) 5.3-5.4 and 6 for MACs, cookies and timers; RFC 9000 8.1,
- * 8.2 for address validation; RFC 6298 for probe timeouts.
+ * Follows: Noise rev. 34; WireGuard (Donenfeld 2017) 5.3-5.4 and 6 for MACs, cookies and timers;
+ * RFC 9000 8.1, 8.2 for address validation; RFC 6298 for probe timeouts.
  *
  * Invariants: per peer at most one session is up at a time for its user (while two opened at once
- * complete, the one whose initiator has the lower id sends, the other still opens for 10 s, and the user sees a
- * single `up`). A message-1 packet never touches an existing session. Nothing is sent to an address
- * that did not prove itself beyond 3 times what came from it. Replies are never longer than the request.
+ * complete, the one whose initiator has the lower id sends, the other still opens for 10 s, and the
+ * user sees a single `up`). A message-1 packet never touches an existing session. Nothing is sent
+ * to an address that did not prove itself beyond 3 times what came from it. Replies are never
+ * longer than the request.
  *
  * Timers: only session.c knows which event moves which timer. Keepalive, probe, handshake retry,
  * hourly full handshake, data key renewal.
@@ -28,15 +30,16 @@
 enum path_kind {
     PATH_NONE,
     PATH_UDP,  /* endpoint */
-    PATH_RING, /* hop by hop over the ring to `peer`, if `via` is not zero through that node's leaf connection */
+    PATH_RING, /* hop by hop over the ring to `peer`, if `via` is not zero through that node's leaf
+                  connection */
     /* PATH_TCP, PATH_RELAY: a later change; switches over this enum have no default */
 };
 
 /* Where a packet goes to or came from. */
 struct path_addr {
     enum path_kind kind;
-    struct endpoint ep;    /* PATH_UDP */
-    struct id peer, via;   /* PATH_RING */
+    struct endpoint ep;  /* PATH_UDP */
+    struct id peer, via; /* PATH_RING */
 };
 bool path_addr_eq(const struct path_addr *a, const struct path_addr *b);
 
@@ -55,19 +58,20 @@ struct session;
 struct sessions; /* all of one overlay */
 
 struct sessions_config {
-    struct id overlay;           /* group id, or the public overlay's; in the prologue */
-    struct secret group_key;     /* its HKDFs key the MAC before Noise */
-    bool psk;                    /* group_key is also Noise's psk */
-    const struct cert_ca *ca;    /* NULL: identities are bare keys, id = SHA-256(key). Borrowed */
-    const struct cert_crl *crl;  /* may be NULL; replaced by sessions_set_crl. Borrowed */
-    struct sign_public pub;      /* our identity */
+    struct id overlay;          /* group id, or the public overlay's; in the prologue */
+    struct secret group_key;    /* its HKDFs key the MAC before Noise */
+    bool psk;                   /* group_key is also Noise's psk */
+    const struct cert_ca *ca;   /* NULL: identities are bare keys, id = SHA-256(key). Borrowed */
+    const struct cert_crl *crl; /* may be NULL; replaced by sessions_set_crl. Borrowed */
+    struct sign_public pub;     /* our identity */
     struct sign_secret sec;
     struct id node;
-    const uint8_t *cert_der;     /* our certificate with ca, else NULL. Borrowed */
+    const uint8_t *cert_der; /* our certificate with ca, else NULL. Borrowed */
     size_t cert_len;
-    uint8_t slot;                /* top byte of every receiver index of ours: which overlay of this daemon */
-    uint32_t aeads;              /* data AEADs that we do well: mask of 1 << enum seal_alg */
-    uint32_t sessions_max;       /* victim when full: the oldest without a user's hold; else new ones are refused */
+    uint8_t slot;   /* top byte of every receiver index of ours: which overlay of this daemon */
+    uint32_t aeads; /* data AEADs that we do well: mask of 1 << enum seal_alg */
+    uint32_t sessions_max; /* victim when full: the oldest without a user's hold; else new ones are
+                              refused */
 };
 
 struct sessions_host {
@@ -90,56 +94,78 @@ struct sessions *sessions_new(const struct sessions_config *config, struct env *
                               const struct sessions_host *host, void *ctx);
 void sessions_free(struct sessions *ss); /* silently: close first to say goodbye */
 
-/* Handshake, cookie and control packets; pkt is opened in place. Everything bad is counted and dropped. */
-void sessions_input(struct sessions *ss, const struct path_addr *from, uint8_t *pkt, size_t len);
+/* Handshake, cookie and control packets; pkt is opened in place. Everything bad is counted and
+ * dropped. True: meant for this overlay (a handshake whose MAC is right, a cookie or control packet
+ * with an index of our slot). */
+bool sessions_input(struct sessions *ss, const struct path_addr *from, uint8_t *pkt, size_t len);
 void sessions_tick(struct sessions *ss);
 usec sessions_deadline(const struct sessions *ss);
+/* Sends what session_send coalesced. Input and tick end with it; call it at the end of every other
+ * door that sends. Forgotten, the messages wait for the next tick (the deadline is now then). */
+void sessions_flush(struct sessions *ss);
 
-/* Our own candidate endpoints, told to peers in handshakes and MSG_ENDPOINTS; at most 8 are kept. */
+/* Our own candidate endpoints, told to peers in handshakes and MSG_ENDPOINTS; at most 8 are kept.
+ */
 void sessions_set_endpoints(struct sessions *ss, const struct endpoint *eps, size_t n);
-void sessions_set_crl(struct sessions *ss, const struct cert_crl *crl); /* ends sessions that it lists */
+void sessions_set_crl(struct sessions *ss,
+                      const struct cert_crl *crl); /* ends sessions that it lists */
 /* After a renewal: used from the next handshake on. Borrowed. */
 void sessions_set_cert(struct sessions *ss, const uint8_t *der, size_t len);
 
-/* Opens a session over `to`; expect NULL: whoever answers there. With a session or an attempt to `expect` already there,
- * that one is returned (and `to` becomes one more path to try). NULL: full. Retries at 0.25, 0.5, 1 s ... (RTT is not known),
- * gives up after 5 s with down(TIMEOUT). */
-struct session *session_open(struct sessions *ss, const struct path_addr *to, const struct id *expect);
-/* Says goodbye (MSG_CLOSE) when it is up; down() is called later, from input or tick, never from here. */
+/* Opens a session over `to`; expect NULL: whoever answers there. With a session or an attempt to
+ * `expect` already there, that one is returned (and `to` becomes one more path to try). NULL: full.
+ * Retries at 0.25, 0.5, 1 s ... (RTT is not known), gives up after 5 s with down(TIMEOUT). */
+struct session *session_open(struct sessions *ss, const struct path_addr *to,
+                             const struct id *expect);
+/* Says goodbye (MSG_CLOSE) when it is up; down() is called later, from input or tick, never from
+ * here. */
 void session_close(struct session *s);
 
-struct session *sessions_find(const struct sessions *ss, const struct id *peer); /* up or being opened */
-struct session *sessions_next(const struct sessions *ss, size_t *i); /* no particular order; sort before use */
+struct session *sessions_find(const struct sessions *ss,
+                              const struct id *peer); /* up or being opened */
+struct session *sessions_next(const struct sessions *ss,
+                              size_t *i); /* no particular order; sort before use */
 size_t sessions_count(const struct sessions *ss);
 
 bool session_is_up(const struct session *s);
 bool session_initiator(const struct session *s);
 const struct id *session_peer(const struct session *s); /* NULL while not known */
-const struct cert *session_cert(const struct session *s); /* node, key and enrolment are set also without a CA; hash then is the key itself */
-const struct path_addr *session_path(const struct session *s); /* the best now; kind PATH_NONE when none is left */
-usec session_rtt(const struct session *s);       /* smoothed, of the best path; 0: not measured */
+const struct cert *session_cert(
+    const struct session
+        *s); /* node, key and enrolment are set also without a CA; hash then is the key itself */
+const struct path_addr *
+session_path(const struct session *s);     /* the best now; kind PATH_NONE when none is left */
+usec session_rtt(const struct session *s); /* smoothed, of the best path; 0: not measured */
 usec session_up_since(const struct session *s);
 usec session_last_heard(const struct session *s);
-uint32_t session_token(const struct session *s); /* unique in this daemon while it lives: slot and number; never 0 */
+uint32_t session_token(
+    const struct session *s); /* unique in this daemon while it lives: slot and number; never 0 */
 struct session *sessions_by_token(const struct sessions *ss, uint32_t token);
-const char *session_refusal(const struct session *s); /* why the last handshake was refused, or "" */
+uint64_t session_crl_number(
+    const struct session *s); /* of the list that the peer held at the last handshake; 0: none */
+const char *
+session_refusal(const struct session *s); /* why the last handshake was refused, or "" */
 /* Endpoints that the peer named as its own. */
 size_t session_endpoints(const struct session *s, struct endpoint *out, size_t max);
 
-/* The user's own pointer and hold. Without a hold a session that carried nothing for 60 s is closed. */
+/* The user's own pointer and hold. Without a hold a session that carried nothing for 60 s is
+ * closed. */
 void session_set_user(struct session *s, void *user);
 void *session_user(const struct session *s);
 void session_set_hold(struct session *s, bool hold);
-/* How long it may stay silent before it is probed (near 10 s, shortcut 60 s). One probe per pair: the lower id
- * probes, the other side only when that fails to come. Three unanswered probes (timeout from RTT, at least 250 ms, at most 1 s each): SILENT. */
+/* How long it may stay silent before it is probed (near 10 s, shortcut 60 s). One probe per pair:
+ * the lower id probes, the other side only when that fails to come. Three unanswered probes
+ * (timeout from RTT, at least 250 ms, at most 1 s each): SILENT. */
 void session_set_probe(struct session *s, usec silent_us);
 /* Suspected dead (a neighbour lost it, data gets no answer): probe now. */
 void session_probe_now(struct session *s);
 
-/* One message. Buffers may be coalesced into one packet until the end of the current input or tick. -ERR_BAD_STATE, -ERR_RANGE (over MESSAGE_MAX). */
+/* One message. Buffers may be coalesced into one packet until the end of the current input or tick.
+ * -ERR_BAD_STATE, -ERR_RANGE (over MESSAGE_MAX). */
 int session_send(struct session *s, uint8_t type, const void *body, size_t len);
-/* Another way to reach this peer: it is probed with a challenge and used once it answers and is better.
- * Better: UDP before ring; link-local/LAN/IPv6 before others at similar RTT; lower RTT with 20% hysteresis. */
+/* Another way to reach this peer: it is probed with a challenge and used once it answers and is
+ * better. Better: UDP before ring; link-local/LAN/IPv6 before others at similar RTT; lower RTT with
+ * 20% hysteresis. */
 void session_try_path(struct session *s, const struct path_addr *to);
 
 /* The data side. */
@@ -152,7 +178,8 @@ struct session_data {
 void session_data(const struct session *s, struct session_data *out);
 /* Data is waiting: makes data keys if there are none (one round trip, then data_changed). */
 void session_want_data(struct session *s);
-/* What the data plane saw, told at most once a second while traffic flows: moves probe, idle and renewal timers. */
+/* What the data plane saw, told at most once a second while traffic flows: moves probe, idle and
+ * renewal timers. */
 void session_data_seen(struct session *s, usec last_tx_us, usec last_rx_us, uint64_t tx_packets);
 /* An authenticated data packet came from there: validate and maybe move the path. */
 void session_data_roamed(struct session *s, const struct endpoint *from);
@@ -161,21 +188,22 @@ void session_data_roamed(struct session *s, const struct endpoint *from);
 enum session_count {
     SESSION_COUNT_RUNT,
     SESSION_COUNT_TYPE,
-    SESSION_COUNT_MAC,          /* message before Noise without the right MAC: a stranger */
+    SESSION_COUNT_MAC, /* message before Noise without the right MAC: a stranger */
     SESSION_COUNT_HALF_OPEN_FULL,
     SESSION_COUNT_COOKIE_SENT,
     SESSION_COUNT_HANDSHAKE_BAD, /* Noise or payload did not verify */
     SESSION_COUNT_CERT_REFUSED,
-    SESSION_COUNT_HANDSHAKES,    /* completed */
-    SESSION_COUNT_NO_SESSION,    /* index of nobody */
+    SESSION_COUNT_HANDSHAKES, /* completed */
+    SESSION_COUNT_NO_SESSION, /* index of nobody */
     SESSION_COUNT_FORGED,
     SESSION_COUNT_REPLAY,
-    SESSION_COUNT_MESSAGE_BAD,   /* authenticated, but malformed or not allowed in this state */
+    SESSION_COUNT_MESSAGE_BAD, /* authenticated, but malformed or not allowed in this state */
     SESSION_COUNT_MAX,
 };
 uint64_t sessions_counted(const struct sessions *ss, enum session_count c);
 const char *session_count_text(enum session_count c);
-/* The last refusals (peer endpoint or id, verdict, when), newest first, for `peal peers` and the log. At most 16 are kept. */
+/* The last refusals (peer endpoint or id, verdict, when), newest first, for `peal peers` and the
+ * log. At most 16 are kept. */
 struct session_refused {
     struct path_addr from;
     struct id peer; /* zero: not known */

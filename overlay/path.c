@@ -1,0 +1,549 @@
+#include "overlay/path.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "overlay/session_internal.h"
+
+enum {
+    CHALLENGE_PACKET_LEN = PACKET_HEADER_LEN + MSG_HEADER_LEN + PATH_CHALLENGE_LEN + PACKET_TAG_LEN,
+    LAN_PREFIX4 = 24, /* two private addresses that share it are taken for neighbours */
+    LAN_PREFIX6 = 64,
+};
+static const usec trial_first_us = MSEC(250);
+static const usec timeout_least_us = MSEC(250);
+static const usec timeout_most_us = MSEC(900); /* also when no RTT is known */
+static const usec rtt_similar_us = MSEC(1);    /* differences below do not count */
+
+/* How much we like a kind of path, whatever its RTT; lower is better. */
+enum rank {
+    RANK_LOOPBACK,
+    RANK_LAN,
+    RANK_IPV6,
+    RANK_IPV4,
+    RANK_RING,
+};
+
+void paths_init(struct paths *p)
+{
+    memset(p, 0, sizeof(*p));
+    p->round_at_us = USEC_NEVER;
+}
+
+void paths_clear(struct paths *p)
+{
+    free(p->v);
+    free(p->trials);
+    free(p->peer_eps);
+    paths_init(p);
+}
+
+usec paths_deadline(const struct paths *p)
+{
+    usec at_us = p->round_at_us;
+
+    for (size_t i = 0; i < p->trial_count; i++)
+        at_us = usec_min(at_us, p->trials[i].at_us);
+    return at_us;
+}
+
+struct path *paths_best(const struct paths *p)
+{
+    return p->count > 0 ? &p->v[p->best] : NULL;
+}
+
+/* Of ring paths there is one; by which way it goes may change. */
+struct path *paths_find(const struct paths *p, const struct path_addr *addr)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        struct path *path = &p->v[i];
+
+        if (path->addr.kind == addr->kind &&
+            (addr->kind == PATH_RING || endpoint_eq(&path->addr.ep, &addr->ep)))
+            return path;
+    }
+    return NULL;
+}
+
+static struct path_trial *trial_find(const struct paths *p, const struct endpoint *ep)
+{
+    for (size_t i = 0; i < p->trial_count; i++)
+        if (endpoint_eq(&p->trials[i].ep, ep))
+            return &p->trials[i];
+    return NULL;
+}
+
+static bool is_broadcast(const struct addr *a)
+{
+    return a->family == 4 && addr_to_v4(a) == UINT32_MAX;
+}
+
+bool path_candidate_ok(const struct endpoint *ep, const struct endpoint *own, size_t own_count)
+{
+    bool own_loopback = false;
+
+    for (size_t i = 0; i < own_count; i++) {
+        if (endpoint_eq(ep, &own[i]))
+            return false;
+        own_loopback |= addr_is_loopback(&own[i].addr);
+    }
+    if (ep->addr.family == 0 || ep->port == 0 || addr_is_multicast(&ep->addr) ||
+        addr_is_unspecified(&ep->addr) || is_broadcast(&ep->addr))
+        return false;
+    if (ep->addr.family == 6 && addr_is_link_local(&ep->addr))
+        return false; /* means nothing without an interface */
+    return own_loopback || !addr_is_loopback(&ep->addr);
+}
+
+static bool candidate_ok(const struct session *s, const struct endpoint *ep)
+{
+    struct endpoint own[HELLO_ENDPOINTS_MAX];
+    size_t n = sessions_own_endpoints(s->ss, own);
+
+    return path_candidate_ok(ep, own, n);
+}
+
+static bool on_our_lan(const struct sessions *ss, const struct addr *a)
+{
+    for (size_t i = 0; i < ss->own_count; i++) {
+        const struct addr *own = &ss->own[i].addr;
+        struct net net = {.addr = *own, .prefix = own->family == 4 ? LAN_PREFIX4 : LAN_PREFIX6};
+
+        if (own->family == a->family && net_contains(&net, a))
+            return true;
+    }
+    return false;
+}
+
+static enum rank rank_of(const struct session *s, const struct path_addr *addr)
+{
+    if (addr->kind == PATH_RING)
+        return RANK_RING;
+    if (addr_is_loopback(&addr->ep.addr))
+        return RANK_LOOPBACK;
+    if (on_our_lan(s->ss, &addr->ep.addr))
+        return RANK_LAN;
+    return addr->ep.addr.family == 6 ? RANK_IPV6 : RANK_IPV4;
+}
+
+/* Is it worth moving from `b` to `a`, of which we just heard? */
+static bool better(const struct session *s, const struct path *a, const struct path *b)
+{
+    enum rank rank_a = rank_of(s, &a->addr), rank_b = rank_of(s, &b->addr);
+
+    if ((rank_a == RANK_RING) != (rank_b == RANK_RING))
+        return rank_b == RANK_RING;
+    if (a->rtt_us == 0 || b->rtt_us == 0)
+        return rank_a < rank_b;
+    if (a->rtt_us + rtt_similar_us < b->rtt_us - b->rtt_us / 5)
+        return true;
+    return rank_a < rank_b && a->rtt_us <= b->rtt_us + b->rtt_us / 5 + rtt_similar_us;
+}
+
+static void rounds_restart(struct session *s)
+{
+    const struct path *best = paths_best(&s->paths);
+
+    s->paths.rounds = 0;
+    s->paths.round_at_us = USEC_NEVER;
+    if (best != NULL && best->addr.kind == PATH_RING)
+        path_round(s);
+}
+
+static void move_to(struct session *s, struct path *path)
+{
+    struct paths *p = &s->paths;
+
+    p->best = (uint8_t)(path - p->v);
+    session_event(s, EVENT_DATA);
+    rounds_restart(s);
+}
+
+static void path_remove(struct paths *p, size_t i)
+{
+    memmove(&p->v[i], &p->v[i + 1], (p->count - i - 1) * sizeof(*p->v));
+    p->count--;
+    if (p->best > i)
+        p->best--;
+}
+
+/* Room for one more: the array grows to PATHS_MAX, then the one that was silent longest goes. */
+static bool make_room(struct paths *p)
+{
+    size_t victim = SIZE_MAX;
+
+    if (p->count < p->size)
+        return true;
+    if (p->size < PATHS_MAX) {
+        uint8_t size = (uint8_t)(p->size == 0 ? 1 : p->size + 1);
+        struct path *v = realloc(p->v, size * sizeof(*v));
+
+        if (v == NULL)
+            return false;
+        p->v = v;
+        p->size = size;
+        return true;
+    }
+    for (size_t i = 0; i < p->count; i++)
+        if (i != p->best && (victim == SIZE_MAX || p->v[i].heard_us < p->v[victim].heard_us))
+            victim = i;
+    path_remove(p, victim);
+    return true;
+}
+
+static struct path *path_add(struct session *s, const struct path_addr *addr)
+{
+    struct paths *p = &s->paths;
+
+    if (!make_room(p))
+        return NULL;
+    struct path *path = &p->v[p->count++];
+
+    *path = (struct path){.addr = *addr, .heard_us = s->ss->env->now_us};
+    if (p->count == 1) {
+        p->best = 0;
+        session_event(s, EVENT_DATA);
+    }
+    return path;
+}
+
+struct path *path_proven(struct session *s, const struct path_addr *addr)
+{
+    struct path *path = paths_find(&s->paths, addr);
+
+    if (path != NULL) {
+        path->addr = *addr;
+        path->heard_us = s->ss->env->now_us;
+        return path;
+    }
+    path = path_add(s, addr);
+    if (path != NULL && path != paths_best(&s->paths) && better(s, path, paths_best(&s->paths)))
+        move_to(s, path);
+    return path;
+}
+
+/* Trials. */
+
+static void trial_remove(struct paths *p, struct path_trial *t)
+{
+    *t = p->trials[--p->trial_count];
+    if (p->trial_count > 0)
+        return;
+    free(p->trials);
+    p->trials = NULL;
+}
+
+static struct path_trial *trial_slot(struct paths *p)
+{
+    struct path_trial *victim;
+
+    if (p->trials == NULL)
+        p->trials = calloc(PATH_TRIALS_MAX, sizeof(*p->trials));
+    if (p->trials == NULL)
+        return NULL;
+    if (p->trial_count < PATH_TRIALS_MAX)
+        return &p->trials[p->trial_count++];
+    victim = &p->trials[0];
+    for (size_t i = 1; i < p->trial_count; i++)
+        if (p->trials[i].tries > victim->tries)
+            victim = &p->trials[i];
+    return victim;
+}
+
+static void trial_send(struct session *s, struct path_trial *t)
+{
+    struct path_addr to = {.kind = PATH_UDP, .ep = t->ep};
+
+    t->at_us = s->ss->env->now_us + (trial_first_us << t->tries);
+    t->tries++;
+    if (t->roamed && t->budget < CHALLENGE_PACKET_LEN)
+        return;
+    if (t->roamed)
+        t->budget -= CHALLENGE_PACKET_LEN;
+    session_queue(s, &to, MSG_PATH_CHALLENGE, t->challenge, sizeof(t->challenge));
+}
+
+static void trial_start(struct session *s, const struct endpoint *ep, bool roamed, size_t received)
+{
+    struct path_trial *t = trial_slot(&s->paths);
+
+    if (t == NULL)
+        return;
+    *t = (struct path_trial){
+        .ep = *ep,
+        .roamed = roamed,
+        .budget = (uint32_t)(received * PATH_AMPLIFICATION),
+        .started_us = s->ss->env->now_us,
+    };
+    env_random(s->ss->env, t->challenge, sizeof(t->challenge));
+    trial_send(s, t);
+}
+
+static void trial_maybe(struct session *s, const struct endpoint *ep)
+{
+    const struct path_addr addr = {.kind = PATH_UDP, .ep = *ep};
+    const struct path *best = paths_best(&s->paths);
+
+    if (trial_find(&s->paths, ep) != NULL || paths_find(&s->paths, &addr) != NULL ||
+        !candidate_ok(s, ep))
+        return;
+    if (best == NULL || rank_of(s, &addr) < rank_of(s, &best->addr))
+        trial_start(s, ep, false, 0);
+}
+
+void path_round(struct session *s)
+{
+    struct paths *p = &s->paths;
+    const struct path *best = paths_best(p);
+
+    if (s->state != SESSION_UP || best == NULL)
+        return;
+    for (size_t i = 0; i < p->peer_ep_count; i++)
+        trial_maybe(s, &p->peer_eps[i]);
+    p->round_at_us = USEC_NEVER;
+    if (best->addr.kind != PATH_RING)
+        return;
+    usec interval_us = usec_min(SEC(PATH_ROUND_FIRST_S) << p->rounds, SEC(PATH_ROUND_LAST_S));
+
+    p->round_at_us = s->ss->env->now_us + env_jitter(s->ss->env, interval_us, 10);
+    if (interval_us < SEC(PATH_ROUND_LAST_S))
+        p->rounds++;
+}
+
+void path_set_peer_endpoints(struct session *s, const struct endpoint *eps, size_t n)
+{
+    struct paths *p = &s->paths;
+    struct endpoint *kept = malloc(PATH_PEER_ENDPOINTS_MAX * sizeof(*kept));
+    uint8_t count = 0;
+
+    if (kept == NULL)
+        return;
+    for (size_t i = 0; i < n && count < PATH_PEER_ENDPOINTS_MAX; i++)
+        if (candidate_ok(s, &eps[i]))
+            kept[count++] = eps[i];
+    free(p->peer_eps);
+    p->peer_eps = count > 0 ? realloc(kept, count * sizeof(*kept)) : NULL;
+    if (count > 0 && p->peer_eps == NULL)
+        p->peer_eps = kept;
+    if (count == 0)
+        free(kept);
+    p->peer_ep_count = count;
+}
+
+void path_try(struct session *s, const struct path_addr *to)
+{
+    if (to->kind == PATH_UDP) {
+        trial_maybe(s, &to->ep);
+    } else if (to->kind == PATH_RING && paths_find(&s->paths, to) == NULL) {
+        session_queue(s, to, MSG_PING, (uint8_t[5]){0}, 5);
+    }
+}
+
+void path_tick(struct session *s)
+{
+    struct paths *p = &s->paths;
+    usec now_us = s->ss->env->now_us;
+
+    for (size_t i = p->trial_count; i-- > 0;) {
+        struct path_trial *t = &p->trials[i];
+
+        if (t->at_us > now_us)
+            continue;
+        if (t->tries < PATH_TRIES)
+            trial_send(s, t);
+        else
+            trial_remove(p, t);
+    }
+    if (p->round_at_us <= now_us)
+        path_round(s);
+}
+
+/* Packets that came. */
+
+void path_roamed(struct session *s, const struct endpoint *from, size_t len)
+{
+    const struct path_addr addr = {.kind = PATH_UDP, .ep = *from};
+    struct path_trial *t = trial_find(&s->paths, from);
+
+    if (t != NULL)
+        t->budget += (uint32_t)(len * PATH_AMPLIFICATION);
+    else if (paths_find(&s->paths, &addr) == NULL)
+        trial_start(s, from, true, len);
+}
+
+/* The ring delivers by id: nothing to prove, no address that could be somebody else's. */
+static void ring_heard(struct session *s, const struct path_addr *from)
+{
+    struct path *path = paths_find(&s->paths, from);
+
+    if (!id_eq(&from->peer, &s->cert.node))
+        return;
+    if (path == NULL)
+        path_add(s, from);
+    else
+        path->addr = *from;
+}
+
+/* The peer went on sending from another of its known addresses, and nothing came by the best one
+ * since. */
+static void follow(struct session *s, struct path *path)
+{
+    const struct path *best = paths_best(&s->paths);
+
+    if (path != best && path->addr.kind == PATH_UDP && s->probes > 1 &&
+        best->heard_us < s->probe_since_us)
+        move_to(s, path);
+}
+
+void path_heard(struct session *s, const struct path_addr *from, size_t len, bool fresh)
+{
+    if (fresh && from->kind == PATH_RING)
+        ring_heard(s, from);
+    struct path *path = paths_find(&s->paths, from);
+
+    if (path != NULL) {
+        path->heard_us = s->ss->env->now_us;
+        follow(s, path);
+    } else if (fresh && from->kind == PATH_UDP) {
+        path_roamed(s, &from->ep, len);
+    }
+}
+
+bool path_may_answer(struct session *s, const struct path_addr *to, size_t len)
+{
+    struct path_trial *t = to->kind == PATH_UDP ? trial_find(&s->paths, &to->ep) : NULL;
+
+    if (paths_find(&s->paths, to) != NULL || (t != NULL && !t->roamed))
+        return true;
+    if (t == NULL || t->budget < len)
+        return false;
+    t->budget -= (uint32_t)len;
+    return true;
+}
+
+bool path_challenge_input(struct session *s, const struct path_addr *from, struct reader *r)
+{
+    uint8_t body[PATH_CHALLENGE_LEN + 19];
+    struct writer w = writer_of(body, sizeof(body));
+    const struct endpoint none = {{0}, 0};
+    const uint8_t *challenge = read_bytes(r, PATH_CHALLENGE_LEN);
+
+    if (challenge == NULL)
+        return false;
+    write_bytes(&w, challenge, PATH_CHALLENGE_LEN);
+    write_endpoint(&w, from->kind == PATH_UDP ? &from->ep : &none);
+    if (path_may_answer(s, from,
+                        PACKET_HEADER_LEN + MSG_HEADER_LEN + writer_len(&w) + PACKET_TAG_LEN))
+        session_queue(s, from, MSG_PATH_RESPONSE, body, writer_len(&w));
+    return true;
+}
+
+static void rtt_sample(struct path *path, usec sample_us)
+{
+    uint32_t us = sample_us < SEC(60) ? (uint32_t)sample_us : (uint32_t)SEC(60);
+
+    us = us > 0 ? us : 1;
+    path->rtt_us = path->rtt_us == 0 ? us : path->rtt_us - path->rtt_us / 8 + us / 8;
+}
+
+static void trial_passed(struct session *s, struct path_trial *t)
+{
+    const struct path_addr addr = {.kind = PATH_UDP, .ep = t->ep};
+    const struct path_trial done = *t;
+
+    trial_remove(&s->paths, t);
+    struct path *path = path_add(s, &addr);
+
+    if (path == NULL)
+        return;
+    if (done.tries == 1)
+        rtt_sample(path, s->ss->env->now_us - done.started_us);
+    const struct path *best = paths_best(&s->paths);
+    bool moved = done.roamed && best->heard_us <= done.started_us;
+
+    if (path != best && (moved || better(s, path, best)))
+        move_to(s, path);
+}
+
+bool path_response_input(struct session *s, const struct path_addr *from, struct reader *r)
+{
+    const uint8_t *challenge = read_bytes(r, PATH_CHALLENGE_LEN);
+    struct endpoint us = read_endpoint(r);
+
+    if (!reader_done(r))
+        return false;
+    for (size_t i = 0; i < s->paths.trial_count; i++)
+        if (equal_ct(s->paths.trials[i].challenge, challenge, PATH_CHALLENGE_LEN)) {
+            trial_passed(s, &s->paths.trials[i]);
+            break;
+        }
+    session_observed(s, &us);
+    return true;
+}
+
+/* Probing. */
+
+void path_ping(struct session *s, struct path *p, uint8_t flags)
+{
+    uint8_t body[5];
+
+    p->ping_nonce = env_random_u32(s->ss->env);
+    p->pinged_us = s->ss->env->now_us;
+    put_u32(body, p->ping_nonce);
+    body[4] = flags;
+    session_queue(s, &p->addr, MSG_PING, body, sizeof(body));
+}
+
+void path_ping_others(struct session *s)
+{
+    const struct path_addr ring = {.kind = PATH_RING, .peer = s->cert.node};
+    struct paths *p = &s->paths;
+
+    for (size_t i = 0; i < p->count; i++)
+        if (i != p->best)
+            path_ping(s, &p->v[i], 0);
+    path_try(s, &ring);
+}
+
+void path_pong(struct session *s, const struct path_addr *from, uint32_t nonce)
+{
+    struct path *path = paths_find(&s->paths, from);
+
+    if (path == NULL || path->pinged_us == 0 || path->ping_nonce != nonce)
+        return;
+    rtt_sample(path, s->ss->env->now_us - path->pinged_us);
+    path->pinged_us = 0;
+    if (path != paths_best(&s->paths) && better(s, path, paths_best(&s->paths)))
+        move_to(s, path);
+}
+
+bool path_fail_over(struct session *s, usec since_us)
+{
+    struct paths *p = &s->paths;
+    struct path *next = NULL;
+
+    for (size_t i = 0; i < p->count; i++) {
+        struct path *path = &p->v[i];
+
+        if (i != p->best && path->heard_us >= since_us && (next == NULL || better(s, path, next)))
+            next = path;
+    }
+    if (next == NULL)
+        return false;
+    const struct path_addr dead = paths_best(p)->addr, to = next->addr;
+
+    path_remove(p, p->best);
+    move_to(s, paths_find(p, &to));
+    if (dead.kind == PATH_UDP)
+        trial_maybe(s, &dead.ep);
+    return true;
+}
+
+usec path_timeout_us(const struct session *s)
+{
+    const struct path *best = paths_best(&s->paths);
+
+    if (best == NULL || best->rtt_us == 0 || 4 * (usec)best->rtt_us > timeout_most_us)
+        return timeout_most_us;
+    return 4 * (usec)best->rtt_us > timeout_least_us ? 4 * (usec)best->rtt_us : timeout_least_us;
+}

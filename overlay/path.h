@@ -1,0 +1,111 @@
+/*
+ * path.h - the ways to one peer: validated paths, candidates being challenged, and the best of
+ * them.
+ *
+ * A path gets into the list of paths only by proof: the handshake went over it, or an 8-byte random
+ * challenge sent there came back inside an authenticated packet (RFC 9000 8.2). Everything else is
+ * a trial: a few challenges with back-off, then forgotten. Trials come from two sides. Candidates
+ * are what the peer named as its own endpoints, or what our user proposed; roamed ones are
+ * addresses that an authenticated packet came from. Towards those we send at most 3 times the bytes
+ * received.
+ *
+ * The ring is a path like another, and always worth a probe: it needs no address, only the peer's
+ * id.
+ *
+ * Never sends data, never judges whether the peer lives (session.c does), owns no timer: it names
+ * its deadline.
+ */
+#ifndef PEAL_OVERLAY_PATH_H
+#define PEAL_OVERLAY_PATH_H
+
+#include "overlay/core/wire.h"
+#include "overlay/session.h"
+
+enum {
+    PATHS_MAX = 6,        /* per session; victim: the one not best that was silent longest */
+    PATH_TRIALS_MAX = 12, /* victim: the one that was tried most often */
+    PATH_TRIES = 4,       /* challenges per trial: at 0, 250, 750 and 1750 ms */
+    PATH_PEER_ENDPOINTS_MAX = 8,
+    PATH_CHALLENGE_LEN = 8,
+    PATH_AMPLIFICATION = 3,  /* RFC 9000 8.1 */
+    PATH_ROUND_FIRST_S = 15, /* all candidates again while the ring is the best we have ... */
+    PATH_ROUND_LAST_S = 600, /* ... at an interval that doubles up to this */
+};
+
+struct path {
+    struct path_addr addr;
+    usec heard_us;  /* last authenticated packet from there */
+    usec pinged_us; /* our newest MSG_PING that went there; 0: answered or none */
+    uint32_t ping_nonce;
+    uint32_t rtt_us; /* smoothed as RFC 6298 2; 0: not measured */
+};
+
+/*
+ * One unvalidated address. Starts with trial_start, ends as a path (its response came) or forgotten
+ * after PATH_TRIES.
+ */
+struct path_trial {
+    struct endpoint ep;
+    uint8_t challenge[PATH_CHALLENGE_LEN];
+    uint8_t tries;
+    bool roamed;     /* the peer's packet came from there: budget counts */
+    uint32_t budget; /* bytes that may still be sent there */
+    usec started_us, at_us;
+};
+
+struct paths {
+    struct path *v; /* count of them; best is one, or none when count is 0 */
+    struct path_trial *trials;
+    struct endpoint *peer_eps; /* what the peer named, filtered */
+    uint8_t count, size, best;
+    uint8_t trial_count, peer_ep_count;
+    uint8_t rounds;   /* made since the ring became the best path */
+    usec round_at_us; /* the next round; USEC_NEVER while a direct path is there */
+};
+
+void paths_init(struct paths *p);
+void paths_clear(struct paths *p);
+usec paths_deadline(const struct paths *p);
+/* NULL when none is left. */
+struct path *paths_best(const struct paths *p);
+struct path *paths_find(const struct paths *p, const struct path_addr *addr);
+
+/* An address that may be probed at a peer's word: unicast, with a port, loopback only when we are
+ * on loopback ourselves, not one of `own`. */
+bool path_candidate_ok(const struct endpoint *ep, const struct endpoint *own, size_t own_count);
+
+/* The rest works on the session that the paths belong to. */
+
+/* Proven by the handshake. Becomes best when there is none. NULL: out of memory. */
+struct path *path_proven(struct session *s, const struct path_addr *addr);
+/* An authenticated packet of len bytes came from there; fresh: with the highest counter so far. */
+void path_heard(struct session *s, const struct path_addr *from, size_t len, bool fresh);
+/* An answer of len bytes may go there: it is proven, our own candidate, or has the budget (which is
+ * debited). */
+bool path_may_answer(struct session *s, const struct path_addr *to, size_t len);
+/* Data came from there (len is what the caller knows at least). */
+void path_roamed(struct session *s, const struct endpoint *from, size_t len);
+/* The user knows another way. */
+void path_try(struct session *s, const struct path_addr *to);
+/* The peer named its endpoints. */
+void path_set_peer_endpoints(struct session *s, const struct endpoint *eps, size_t n);
+/* Challenges every candidate of a better kind than the best path, and over the ring again later. */
+void path_round(struct session *s);
+void path_tick(struct session *s);
+
+/* Handlers of MSG_PATH_CHALLENGE, MSG_PATH_RESPONSE. False: malformed. */
+bool path_challenge_input(struct session *s, const struct path_addr *from, struct reader *r);
+bool path_response_input(struct session *s, const struct path_addr *from, struct reader *r);
+
+/* Probing: a MSG_PING over p; over every other path and the ring as well. */
+void path_ping(struct session *s, struct path *p, uint8_t flags);
+void path_ping_others(struct session *s);
+/* A MSG_PONG came from there. */
+void path_pong(struct session *s, const struct path_addr *from, uint32_t nonce);
+/* The best path did not answer since `since_us`: true when another one was heard and took its
+ * place. */
+bool path_fail_over(struct session *s, usec since_us);
+/* How long a probe over the best path may take. */
+usec path_timeout_us(const struct session *s);
+
+#endif

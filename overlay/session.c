@@ -1,0 +1,1291 @@
+#include "overlay/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "overlay/session_internal.h"
+
+enum {
+    SESSIONS_FIRST = 8,   /* slots of sessions.all at first */
+    INDEX_DRAWS_MAX = 64, /* random numbers tried for a free index; 24 bits, so some are enough */
+    PROBES_MAX = 3,
+    PING_LEN = 5,
+    PONG_LEN_MAX = 5 + 19,
+};
+static const usec silent_default_us = SEC(60);
+static const usec silent_late_us =
+    MSEC(2250); /* the end that does not probe waits so much longer */
+static const usec data_silent_us =
+    MSEC(1200); /* data out, nothing in: the report comes once a second */
+static const usec idle_us = SEC(60);
+static const usec rekey_us = SEC(3600);
+static const usec rekey_late_us = SEC(4500);    /* for the end that was not the initiator */
+static const usec rekey_busy_us = SEC(60);      /* an attempt is under way already */
+static const usec keys_life_us = SEC(3 * 3600); /* no new handshake succeeded for so long */
+static const usec timer_least_us =
+    MSEC(1); /* time stands still inside a call: nothing is due twice in it */
+
+/* Names and texts. */
+
+bool path_addr_eq(const struct path_addr *a, const struct path_addr *b)
+{
+    if (a->kind != b->kind)
+        return false;
+    switch (a->kind) {
+    case PATH_NONE:
+        return true;
+    case PATH_UDP:
+        return endpoint_eq(&a->ep, &b->ep);
+    case PATH_RING:
+        return id_eq(&a->peer, &b->peer) && id_eq(&a->via, &b->via);
+    }
+    return false;
+}
+
+const char *session_end_text(enum session_end end)
+{
+    switch (end) {
+    case SESSION_END_CLOSED:
+        return "closed";
+    case SESSION_END_GOODBYE:
+        return "the peer said goodbye";
+    case SESSION_END_SILENT:
+        return "the peer fell silent";
+    case SESSION_END_TIMEOUT:
+        return "no answer";
+    case SESSION_END_REFUSED:
+        return "refused";
+    case SESSION_END_SELF:
+        return "it is ourselves";
+    case SESSION_END_REPLACED:
+        return "replaced by a newer session";
+    }
+    return "ended";
+}
+
+const char *session_count_text(enum session_count c)
+{
+    static const char *const texts[SESSION_COUNT_MAX] = {
+        [SESSION_COUNT_RUNT] = "runt",
+        [SESSION_COUNT_TYPE] = "type",
+        [SESSION_COUNT_MAC] = "mac",
+        [SESSION_COUNT_HALF_OPEN_FULL] = "half_open_full",
+        [SESSION_COUNT_COOKIE_SENT] = "cookie_sent",
+        [SESSION_COUNT_HANDSHAKE_BAD] = "handshake_bad",
+        [SESSION_COUNT_CERT_REFUSED] = "cert_refused",
+        [SESSION_COUNT_HANDSHAKES] = "handshakes",
+        [SESSION_COUNT_NO_SESSION] = "no_session",
+        [SESSION_COUNT_FORGED] = "forged",
+        [SESSION_COUNT_REPLAY] = "replay",
+        [SESSION_COUNT_MESSAGE_BAD] = "message_bad",
+    };
+
+    return (unsigned)c < SESSION_COUNT_MAX ? texts[c] : "";
+}
+
+uint64_t sessions_counted(const struct sessions *ss, enum session_count c)
+{
+    return (unsigned)c < SESSION_COUNT_MAX ? ss->counts[c] : 0;
+}
+
+/* Receiver indices. */
+
+static bool index_put(struct sessions *ss, struct index_ref *ref)
+{
+    if (table_put(&ss->indices, ref) == 0)
+        return true;
+    ref->index = 0;
+    return false;
+}
+
+bool index_take(struct sessions *ss, struct index_ref *ref, enum index_kind kind, void *owner)
+{
+    for (int i = 0; i < INDEX_DRAWS_MAX; i++) {
+        uint32_t index = (uint32_t)ss->config.slot << 24 | (env_random_u32(ss->env) & 0x00ffffff);
+
+        if ((index & 0x00ffffff) == 0 || table_get(&ss->indices, &index) != NULL)
+            continue;
+        *ref = (struct index_ref){.index = index, .kind = kind, .owner = owner};
+        return index_put(ss, ref);
+    }
+    return false;
+}
+
+void index_drop(struct sessions *ss, struct index_ref *ref)
+{
+    if (ref->index == 0)
+        return;
+    CHECK(table_remove(&ss->indices, &ref->index) == ref);
+    ref->index = 0;
+}
+
+bool index_move(struct sessions *ss, struct index_ref *to, struct index_ref *from,
+                enum index_kind kind, void *owner)
+{
+    uint32_t index = from->index;
+
+    index_drop(ss, from);
+    *to = (struct index_ref){.index = index, .kind = kind, .owner = owner};
+    return index_put(ss, to);
+}
+
+/* Control keys. */
+
+struct control *control_new(struct sessions *ss, struct index_ref *index, uint32_t remote_index,
+                            const struct noise_result *r, struct session *s, bool initiator)
+{
+    struct control *c = calloc(1, sizeof(*c));
+
+    if (c == NULL)
+        return NULL;
+    c->tx = seal_key_new(SEAL_CHACHA20_POLY1305, &r->tx, remote_index, 0);
+    c->rx = seal_key_new(SEAL_CHACHA20_POLY1305, &r->rx, index->index, SEAL_WINDOW_CONTROL);
+    kdf(&c->base, &r->export, "peal data base", r->hash, sizeof(r->hash));
+    c->born_us = ss->env->now_us;
+    c->until_us = USEC_NEVER;
+    c->initiator = initiator;
+    if (c->tx == NULL || c->rx == NULL || !index_move(ss, &c->ref, index, INDEX_CONTROL, s)) {
+        control_free(ss, c);
+        return NULL;
+    }
+    return c;
+}
+
+void control_free(struct sessions *ss, struct control *c)
+{
+    if (c == NULL)
+        return;
+    index_drop(ss, &c->ref);
+    seal_key_unref(c->tx);
+    seal_key_unref(c->rx);
+    secret_clear(&c->base);
+    free(c);
+}
+
+static void keys_retire(struct session *s, struct control *c)
+{
+    control_free(s->ss, s->old);
+    s->old = c;
+    c->until_us = s->ss->env->now_us + SEC(SESSION_OVERLAP_S);
+}
+
+/* Both ends began a handshake and both completed: does the other one count? */
+static bool keys_outrank(const struct session *s, const struct control *c)
+{
+    bool both_began = s->keys->initiator != c->initiator &&
+                      s->ss->env->now_us < s->keys->born_us + SEC(SESSION_OVERLAP_S);
+    bool we_are_lower = id_cmp(&s->ss->config.node, &s->cert.node) < 0;
+
+    return both_began && s->keys->initiator == we_are_lower;
+}
+
+void session_adopt(struct session *s, struct control *c)
+{
+    const struct env *env = s->ss->env;
+    struct control *before = s->keys;
+
+    session_counted(s->ss, SESSION_COUNT_HANDSHAKES);
+    if (before != NULL && keys_outrank(s, c)) {
+        keys_retire(s, c);
+        return;
+    }
+    s->keys = c;
+    if (before != NULL)
+        keys_retire(s, before);
+    s->rekey_at_us = env->now_us + (c->initiator ? env_jitter(env, rekey_us, 10)
+                                                 : env_jitter(env, rekey_late_us, 5));
+    datakey_rebase(s);
+}
+
+/* Life of a session. */
+
+static bool move_allowed(enum session_state from, enum session_state to)
+{
+    switch (from) {
+    case SESSION_OPENING:
+        return to == SESSION_UP || to == SESSION_ENDING;
+    case SESSION_UP:
+        return to == SESSION_ENDING;
+    case SESSION_ENDING:
+        return false;
+    }
+    return false;
+}
+
+static void set_state(struct session *s, enum session_state to)
+{
+    static const char *const names[] = {"opening", "up", "ending"};
+    char peer[ID_SHORT_SIZE];
+
+    CHECK(move_allowed(s->state, to));
+    env_log(s->ss->env, LOG_LEVEL_DEBUG, "session %06x with %s: %s -> %s",
+            s->token.index & 0xffffff, s->named ? id_short(&s->cert.node, peer) : "?",
+            names[s->state], names[to]);
+    s->state = to;
+}
+
+void session_event(struct session *s, enum session_event event)
+{
+    struct sessions *ss = s->ss;
+
+    if (s->events == 0) {
+        s->event_next = NULL;
+        *ss->events_last = s;
+        ss->events_last = &s->event_next;
+    }
+    s->events |= (uint8_t)event;
+}
+
+/* The oldest that nobody holds makes room; its slot is counted as free from then on. */
+static bool make_room(struct sessions *ss)
+{
+    struct session *victim = NULL;
+    size_t alive = 0;
+
+    for (size_t i = 0; i < ss->count; i++) {
+        struct session *s = ss->all[i];
+
+        if (s->state == SESSION_ENDING)
+            continue;
+        alive++;
+        if (s->state == SESSION_UP && !s->hold &&
+            (victim == NULL || s->opened_us < victim->opened_us))
+            victim = s;
+    }
+    if (alive < ss->config.sessions_max)
+        return true;
+    if (victim == NULL)
+        return false;
+    session_close(victim);
+    return true;
+}
+
+static bool all_push(struct sessions *ss, struct session *s)
+{
+    if (ss->count == ss->size) {
+        size_t size = ss->size == 0 ? SESSIONS_FIRST : 2 * ss->size;
+        struct session **all = realloc(ss->all, size * sizeof(*all));
+
+        if (all == NULL)
+            return false;
+        ss->all = all;
+        ss->size = size;
+    }
+    s->position = ss->count;
+    ss->all[ss->count++] = s;
+    return true;
+}
+
+struct session *session_new(struct sessions *ss)
+{
+    struct session *s = make_room(ss) ? calloc(1, sizeof(*s)) : NULL;
+
+    if (s == NULL)
+        return NULL;
+    s->ss = ss;
+    s->state = SESSION_OPENING;
+    s->timer.at_us = USEC_NEVER;
+    s->opened_us = s->heard_us = s->carried_us = ss->env->now_us;
+    s->silent_us = silent_default_us;
+    s->data_probe_us = s->rekey_at_us = s->probe_at_us = USEC_NEVER;
+    s->refusal = "";
+    paths_init(&s->paths);
+    if (!index_take(ss, &s->token, INDEX_TOKEN, s) || !all_push(ss, s)) {
+        index_drop(ss, &s->token);
+        free(s);
+        return NULL;
+    }
+    return s;
+}
+
+static void session_free(struct session *s)
+{
+    struct sessions *ss = s->ss;
+
+    heap_set(&ss->timers, &s->timer, USEC_NEVER);
+    index_drop(ss, &s->token);
+    ss->all[s->position] = ss->all[--ss->count];
+    ss->all[s->position]->position = s->position;
+    paths_clear(&s->paths);
+    free(s);
+}
+
+/* Keys, indices and names: everything by which a packet could still reach it. */
+static void session_release(struct session *s)
+{
+    struct sessions *ss = s->ss;
+
+    if (ss->out.session == s)
+        ss->out.session = NULL;
+    if (s->named)
+        CHECK(table_remove(&ss->by_peer, &s->cert.node) == s);
+    s->named = false;
+    handshake_abort(s);
+    control_free(ss, s->keys);
+    control_free(ss, s->old);
+    s->keys = s->old = NULL;
+    datakey_free(s->data, ss);
+    s->data = NULL;
+    heap_set(&ss->timers, &s->timer, USEC_NEVER);
+}
+
+void session_end(struct session *s, enum session_end end, const char *why)
+{
+    if (s->state == SESSION_ENDING)
+        return;
+    set_state(s, SESSION_ENDING);
+    s->end = end;
+    if (why != NULL)
+        s->refusal = why;
+    session_release(s);
+    session_event(s, EVENT_DOWN);
+}
+
+void session_name(struct session *s, const struct id *peer)
+{
+    if (s->named)
+        return;
+    s->cert.node = *peer;
+    CHECK(table_put(&s->ss->by_peer, s) == 0);
+    s->named = true;
+}
+
+struct session *session_named(const struct sessions *ss, const struct id *peer)
+{
+    return table_get(&ss->by_peer, peer);
+}
+
+void session_take_hello(struct session *s, const struct hello *h, const struct cert *who)
+{
+    session_name(s, &who->node);
+    s->cert = *who;
+    s->known = true;
+    s->incarnation = h->incarnation;
+    s->crl_number = h->crl_number;
+    path_set_peer_endpoints(s, h->eps, h->ep_count);
+}
+
+void session_came_up(struct session *s)
+{
+    set_state(s, SESSION_UP);
+    s->up_us = s->heard_us = s->carried_us = s->ss->env->now_us;
+    s->refusal = "";
+    path_round(s);
+    session_event(s, EVENT_UP);
+}
+
+/* Refusals that people ask for. */
+
+static bool refused_the_same(const struct session_refused *a, const struct session_refused *b)
+{
+    return a->why == b->why && id_eq(&a->peer, &b->peer) && path_addr_eq(&a->from, &b->from);
+}
+
+void session_remember_refusal(struct sessions *ss, const struct path_addr *from,
+                              const struct cert *who, const char *why)
+{
+    struct session_refused r = {
+        .from = *from, .peer = who->node, .why = why, .at_us = ss->env->now_us};
+    char peer[ID_TEXT_SIZE];
+    size_t i = 0;
+
+    if (ss->refused == NULL)
+        ss->refused = calloc(SESSION_REFUSED_MAX, sizeof(*ss->refused));
+    if (ss->refused == NULL)
+        return;
+    memcpy(r.user, who->user, sizeof(r.user));
+    while (i < ss->refused_count && !refused_the_same(&ss->refused[i], &r))
+        i++;
+    if (i == ss->refused_count) {
+        env_log(ss->env, LOG_LEVEL_INFO, "refused %s %s: %s", id_text(&r.peer, peer), r.user, why);
+        if (ss->refused_count < SESSION_REFUSED_MAX)
+            ss->refused_count++;
+        else
+            i--;
+    }
+    memmove(&ss->refused[1], &ss->refused[0], i * sizeof(r));
+    ss->refused[0] = r;
+}
+
+size_t sessions_refused(const struct sessions *ss, struct session_refused *out, size_t max)
+{
+    size_t n = ss->refused_count < max ? ss->refused_count : max;
+
+    if (n > 0)
+        memcpy(out, ss->refused, n * sizeof(*out));
+    return n;
+}
+
+/* Control packets out. */
+
+static void packet_send(struct sessions *ss, struct control *c, const struct path_addr *to,
+                        uint8_t *pkt, size_t len)
+{
+    int n = seal_packet(ss->worker, c->tx, PACKET_CONTROL, 0, pkt, len);
+
+    if (n > 0)
+        ss->host.send(ss->ctx, to, pkt, (size_t)n);
+}
+
+static size_t message_put(uint8_t *at, uint8_t type, const void *body, size_t len)
+{
+    at[0] = type;
+    put_u16(at + 1, (uint16_t)len);
+    if (len > 0)
+        memcpy(at + MSG_HEADER_LEN, body, len);
+    return MSG_HEADER_LEN + len;
+}
+
+void sessions_flush(struct sessions *ss)
+{
+    struct session *s = ss->out.session;
+
+    ss->out.session = NULL;
+    if (s != NULL)
+        packet_send(ss, s->keys, &ss->out.to, ss->out.pkt, ss->out.len);
+}
+
+void session_queue(struct session *s, const struct path_addr *to, uint8_t type, const void *body,
+                   size_t len)
+{
+    struct sessions *ss = s->ss;
+    const size_t room = SESSION_COALESCE_MAX - PACKET_HEADER_LEN - PACKET_TAG_LEN;
+
+    CHECK(s->state == SESSION_UP && len <= MESSAGE_MAX);
+    if (ss->out.session != s || !path_addr_eq(&ss->out.to, to) ||
+        ss->out.len + MSG_HEADER_LEN + len > room)
+        sessions_flush(ss);
+    if (ss->out.session == NULL) {
+        ss->out.session = s;
+        ss->out.to = *to;
+        ss->out.len = 0;
+    }
+    ss->out.len += message_put(ss->out.pkt + PACKET_HEADER_LEN + ss->out.len, type, body, len);
+}
+
+void session_send_under(struct session *s, struct control *c, const struct path_addr *to,
+                        uint8_t type, const void *body, size_t len)
+{
+    uint8_t pkt[SESSION_PACKET_MAX];
+
+    CHECK(len <= MESSAGE_MAX);
+    packet_send(s->ss, c, to, pkt, message_put(pkt + PACKET_HEADER_LEN, type, body, len));
+}
+
+int session_send(struct session *s, uint8_t type, const void *body, size_t len)
+{
+    const struct path *best = paths_best(&s->paths);
+
+    if (len > MESSAGE_MAX)
+        return -ERR_RANGE;
+    if (s->state != SESSION_UP || best == NULL)
+        return -ERR_BAD_STATE;
+    s->carried_us = s->ss->env->now_us;
+    session_queue(s, &best->addr, type, body, len);
+    return 0;
+}
+
+/* Our own endpoints. */
+
+static bool endpoint_among(const struct endpoint *ep, const struct endpoint *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (endpoint_eq(ep, &list[i]))
+            return true;
+    return false;
+}
+
+size_t sessions_own_endpoints(const struct sessions *ss, struct endpoint out[HELLO_ENDPOINTS_MAX])
+{
+    size_t n = ss->own_count;
+
+    memcpy(out, ss->own, n * sizeof(*out));
+    for (size_t i = 0; i < ss->seen_count && n < HELLO_ENDPOINTS_MAX; i++)
+        out[n++] = ss->seen[i];
+    return n;
+}
+
+void session_tell_endpoints(struct session *s)
+{
+    struct endpoint eps[HELLO_ENDPOINTS_MAX];
+    uint8_t body[1 + HELLO_ENDPOINTS_MAX * 19];
+    struct writer w = writer_of(body, sizeof(body));
+    const struct path *best = paths_best(&s->paths);
+    size_t n = sessions_own_endpoints(s->ss, eps);
+
+    if (s->state != SESSION_UP || best == NULL)
+        return;
+    write_u8(&w, (uint8_t)n);
+    for (size_t i = 0; i < n; i++)
+        write_endpoint(&w, &eps[i]);
+    session_queue(s, &best->addr, MSG_ENDPOINTS, body, writer_len(&w));
+}
+
+/* We may be somewhere else now: how does the peer see us? */
+static void session_moved(struct session *s)
+{
+    struct path *best = paths_best(&s->paths);
+
+    if (s->state != SESSION_UP || best == NULL)
+        return;
+    memset(&s->observed, 0, sizeof(s->observed));
+    session_tell_endpoints(s);
+    path_ping(s, best, PING_ASK_ENDPOINT);
+}
+
+void sessions_set_endpoints(struct sessions *ss, const struct endpoint *eps, size_t n)
+{
+    n = n < HELLO_ENDPOINTS_MAX ? n : HELLO_ENDPOINTS_MAX;
+    if (n == ss->own_count && (n == 0 || memcmp(eps, ss->own, n * sizeof(*eps)) == 0))
+        return;
+    if (n > 0)
+        memcpy(ss->own, eps, n * sizeof(*eps));
+    ss->own_count = (uint8_t)n;
+    ss->seen_count = 0; /* of the network that we were in */
+    for (size_t i = 0; i < ss->count; i++)
+        session_moved(ss->all[i]);
+    sessions_flush(ss);
+}
+
+/* Peers that have no direct path yet hear of a new reflexive address. */
+static void seen_add(struct sessions *ss, const struct endpoint *us)
+{
+    if (endpoint_among(us, ss->own, ss->own_count) || endpoint_among(us, ss->seen, ss->seen_count))
+        return;
+    if (ss->seen_count < SESSION_SEEN_MAX)
+        ss->seen_count++;
+    memmove(&ss->seen[1], &ss->seen[0], (ss->seen_count - 1u) * sizeof(*us));
+    ss->seen[0] = *us;
+    for (size_t i = 0; i < ss->count; i++) {
+        const struct path *best = paths_best(&ss->all[i]->paths);
+
+        if (best != NULL && best->addr.kind == PATH_RING)
+            session_tell_endpoints(ss->all[i]);
+    }
+}
+
+void session_observed(struct session *s, const struct endpoint *us)
+{
+    if (us->addr.family == 0 || us->port == 0 || addr_is_multicast(&us->addr) ||
+        addr_is_unspecified(&us->addr))
+        return;
+    if (endpoint_eq(us, &s->observed))
+        return;
+    s->observed = *us;
+    seen_add(s->ss, us);
+    session_event(s, EVENT_OBSERVED);
+}
+
+/* Liveness: when a session is probed, and when it is given up. */
+
+static bool we_probe(const struct session *s)
+{
+    return id_cmp(&s->ss->config.node, &s->cert.node) < 0;
+}
+
+/* When the next first probe is due. */
+static usec probe_due_us(const struct session *s)
+{
+    usec silent_us = s->silent_us + (we_probe(s) ? 0 : silent_late_us);
+
+    return usec_min(s->heard_us + silent_us, s->data_probe_us);
+}
+
+static void probe_stop(struct session *s)
+{
+    s->probes = 0;
+    s->data_probe_us = USEC_NEVER;
+}
+
+/* The second try goes every way there is: the address may be gone while the peer lives. */
+static void probe_send(struct session *s)
+{
+    s->probes++;
+    s->probe_at_us = s->ss->env->now_us + path_timeout_us(s);
+    if (paths_best(&s->paths) != NULL)
+        path_ping(s, paths_best(&s->paths), 0);
+    if (s->probes > 1)
+        path_ping_others(s);
+}
+
+static void probe_begin(struct session *s)
+{
+    s->probe_since_us = s->ss->env->now_us;
+    probe_send(s);
+}
+
+static void probe_unanswered(struct session *s)
+{
+    if (s->probes > 1 && path_fail_over(s, s->probe_since_us))
+        probe_stop(s);
+    else if (s->probes < PROBES_MAX)
+        probe_send(s);
+    else
+        session_end(s, SESSION_END_SILENT, NULL);
+}
+
+static void probe_tick(struct session *s)
+{
+    usec now_us = s->ss->env->now_us;
+
+    if (s->probes > 0 && now_us >= s->probe_at_us)
+        probe_unanswered(s);
+    else if (s->probes == 0 && now_us >= probe_due_us(s))
+        probe_begin(s);
+}
+
+/* Something authenticated arrived. Over the best path, or we cannot tell which: it is alive. */
+static void session_heard(struct session *s, bool over_best)
+{
+    s->heard_us = s->ss->env->now_us;
+    if (over_best)
+        probe_stop(s);
+}
+
+void session_probe_now(struct session *s)
+{
+    if (s->state != SESSION_UP || s->probes > 0)
+        return;
+    probe_begin(s);
+    session_schedule(s);
+}
+
+void session_set_probe(struct session *s, usec silent_us)
+{
+    s->silent_us = silent_us;
+    session_schedule(s);
+}
+
+void session_set_hold(struct session *s, bool hold)
+{
+    if (s->hold && !hold)
+        s->carried_us = s->ss->env->now_us;
+    s->hold = hold;
+    session_schedule(s);
+}
+
+void session_data_seen(struct session *s, usec last_tx_us, usec last_rx_us, uint64_t tx_packets)
+{
+    usec now_us = s->ss->env->now_us;
+
+    if (s->state != SESSION_UP)
+        return;
+    last_tx_us = usec_min(last_tx_us, now_us);
+    last_rx_us = usec_min(last_rx_us, now_us);
+    if (last_rx_us > s->heard_us) {
+        s->heard_us = last_rx_us;
+        if (last_rx_us > s->probe_since_us)
+            probe_stop(s);
+    }
+    if (last_tx_us > s->heard_us)
+        s->data_probe_us = s->heard_us + data_silent_us;
+    else
+        s->data_probe_us = USEC_NEVER;
+    if (last_tx_us > s->carried_us)
+        s->carried_us = last_tx_us;
+    if (last_rx_us > s->carried_us)
+        s->carried_us = last_rx_us;
+    datakey_seen(s, last_tx_us);
+    session_schedule(s);
+}
+
+/* Timers: this function alone knows all of them. */
+
+void session_schedule(struct session *s)
+{
+    const struct env *env = s->ss->env;
+    usec at_us = handshake_deadline(s);
+
+    if (s->state == SESSION_ENDING)
+        return;
+    if (s->state == SESSION_UP) {
+        at_us = usec_min(at_us, s->probes > 0 ? s->probe_at_us : probe_due_us(s));
+        at_us = usec_min(at_us, s->hold ? USEC_NEVER : s->carried_us + idle_us);
+        at_us = usec_min(at_us, s->rekey_at_us);
+        at_us = usec_min(at_us, s->old != NULL ? s->old->until_us : USEC_NEVER);
+        at_us = usec_min(at_us, datakey_deadline(s->data));
+        at_us = usec_min(at_us, paths_deadline(&s->paths));
+    }
+    if (at_us < env->now_us + timer_least_us)
+        at_us = env->now_us + timer_least_us;
+    heap_set(&s->ss->timers, &s->timer, at_us);
+}
+
+static void rekey_tick(struct session *s)
+{
+    const struct path *best = paths_best(&s->paths);
+    usec now_us = s->ss->env->now_us;
+
+    if (now_us >= s->keys->born_us + keys_life_us) {
+        session_end(s, SESSION_END_TIMEOUT, "no new keys for three hours");
+        return;
+    }
+    if (now_us < s->rekey_at_us)
+        return;
+    s->rekey_at_us = now_us + rekey_busy_us;
+    if (s->attempt == NULL && best != NULL)
+        handshake_begin(s, &best->addr, true);
+}
+
+static void session_tick_up(struct session *s)
+{
+    usec now_us = s->ss->env->now_us;
+
+    if (s->old != NULL && now_us >= s->old->until_us) {
+        control_free(s->ss, s->old);
+        s->old = NULL;
+    }
+    datakey_tick(s);
+    path_tick(s);
+    rekey_tick(s);
+    if (s->state == SESSION_UP)
+        probe_tick(s);
+    if (s->state == SESSION_UP && !s->hold && now_us >= s->carried_us + idle_us)
+        session_close(s);
+}
+
+static void session_tick(struct session *s)
+{
+    handshake_tick(s);
+    if (s->state == SESSION_UP)
+        session_tick_up(s);
+    if (s->state != SESSION_ENDING)
+        session_schedule(s);
+}
+
+/* Control packets in. */
+
+struct arrival {
+    const struct path_addr *from;
+    const struct control *keys; /* that opened it */
+};
+
+static bool ping_input(struct session *s, const struct arrival *in, struct reader *r)
+{
+    uint8_t body[PONG_LEN_MAX];
+    struct writer w = writer_of(body, sizeof(body));
+    struct endpoint none = {{0}, 0};
+
+    write_u32(&w, read_u32(r));
+    bool ask = (read_u8(r) & PING_ASK_ENDPOINT) != 0 && in->from->kind == PATH_UDP;
+
+    write_u8(&w, ask ? PING_ASK_ENDPOINT : 0);
+    write_endpoint(&w, ask ? &in->from->ep : &none);
+    if (path_may_answer(s, in->from,
+                        PACKET_HEADER_LEN + MSG_HEADER_LEN + writer_len(&w) + PACKET_TAG_LEN))
+        session_queue(s, in->from, MSG_PONG, body, writer_len(&w));
+    return true;
+}
+
+static bool pong_input(struct session *s, const struct arrival *in, struct reader *r)
+{
+    uint32_t nonce = read_u32(r);
+
+    read_u8(r);
+    struct endpoint us = read_endpoint(r);
+
+    if (!reader_done(r))
+        return false;
+    path_pong(s, in->from, nonce);
+    session_observed(s, &us);
+    return true;
+}
+
+static bool close_input(struct session *s, const struct arrival *in, struct reader *r)
+{
+    uint8_t reason = read_u8(r);
+
+    if (reason >= CLOSE_REFUSED)
+        session_end(s, SESSION_END_REFUSED, refusal_text_ours(reason - CLOSE_REFUSED));
+    else
+        session_end(s, SESSION_END_GOODBYE, NULL);
+    return true;
+}
+
+static bool data_init_input(struct session *s, const struct arrival *in, struct reader *r)
+{
+    return datakey_init_input(s, &in->keys->base, r);
+}
+
+static bool data_reply_input(struct session *s, const struct arrival *in, struct reader *r)
+{
+    return datakey_reply_input(s, r);
+}
+
+static bool data_done_input(struct session *s, const struct arrival *in, struct reader *r)
+{
+    return datakey_done_input(s, r);
+}
+
+static bool challenge_input(struct session *s, const struct arrival *in, struct reader *r)
+{
+    return path_challenge_input(s, in->from, r);
+}
+
+static bool response_input(struct session *s, const struct arrival *in, struct reader *r)
+{
+    return path_response_input(s, in->from, r);
+}
+
+static bool endpoints_input(struct session *s, const struct arrival *in, struct reader *r)
+{
+    struct endpoint eps[HELLO_ENDPOINTS_MAX];
+    size_t n = read_u8(r);
+
+    if (n > HELLO_ENDPOINTS_MAX)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        eps[i] = read_endpoint(r);
+    if (!reader_done(r))
+        return false;
+    path_set_peer_endpoints(s, eps, n);
+    path_round(s);
+    return true;
+}
+
+static const struct message_rule {
+    uint16_t least, most;
+    bool (*input)(struct session *s, const struct arrival *in, struct reader *r);
+} rules[] = {
+    [MSG_PING] = {5, 5, ping_input},
+    [MSG_PONG] = {8, 24, pong_input},
+    [MSG_CLOSE] = {1, 1, close_input},
+    [MSG_DATA_KEY_INIT] = {40, 40, data_init_input},
+    [MSG_DATA_KEY_REPLY] = {40, 40, data_reply_input},
+    [MSG_DATA_KEY_DONE] = {4, 4, data_done_input},
+    [MSG_PATH_CHALLENGE] = {8, 8, challenge_input},
+    [MSG_PATH_RESPONSE] = {11, 27, response_input},
+    [MSG_ENDPOINTS] = {1, 1 + 8 * 19, endpoints_input},
+};
+
+/* One message of a packet. False: the rest is not read either. */
+static bool message_input(struct session *s, const struct arrival *in, uint8_t type,
+                          const uint8_t *body, size_t len)
+{
+    struct sessions *ss = s->ss;
+
+    if (type >= MSG_ROUTE) {
+        s->carried_us = ss->env->now_us;
+        ss->host.message(ss->ctx, s, type, body, len);
+        return true;
+    }
+    if (type >= ARRAY_LEN(rules) || rules[type].input == NULL) {
+        session_counted(ss, SESSION_COUNT_MESSAGE_BAD); /* of a later version, perhaps */
+        return true;
+    }
+    struct reader r = reader_of(body, len);
+
+    if (len >= rules[type].least && len <= rules[type].most && rules[type].input(s, in, &r))
+        return true;
+    session_counted(ss, SESSION_COUNT_MESSAGE_BAD);
+    return false;
+}
+
+static void messages_input(struct session *s, const struct arrival *in, const uint8_t *bytes,
+                           size_t len)
+{
+    struct reader r = reader_of(bytes, len);
+
+    while (reader_left(&r) > 0 && s->state == SESSION_UP) {
+        uint8_t type = read_u8(&r);
+        size_t n = read_u16(&r);
+        const uint8_t *body = read_bytes(&r, n);
+
+        if (r.failed) {
+            session_counted(s->ss, SESSION_COUNT_MESSAGE_BAD);
+            return;
+        }
+        if (!message_input(s, in, type, body, n))
+            return;
+    }
+}
+
+static struct control *control_of(struct session *s, uint32_t index)
+{
+    if (s->keys != NULL && s->keys->ref.index == index)
+        return s->keys;
+    if (s->old != NULL && s->old->ref.index == index)
+        return s->old;
+    return handshake_next_keys(s, index);
+}
+
+static void control_input(struct sessions *ss, const struct path_addr *from, uint8_t *pkt,
+                          size_t len)
+{
+    const struct index_ref *ref =
+        len >= PACKET_HEADER_LEN ? table_get(&ss->indices, &(uint32_t){get_u32(pkt + 4)}) : NULL;
+
+    if (ref == NULL || ref->kind != INDEX_CONTROL) {
+        session_counted(ss, SESSION_COUNT_NO_SESSION);
+        return;
+    }
+    struct session *s = ref->owner;
+    uint32_t index = ref->index;
+    struct control *c = control_of(s, index);
+    uint64_t counter = get_u64(pkt + 8);
+
+    CHECK(c != NULL);
+    int n = open_packet(ss->worker, c->rx, pkt, len);
+
+    if (n < 0) {
+        session_counted(ss, n == -ERR_RANGE    ? SESSION_COUNT_REPLAY
+                            : n == -ERR_CRYPTO ? SESSION_COUNT_FORGED
+                                               : SESSION_COUNT_RUNT);
+        return;
+    }
+    handshake_confirmed(s, index);
+    bool fresh = c == s->keys && seal_key_counter(c->rx) == counter + 1;
+
+    path_heard(s, from, len, fresh);
+    const struct path *best = paths_best(&s->paths);
+
+    session_heard(s, best != NULL && path_addr_eq(&best->addr, from));
+    messages_input(s, &(struct arrival){from, c}, pkt + PACKET_HEADER_LEN, (size_t)n);
+    if (s->state != SESSION_ENDING)
+        session_schedule(s);
+}
+
+/* Callbacks, last. */
+
+static void event_deliver(struct session *s)
+{
+    struct sessions *ss = s->ss;
+    uint8_t events = s->events;
+    bool was_up = s->up_us != 0;
+
+    s->events = 0;
+    if ((events & EVENT_UP) != 0 && s->state == SESSION_UP)
+        ss->host.up(ss->ctx, s);
+    if ((events & EVENT_DATA) != 0 && was_up && s->state == SESSION_UP)
+        ss->host.data_changed(ss->ctx, s);
+    if ((events & EVENT_OBSERVED) != 0 && s->state == SESSION_UP)
+        ss->host.observed(ss->ctx, s, &s->observed);
+    if (s->state != SESSION_ENDING || (events & EVENT_DOWN) == 0)
+        return;
+    ss->host.down(ss->ctx, s, s->end);
+    session_free(s);
+}
+
+static void finish(struct sessions *ss)
+{
+    while (ss->events_first != NULL) {
+        struct session *s = ss->events_first;
+
+        ss->events_first = s->event_next;
+        if (ss->events_first == NULL)
+            ss->events_last = &ss->events_first;
+        event_deliver(s);
+    }
+    sessions_flush(ss);
+}
+
+/* The doors. */
+
+bool sessions_input(struct sessions *ss, const struct path_addr *from, uint8_t *pkt, size_t len)
+{
+    bool ours = false;
+
+    if (len < 8) {
+        session_counted(ss, SESSION_COUNT_RUNT);
+        return false;
+    }
+    switch (pkt[0]) {
+    case PACKET_HANDSHAKE:
+        ours = handshake_input(ss, from, pkt, len);
+        break;
+    case PACKET_COOKIE:
+        ours = handshake_cookie_input(ss, pkt, len);
+        break;
+    case PACKET_CONTROL:
+        ours = pkt[4] == ss->config.slot;
+        control_input(ss, from, pkt, len);
+        break;
+    default:
+        session_counted(ss, SESSION_COUNT_TYPE);
+        break;
+    }
+    finish(ss);
+    return ours;
+}
+
+void sessions_tick(struct sessions *ss)
+{
+    struct timer *t;
+
+    handshake_sweep(ss);
+    while ((t = heap_pop(&ss->timers, ss->env->now_us)) != NULL)
+        session_tick(CONTAINER_OF(t, struct session, timer));
+    finish(ss);
+}
+
+usec sessions_deadline(const struct sessions *ss)
+{
+    if (ss->events_first != NULL || ss->out.session != NULL)
+        return ss->env->now_us;
+    return usec_min(heap_deadline(&ss->timers), handshake_sweep_deadline(ss));
+}
+
+/* Making and ending. */
+
+struct sessions *sessions_new(const struct sessions_config *config, struct env *env,
+                              const struct sessions_host *host, void *ctx)
+{
+    struct sessions *ss = calloc(1, sizeof(*ss));
+    struct sign_public pub = config->pub;
+
+    if (ss == NULL || (ss->worker = seal_worker_new()) == NULL) {
+        free(ss);
+        return NULL;
+    }
+    ss->config = *config;
+    ss->env = env;
+    ss->host = *host;
+    ss->ctx = ctx;
+    sign_secret_to_dh(&ss->dh_secret, &config->sec);
+    CHECK(sign_public_to_dh(&ss->dh_public, &pub));
+    memcpy(ss->prologue, "peal", 4);
+    ss->prologue[4] = HELLO_VERSION;
+    memcpy(ss->prologue + 5, config->overlay.b, ID_LEN);
+    env_random(env, &ss->incarnation, sizeof(ss->incarnation));
+    cookie_keys_make(&ss->cookie_keys, &config->group_key);
+    table_init(&ss->by_peer, offsetof(struct session, cert.node), ID_LEN, config->sessions_max,
+               env->hash_key);
+    table_init(&ss->indices, offsetof(struct index_ref, index), sizeof(uint32_t),
+               (size_t)config->sessions_max * SESSION_INDICES_EACH + HALF_OPEN_MAX, env->hash_key);
+    heap_init(&ss->timers);
+    ss->events_last = &ss->events_first;
+    ss->half_open_last = &ss->half_open_first;
+    return ss;
+}
+
+void sessions_free(struct sessions *ss)
+{
+    if (ss == NULL)
+        return;
+    while (ss->count > 0) {
+        struct session *s = ss->all[ss->count - 1];
+
+        if (s->state != SESSION_ENDING)
+            session_release(s);
+        session_free(s);
+    }
+    handshake_clear(ss);
+    heap_clear(&ss->timers);
+    table_clear(&ss->by_peer);
+    table_clear(&ss->indices);
+    cookie_keys_clear(&ss->cookie_keys);
+    cookie_jar_clear(&ss->jar);
+    seal_worker_free(ss->worker);
+    free(ss->all);
+    free(ss->refused);
+    wipe(ss, sizeof(*ss));
+    free(ss);
+}
+
+static struct session *opening_to(const struct sessions *ss, const struct path_addr *to)
+{
+    for (size_t i = 0; i < ss->count; i++)
+        if (ss->all[i]->state == SESSION_OPENING && handshake_has_target(ss->all[i], to))
+            return ss->all[i];
+    return NULL;
+}
+
+struct session *session_open(struct sessions *ss, const struct path_addr *to,
+                             const struct id *expect)
+{
+    struct session *s = expect != NULL ? session_named(ss, expect) : opening_to(ss, to);
+
+    if (s != NULL) {
+        session_try_path(s, to);
+        return s;
+    }
+    s = session_new(ss);
+    if (s == NULL)
+        return NULL;
+    if (expect != NULL)
+        session_name(s, expect);
+    if (!handshake_begin(s, to, false)) {
+        session_release(s);
+        session_free(s);
+        return NULL;
+    }
+    session_schedule(s);
+    return s;
+}
+
+void session_close(struct session *s)
+{
+    const struct path *best = paths_best(&s->paths);
+    uint8_t reason = CLOSE_BYE;
+
+    if (s->state == SESSION_UP && best != NULL) {
+        session_queue(s, &best->addr, MSG_CLOSE, &reason, 1);
+        sessions_flush(s->ss);
+    }
+    session_end(s, SESSION_END_CLOSED, NULL);
+}
+
+void session_try_path(struct session *s, const struct path_addr *to)
+{
+    if (s->state == SESSION_OPENING)
+        handshake_add_target(s, to);
+    else if (s->state == SESSION_UP)
+        path_try(s, to);
+    session_schedule(s);
+}
+
+void sessions_set_crl(struct sessions *ss, const struct cert_crl *crl)
+{
+    ss->config.crl = crl;
+    for (size_t i = 0; crl != NULL && i < ss->count; i++) {
+        struct session *s = ss->all[i];
+
+        if (s->known && s->cert.serial_len > 0 &&
+            cert_crl_lists(crl, s->cert.serial, s->cert.serial_len))
+            session_end(s, SESSION_END_REFUSED, refusal_text(REFUSAL_REVOKED));
+    }
+}
+
+void sessions_set_cert(struct sessions *ss, const uint8_t *der, size_t len)
+{
+    ss->config.cert_der = der;
+    ss->config.cert_len = len;
+}
+
+/* Asking. */
+
+struct session *sessions_find(const struct sessions *ss, const struct id *peer)
+{
+    return session_named(ss, peer);
+}
+
+struct session *sessions_next(const struct sessions *ss, size_t *i)
+{
+    while (*i < ss->count) {
+        struct session *s = ss->all[(*i)++];
+
+        if (s->state != SESSION_ENDING)
+            return s;
+    }
+    return NULL;
+}
+
+size_t sessions_count(const struct sessions *ss)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; sessions_next(ss, &i) != NULL;)
+        n++;
+    return n;
+}
+
+bool session_is_up(const struct session *s)
+{
+    return s->state == SESSION_UP;
+}
+
+bool session_initiator(const struct session *s)
+{
+    return s->keys != NULL ? s->keys->initiator : s->attempt != NULL;
+}
+
+const struct id *session_peer(const struct session *s)
+{
+    return s->named || s->known ? &s->cert.node : NULL;
+}
+
+const struct cert *session_cert(const struct session *s)
+{
+    return &s->cert;
+}
+
+const struct path_addr *session_path(const struct session *s)
+{
+    static const struct path_addr none = {.kind = PATH_NONE};
+    const struct path *best = paths_best(&s->paths);
+
+    return best != NULL ? &best->addr : &none;
+}
+
+usec session_rtt(const struct session *s)
+{
+    const struct path *best = paths_best(&s->paths);
+
+    return best != NULL ? best->rtt_us : 0;
+}
+
+usec session_up_since(const struct session *s)
+{
+    return s->up_us;
+}
+
+usec session_last_heard(const struct session *s)
+{
+    return s->heard_us;
+}
+
+uint32_t session_token(const struct session *s)
+{
+    return s->token.index;
+}
+
+struct session *sessions_by_token(const struct sessions *ss, uint32_t token)
+{
+    const struct index_ref *ref = table_get(&ss->indices, &token);
+
+    return ref != NULL && ref->kind == INDEX_TOKEN ? ref->owner : NULL;
+}
+
+const char *session_refusal(const struct session *s)
+{
+    return s->refusal;
+}
+
+uint64_t session_crl_number(const struct session *s)
+{
+    return s->crl_number;
+}
+
+size_t session_endpoints(const struct session *s, struct endpoint *out, size_t max)
+{
+    size_t n = s->paths.peer_ep_count < max ? s->paths.peer_ep_count : max;
+
+    if (n > 0)
+        memcpy(out, s->paths.peer_eps, n * sizeof(*out));
+    return n;
+}
+
+void session_set_user(struct session *s, void *user)
+{
+    s->user = user;
+}
+
+void *session_user(const struct session *s)
+{
+    return s->user;
+}
+
+void session_data(const struct session *s, struct session_data *out)
+{
+    memset(out, 0, sizeof(*out));
+    out->token = s->token.index;
+    out->path = *session_path(s);
+    datakey_get(s->data, out);
+}
+
+void session_want_data(struct session *s)
+{
+    if (s->state != SESSION_UP)
+        return;
+    s->carried_us = s->ss->env->now_us;
+    datakey_want(s);
+    session_schedule(s);
+}
+
+void session_data_roamed(struct session *s, const struct endpoint *from)
+{
+    if (s->state != SESSION_UP)
+        return;
+    path_roamed(s, from, PACKET_HEADER_LEN + PACKET_TAG_LEN);
+    session_schedule(s);
+}

@@ -1,0 +1,207 @@
+/*
+ * session_internal.h - the structs that session.c, handshake.c, path.c and datakey.c share. Nobody
+ * else includes it.
+ *
+ * One struct session per peer is alive at most; it is found by peer id (once known or expected) and
+ * by the receiver indices that it holds. Every receiver index of the overlay, whatever it is for,
+ * is one entry of sessions.indices, so no number is ever given out twice.
+ */
+#ifndef PEAL_OVERLAY_SESSION_INTERNAL_H
+#define PEAL_OVERLAY_SESSION_INTERNAL_H
+
+#include "overlay/cookie.h"
+#include "overlay/core/heap.h"
+#include "overlay/core/table.h"
+#include "overlay/crypto/noise.h"
+#include "overlay/datakey.h"
+#include "overlay/handshake.h"
+#include "overlay/hello.h"
+#include "overlay/msg.h"
+#include "overlay/path.h"
+
+enum {
+    SESSION_INDICES_EACH = 10, /* receiver indices one session can hold at most */
+    SESSION_REFUSED_MAX = 16,  /* refusals remembered; victim: the oldest */
+    SESSION_SEEN_MAX = 4,      /* reflexive endpoints remembered; victim: the oldest */
+    SESSION_COALESCE_MAX = 1200,
+    SESSION_PACKET_MAX = PACKET_HEADER_LEN + MSG_HEADER_LEN + MESSAGE_MAX + PACKET_TAG_LEN,
+    SESSION_OVERLAP_S =
+        10, /* two opened at once: both keys are accepted so long; and old keys after new ones */
+};
+
+enum index_kind {
+    INDEX_TOKEN,     /* owner: session; no packet carries it */
+    INDEX_ATTEMPT,   /* owner: session; message 2 and cookies */
+    INDEX_HALF_OPEN, /* owner: half-open slot; message 3 */
+    INDEX_CONTROL,   /* owner: session */
+    INDEX_DATA,      /* owner: session; data packets, opened by the data plane */
+};
+
+struct index_ref {
+    uint32_t index; /* 0: not taken */
+    enum index_kind kind;
+    void *owner;
+};
+
+/* One handshake's control keys. */
+struct control {
+    struct index_ref ref;
+    struct seal_key *tx, *rx;
+    struct secret base; /* of the data keys */
+    usec born_us;
+    usec until_us;  /* of the older ones: accepted until then */
+    bool initiator; /* we were */
+};
+
+enum session_state {
+    SESSION_OPENING, /* our message 1 is out. To UP by message 2 or an incoming message 3; to ENDING
+                      */
+    SESSION_UP,      /* from OPENING, or created by message 3. To ENDING */
+    SESSION_ENDING,  /* holds no index and no name any more; down() is due, then it is freed */
+};
+
+enum session_event {
+    EVENT_UP = 1,
+    EVENT_DATA = 2,
+    EVENT_OBSERVED = 4,
+    EVENT_DOWN = 8,
+};
+
+struct session {
+    struct cert cert; /* cert.node first known by `expect`, then proven; key of sessions.by_peer */
+    struct sessions *ss;
+    struct timer timer;
+    size_t position; /* in sessions.all */
+    struct session *event_next;
+    struct index_ref token;
+    void *user;
+    struct control *keys; /* those that we send with */
+    struct control *old;  /* still accepted */
+    struct attempt *attempt;
+    struct datakeys *data;
+    struct paths paths;
+    uint64_t incarnation, crl_number; /* the peer's */
+    usec opened_us, up_us;
+    usec heard_us;    /* anything authenticated */
+    usec carried_us;  /* anything of the user's, either way */
+    usec silent_us;   /* how long it may be silent before it is probed */
+    usec probe_at_us; /* the next probe, or the end of the one under way */
+    usec probe_since_us;
+    usec data_probe_us; /* data went out unanswered: probe then; USEC_NEVER */
+    usec rekey_at_us;
+    struct endpoint observed; /* how the peer sees us */
+    const char *refusal;
+    enum session_state state;
+    enum session_end end;
+    enum seal_alg alg; /* of the data keys */
+    uint8_t events;    /* mask of enum session_event; in the queue when not 0 */
+    uint8_t probes;    /* unanswered so far; 0: none under way */
+    bool named;        /* in by_peer */
+    bool known;        /* cert was proven */
+    bool hold;
+};
+
+struct half_open;
+
+struct sessions {
+    struct sessions_config config;
+    struct env *env;
+    struct sessions_host host;
+    void *ctx;
+    struct seal_worker *worker;
+    struct dh_secret dh_secret;
+    struct dh_public dh_public;
+    uint8_t prologue[4 + 1 + ID_LEN];
+    uint64_t incarnation;
+
+    struct table by_peer, indices;
+    struct session **all;
+    size_t count, size;
+    struct heap timers;
+    struct session *events_first, **events_last;
+
+    struct cookie_keys cookie_keys;
+    struct cookie_jar jar;
+    struct half_open *half_open_first, **half_open_last; /* oldest first */
+    size_t half_open_count;
+    usec load_since_us; /* the second that load_count counts */
+    uint32_t load_count, load_before;
+
+    struct endpoint own[HELLO_ENDPOINTS_MAX];
+    struct endpoint seen[SESSION_SEEN_MAX]; /* reflexive, newest first */
+    uint8_t own_count, seen_count;
+
+    struct { /* messages waiting for the end of the call: of one session and one path */
+        struct session *session;
+        struct path_addr to;
+        size_t len; /* of messages */
+        uint8_t pkt[SESSION_PACKET_MAX];
+    } out;
+
+    struct session_refused *refused; /* SESSION_REFUSED_MAX, newest first; NULL before the first */
+    size_t refused_count;
+    uint64_t counts[SESSION_COUNT_MAX];
+};
+
+/* Takes an unused random index for owner. False: the table is full or out of memory. */
+bool index_take(struct sessions *ss, struct index_ref *ref, enum index_kind kind, void *owner);
+void index_drop(struct sessions *ss, struct index_ref *ref);
+/* Keeps the number under another kind and owner, in another place. False: out of memory, both are
+ * dropped. */
+bool index_move(struct sessions *ss, struct index_ref *to, struct index_ref *from,
+                enum index_kind kind, void *owner);
+
+static inline void session_counted(struct sessions *ss, enum session_count c)
+{
+    ss->counts[c]++;
+}
+
+/* NULL: full, and nobody without a hold to make room. */
+struct session *session_new(struct sessions *ss);
+/* The peer is known, or expected. */
+void session_name(struct session *s, const struct id *peer);
+struct session *session_named(const struct sessions *ss, const struct id *peer);
+/* Ends it now, tells the user at the end of the call. why may be NULL. */
+void session_end(struct session *s, enum session_end end, const char *why);
+void session_event(struct session *s, enum session_event event);
+/* Sets the session's timer to its earliest deadline. */
+void session_schedule(struct session *s);
+
+/* From a handshake's end. index is moved into the new object. NULL: out of memory, the index is
+ * dropped. */
+struct control *control_new(struct sessions *ss, struct index_ref *index, uint32_t remote_index,
+                            const struct noise_result *r, struct session *s, bool initiator);
+void control_free(struct sessions *ss, struct control *c);
+/* The session sends with these from now on, or (two opened at once) goes on with what it has. */
+void session_adopt(struct session *s, struct control *c);
+/* OPENING to UP. */
+void session_came_up(struct session *s);
+/* What the peer said of itself. */
+void session_take_hello(struct session *s, const struct hello *h, const struct cert *who);
+void session_remember_refusal(struct sessions *ss, const struct path_addr *from,
+                              const struct cert *who, const char *why);
+
+/* Our candidates, own and seen. Returns how many. */
+size_t sessions_own_endpoints(const struct sessions *ss, struct endpoint out[HELLO_ENDPOINTS_MAX]);
+
+/* MSG_ENDPOINTS with all of them. */
+void session_tell_endpoints(struct session *s);
+
+/* One message over a given path, coalesced where it can be. */
+void session_queue(struct session *s, const struct path_addr *to, uint8_t type, const void *body,
+                   size_t len);
+/* One packet of one message under given keys at once: a session's own keys may be others. */
+void session_send_under(struct session *s, struct control *c, const struct path_addr *to,
+                        uint8_t type, const void *body, size_t len);
+/* The peer told us how it sees us. */
+void session_observed(struct session *s, const struct endpoint *us);
+
+enum ping_flag { PING_ASK_ENDPOINT = 0x01 }; /* in PONG: the endpoint is given */
+
+/* MSG_CLOSE's reason. */
+enum close_reason {
+    CLOSE_BYE = 0,
+    CLOSE_REFUSED = 64, /* plus an enum refusal */
+};
+
+#endif
