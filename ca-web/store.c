@@ -1,5 +1,6 @@
 #include "ca-web/store.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -152,15 +153,19 @@ static int store_migrate(struct store *s, const char **why)
     return store_commit(s);
 }
 
-/* SQLite would make the file with the umask's rights. */
+/*
+ * SQLite would make the file with the umask's rights. A file that exists is not opened here:
+ * closing any descriptor of it would drop the POSIX locks that SQLite's other connections in this
+ * process hold (fcntl(2)), and another process would then take the write-ahead log away beneath
+ * them.
+ */
 static bool store_make_file(const char *path)
 {
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    bool ok = fd >= 0 && fchmod(fd, 0600) == 0;
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
     if (fd >= 0)
         close(fd);
-    return ok;
+    return fd >= 0 || (errno == EEXIST && chmod(path, 0600) == 0);
 }
 
 struct store *store_open(const char *path, const char **why)
