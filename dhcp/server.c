@@ -9,9 +9,10 @@
 
 enum { TOKEN_NONE = 0, ID_TYPE_ETHERNET = 1 };
 
-#define CLAIM_TIMEOUT SEC(30) /* a create in the DHT has five tries; then the client gets nothing  \
-                               */
-#define OFFER_HOLD SEC(60)    /* RFC 2131 4.3.1: an offered address should not be offered again */
+#define CLAIM_TIMEOUT                                                                              \
+    SEC(30)                /* a create in the DHT has five tries; then the client gets nothing     \
+                            */
+#define OFFER_HOLD SEC(60) /* RFC 2131 4.3.1: an offered address should not be offered again */
 #define DECLINED_HOLD SEC(600)
 
 enum client_state {
@@ -114,10 +115,12 @@ static void set_state(struct dhcp_server *s, struct client *c, enum client_state
 {
     char mac[18], addr[ADDR_TEXT_SIZE];
     CHECK(state_moves[c->state][state]);
-    env_log(s->env, LOG_LEVEL_DEBUG, "dhcp: %s %s: %s -> %s", mac_text(&c->request.header.mac, mac),
-            addr_text(&c->lease.addr, addr), state_texts[c->state], state_texts[state]);
-    if (c->state != state)
+    if (c->state != state) {
+        env_log(s->env, LOG_LEVEL_DEBUG, "dhcp: %s %s: %s -> %s",
+                mac_text(&c->request.header.mac, mac), addr_text(&c->lease.addr, addr),
+                state_texts[c->state], state_texts[state]);
         c->since_us = s->env->now_us;
+    }
     c->state = state;
     heap_set(&s->timers, &c->timer, state_end(s, c));
 }

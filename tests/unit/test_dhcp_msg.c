@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -199,6 +200,49 @@ static void every_field_is_read(void **state)
     assert_true(dhcp_msg_wants(&out, DHCP_OPT_MTU));
 }
 
+/* tests/data/dhcp: what programs that others wrote put on the wire. */
+static void real_clients_are_understood(void **state)
+{
+    static const struct {
+        const char *file;
+        enum dhcp_type type;
+        uint32_t requested, server_id, ciaddr;
+        uint16_t max_size;
+        uint8_t id_len;
+        const char *name;
+    } cases[] = {
+        {"dhclient-discover", DHCP_DISCOVER, 0, 0, 0, 0, 0, "ws"},
+        {"dhclient-request", DHCP_REQUEST, 0x0a4d0505, 0x0a4d0001, 0, 0, 0, "ws"},
+        {"dhclient-renew", DHCP_REQUEST, 0, 0, 0x0a4d0505, 0, 0, "ws"},
+        {"dhclient-release", DHCP_RELEASE, 0, 0x0a4d0001, 0x0a4d0505, 0, 0, "ws"},
+        {"udhcpc-discover", DHCP_DISCOVER, 0, 0, 0, 576, 7, "alice"},
+        {"udhcpc-request", DHCP_REQUEST, 0x0a4d0505, 0x0a4d0001, 0, 576, 7, "alice"},
+        {"udhcpc-renew", DHCP_REQUEST, 0, 0, 0x0a4d0505, 576, 7, "alice"},
+        {"udhcpc-release", DHCP_RELEASE, 0, 0x0a4d0001, 0x0a4d0505, 0, 7, ""},
+        {"dhcpcd-discover", DHCP_DISCOVER, 0, 0, 0, 1472, 19, "alice"},
+        {"dhcpcd-request", DHCP_REQUEST, 0x0a4d0505, 0x0a4d0001, 0, 1472, 19, "alice"},
+        {"dhcpcd-renew", DHCP_REQUEST, 0, 0, 0x0a4d0506, 1472, 19, "alice"},
+        {"dhcpcd-decline", DHCP_DECLINE, 0x0a4d0505, 0x0a4d0001, 0, 0, 19, ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char path[64];
+        uint8_t bytes[600];
+        struct dhcp_msg m;
+        snprintf(path, sizeof path, "data/dhcp/%s.bin", cases[i].file);
+        FILE *f = fopen(path, "rb");
+        assert_non_null(f);
+        size_t len = fread(bytes, 1, sizeof bytes, f);
+        fclose(f);
+        if (!dhcp_msg_parse(&m, bytes, len) || m.type != cases[i].type ||
+            m.requested != cases[i].requested || m.server_id != cases[i].server_id ||
+            m.header.ciaddr != cases[i].ciaddr || m.max_size != cases[i].max_size ||
+            m.client_id.len != cases[i].id_len || m.host_name.len != strlen(cases[i].name) ||
+            memcmp(m.host_name.b, cases[i].name, m.host_name.len) != 0)
+            fail_msg("%s", cases[i].file);
+        assert_memory_equal(m.header.mac.b, "\2\0\0\0\0\x11", 6);
+    }
+}
+
 static void a_truncated_message_is_malformed(void **state)
 {
     uint8_t m[600];
@@ -295,6 +339,7 @@ int main(void)
         cmocka_unit_test(options_by_table),
         cmocka_unit_test(fixed_part_by_table),
         cmocka_unit_test(every_field_is_read),
+        cmocka_unit_test(real_clients_are_understood),
         cmocka_unit_test(a_truncated_message_is_malformed),
         cmocka_unit_test(split_options_are_one),
         cmocka_unit_test(split_options_have_a_limit),
