@@ -330,13 +330,14 @@ void noise_split(struct noise *n, struct noise_result *out)
 {
     uint8_t keys[3][NOISE_HASH_LEN];
 
-    CHECK(noise_done(n));
+    CHECK(noise_done(n) && n->keyed); /* once: the chaining key is gone afterwards */
     hkdf(n->ck, NULL, 0, keys); /* the first two are Noise's Split(), the third is our export */
     memcpy(out->tx.b, keys[n->initiator ? 0 : 1], sizeof out->tx.b);
     memcpy(out->rx.b, keys[n->initiator ? 1 : 0], sizeof out->rx.b);
     memcpy(out->export.b, keys[2], sizeof out->export.b);
     memcpy(out->hash, n->h, sizeof out->hash);
     wipe(keys, sizeof keys);
+    n->keyed = false;
     secret_clear(&n->k);
     secret_clear(&n->psk);
     dh_secret_clear(&n->s);
