@@ -35,7 +35,7 @@ enum {
     HTTP_HELD_MAX = 1024,
     HTTP_THREADS = 6,
     HTTP_STOP_S = 10, /* how long http_stop waits for answers under way */
-    HTTP_EXTRAS_MAX = 4,
+    HTTP_EXTRAS_MAX = 6,
 };
 
 enum http_method { HTTP_GET = 1, HTTP_POST = 2, HTTP_OTHER = 4 };

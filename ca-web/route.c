@@ -7,10 +7,10 @@
 #include <time.h>
 
 #include "ca-web/log.h"
-#include "ca-web/visit.h"
+#include "ca-web/page.h"
 
 enum route_kind {
-    ROUTE_API,  /* JSON in and out, no cookies */
+    ROUTE_API,  /* JSON in and out, no session */
     ROUTE_PAGE, /* HTML; a POST carries a form and its token */
 };
 
@@ -26,6 +26,27 @@ static const struct route {
     {HTTP_GET, ROUTE_API, "/api/v1/groups/{}/events", api_events},
     {HTTP_GET, ROUTE_API, "/healthz", api_health},
     {HTTP_GET, ROUTE_API, "/metrics", api_metrics},
+    {HTTP_GET, ROUTE_API, "/style.css", page_style},
+    {HTTP_GET, ROUTE_PAGE, "/", page_start},
+    {HTTP_POST, ROUTE_PAGE, "/login", page_log_in},
+    {HTTP_POST, ROUTE_PAGE, "/logout", page_log_out},
+    {HTTP_POST, ROUTE_PAGE, "/register", page_register},
+    {HTTP_GET, ROUTE_PAGE, "/setup/{}", page_setup},
+    {HTTP_POST, ROUTE_PAGE, "/setup/{}", page_setup_post},
+    {HTTP_GET, ROUTE_PAGE, "/account", page_account},
+    {HTTP_POST, ROUTE_PAGE, "/account", page_account_post},
+    {HTTP_GET, ROUTE_PAGE, "/groups", page_groups},
+    {HTTP_GET, ROUTE_PAGE, "/new-group", page_new_group},
+    {HTTP_POST, ROUTE_PAGE, "/new-group", page_new_group_post},
+    {HTTP_GET, ROUTE_PAGE, "/groups/{}", page_group},
+    {HTTP_GET, ROUTE_PAGE, "/groups/{}/join", page_join},
+    {HTTP_POST, ROUTE_PAGE, "/groups/{}/join", page_join_post},
+    {HTTP_GET, ROUTE_PAGE, "/groups/{}/blob", page_blob},
+    {HTTP_POST, ROUTE_PAGE, "/groups/{}/blob", page_blob_post},
+    {HTTP_POST, ROUTE_PAGE, "/groups/{}/approve", page_approve_post},
+    {HTTP_POST, ROUTE_PAGE, "/groups/{}/deny", page_deny_post},
+    {HTTP_GET, ROUTE_PAGE, "/groups/{}/revoke", page_revoke},
+    {HTTP_POST, ROUTE_PAGE, "/groups/{}/revoke", page_revoke_post},
 };
 _Static_assert(ARRAY_LEN(routes) < SERVICE_ROUTES_MAX, "one row of counters is for no route");
 
@@ -163,14 +184,19 @@ static enum outcome route_find(const struct request *r, const struct route **rou
     return *allow ? OUT_BAD_METHOD : OUT_NO_PAGE;
 }
 
-static void answer_failure(struct visit *v, enum outcome o, unsigned allow)
+static void answer_failure(struct visit *v, const struct route *route, enum outcome o,
+                           unsigned allow)
 {
     if (o == OUT_BAD_METHOD)
         response_header(v->response, "Allow",
                         allow == HTTP_GET    ? "GET, HEAD"
                         : allow == HTTP_POST ? "POST"
                                              : "GET, HEAD, POST");
-    visit_json(v, o);
+    bool page = route ? route->kind == ROUTE_PAGE : strncmp(v->request->path, "/api/", 5) != 0;
+    if (page)
+        page_failure(v, o);
+    else
+        visit_json(v, o);
 }
 
 static void visit_run(struct visit *v, const struct route **route)
@@ -191,7 +217,7 @@ static void visit_run(struct visit *v, const struct route **route)
     if (o == OUT_OK)
         (*route)->handle(v);
     else
-        answer_failure(v, o, allow);
+        answer_failure(v, *route, o, allow);
     if (v->response->body.failed) {
         text_clear(&v->response->body);
         visit_json(v, OUT_INTERNAL);

@@ -1,0 +1,70 @@
+/*
+ * page.h - the frame of every page, and the pieces that pages are made of.
+ *
+ * Pages work without scripts: links, forms, and a redirect after each change. All text goes through
+ * html.h.
+ */
+#ifndef PEAL_CA_PAGE_H
+#define PEAL_CA_PAGE_H
+
+#include "ca-web/html.h"
+#include "ca-web/visit.h"
+
+/* Everything up to the inside of <main>, with title as the <h1>. */
+void page_begin(struct visit *v, int status, const char *title);
+void page_end(struct visit *v);
+
+/* An error as a page of its own; a stranger who ought to log in finds the form on it. */
+void page_failure(struct visit *v, enum outcome o);
+
+/* A notice above the content: what went wrong (OUT_OK: nothing is written), or what was done. */
+void page_complaint(struct visit *v, enum outcome o);
+void page_notice(struct visit *v, const char *text);
+
+/* A form that posts to `action`, with its token; ended by page_form_end's button. */
+void page_form_begin(struct visit *v, const char *action, const char *css_class);
+void page_form_end(struct visit *v, const char *button, const char *css_class);
+struct field {
+    const char *name, *label, *type; /* type of <input>; "textarea" */
+    const char *value, *hint, *autocomplete;
+    bool optional;
+};
+void page_field(struct visit *v, const struct field *field);
+void page_hidden(struct visit *v, const char *name, const char *value);
+
+void page_card_begin(struct visit *v, const char *heading);
+void page_card_end(struct visit *v);
+/* One <dt>/<dd> of a list that page_facts_begin opened. */
+void page_fact(struct visit *v, const char *name, const char *value);
+/* <time>: 21 Nov 2026, 12:05 UTC. 0 writes a dash. */
+void page_time(struct visit *v, int64_t unix_s);
+void page_badge(struct visit *v, const char *text, const char *kind);
+
+/* page_entry.c: log in, register, set up, account */
+void page_start(struct visit *v);
+void page_log_in(struct visit *v);
+void page_log_out(struct visit *v);
+void page_register(struct visit *v);
+void page_setup(struct visit *v);
+void page_setup_post(struct visit *v);
+void page_account(struct visit *v);
+void page_account_post(struct visit *v);
+void page_login_form(struct visit *v, const char *next);
+/* page_groups.c: the list, making one */
+void page_groups(struct visit *v);
+void page_new_group(struct visit *v);
+void page_new_group_post(struct visit *v);
+/* page_group.c: one group */
+void page_group(struct visit *v);
+void page_join(struct visit *v);
+void page_join_post(struct visit *v);
+void page_blob(struct visit *v);
+void page_blob_post(struct visit *v);
+void page_approve_post(struct visit *v);
+void page_deny_post(struct visit *v);
+void page_revoke(struct visit *v);
+void page_revoke_post(struct visit *v);
+
+void page_style(struct visit *v);
+
+#endif
