@@ -279,15 +279,13 @@ static void trial_start(struct session *s, const struct endpoint *ep, bool roame
     trial_send(s, t);
 }
 
-static void trial_maybe(struct session *s, const struct endpoint *ep)
+/* Starts a trial, unless one is under way or the path is known already. */
+static void candidate_try(struct session *s, const struct endpoint *ep)
 {
     const struct path_addr addr = {.kind = PATH_UDP, .ep = *ep};
-    const struct path *best = paths_best(&s->paths);
 
-    if (trial_find(&s->paths, ep) != NULL || paths_find(&s->paths, &addr) != NULL ||
-        !candidate_ok(s, ep))
-        return;
-    if (best == NULL || rank_of(s, &addr) < rank_of(s, &best->addr))
+    if (trial_find(&s->paths, ep) == NULL && paths_find(&s->paths, &addr) == NULL &&
+        candidate_ok(s, ep))
         trial_start(s, ep, false, 0);
 }
 
@@ -298,8 +296,12 @@ void path_round(struct session *s)
 
     if (s->state != SESSION_UP || best == NULL)
         return;
-    for (size_t i = 0; i < p->peer_ep_count; i++)
-        trial_maybe(s, &p->peer_eps[i]);
+    for (size_t i = 0; i < p->peer_ep_count; i++) {
+        const struct path_addr addr = {.kind = PATH_UDP, .ep = p->peer_eps[i]};
+
+        if (rank_of(s, &addr) < rank_of(s, &best->addr))
+            candidate_try(s, &p->peer_eps[i]);
+    }
     p->round_at_us = USEC_NEVER;
     if (best->addr.kind != PATH_RING)
         return;
@@ -333,7 +335,7 @@ void path_set_peer_endpoints(struct session *s, const struct endpoint *eps, size
 void path_try(struct session *s, const struct path_addr *to)
 {
     if (to->kind == PATH_UDP) {
-        trial_maybe(s, &to->ep);
+        candidate_try(s, &to->ep);
     } else if (to->kind == PATH_RING && paths_find(&s->paths, to) == NULL) {
         session_queue(s, to, MSG_PING, (uint8_t[5]){0}, 5);
     }
@@ -535,7 +537,7 @@ bool path_fail_over(struct session *s, usec since_us)
     path_remove(p, p->best);
     move_to(s, paths_find(p, &to));
     if (dead.kind == PATH_UDP)
-        trial_maybe(s, &dead.ep);
+        candidate_try(s, &dead.ep);
     return true;
 }
 

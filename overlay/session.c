@@ -8,22 +8,27 @@
 enum {
     SESSIONS_FIRST = 8,   /* slots of sessions.all at first */
     INDEX_DRAWS_MAX = 64, /* random numbers tried for a free index; 24 bits, so some are enough */
-    PROBES_MAX = 3,
     PING_LEN = 5,
     PONG_LEN_MAX = 5 + 19,
 };
+
 static const usec silent_default_us = SEC(60);
-static const usec silent_late_us =
-    MSEC(2250); /* the end that does not probe waits so much longer */
-static const usec data_silent_us =
-    MSEC(1200); /* data out, nothing in: the report comes once a second */
+/* The end that does not probe waits so much longer. */
+static const usec silent_late_us = MSEC(2250);
+/* Data out and nothing in for so long is suspicious; the data plane reports once a second. */
+static const usec data_silent_us = MSEC(1200);
+/* Probing goes on at least so long: a short outage, or the next report of data, may end it. */
+static const usec verdict_us = MSEC(2400);
 static const usec idle_us = SEC(60);
 static const usec rekey_us = SEC(3600);
-static const usec rekey_late_us = SEC(4500);    /* for the end that was not the initiator */
-static const usec rekey_busy_us = SEC(60);      /* an attempt is under way already */
-static const usec keys_life_us = SEC(3 * 3600); /* no new handshake succeeded for so long */
-static const usec timer_least_us =
-    MSEC(1); /* time stands still inside a call: nothing is due twice in it */
+/* For the end that was not the initiator. */
+static const usec rekey_late_us = SEC(4500);
+/* After an attempt began: the next, if nothing comes of it. */
+static const usec rekey_busy_us = SEC(60);
+/* Without a new handshake the keys end. */
+static const usec keys_life_us = SEC(3 * 3600);
+/* Time stands still inside a call: nothing is due twice in it. */
+static const usec timer_least_us = MSEC(1);
 
 /* Names and texts. */
 
@@ -337,6 +342,8 @@ void session_end(struct session *s, enum session_end end, const char *why)
     s->end = end;
     if (why != NULL)
         s->refusal = why;
+    env_log(s->ss->env, LOG_LEVEL_DEBUG, "session %06x: %s%s%s", s->token.index & 0xffffff,
+            session_end_text(end), why != NULL ? ", " : "", why != NULL ? why : "");
     session_release(s);
     session_event(s, EVENT_DOWN);
 }
@@ -597,11 +604,32 @@ static void probe_stop(struct session *s)
     s->data_probe_us = USEC_NEVER;
 }
 
-/* The second try goes every way there is: the address may be gone while the peer lives. */
+/*
+ * When the probe after the n-th is due: one in the first timeout, two in each of the next two (loss
+ * is not death), then ever fewer until the verdict.
+ */
+static usec probe_interval_us(const struct session *s, unsigned n)
+{
+    usec timeout_us = path_timeout_us(s);
+
+    if (n == 1)
+        return timeout_us;
+    return n < 5 ? timeout_us / 2 : timeout_us << (n - 5);
+}
+
+static usec probe_verdict_us(const struct session *s)
+{
+    usec three_us = 3 * path_timeout_us(s);
+
+    return s->probe_since_us + (three_us > verdict_us ? three_us : verdict_us);
+}
+
+/* From the second on they go every way there is: the address may be gone while the peer lives. */
 static void probe_send(struct session *s)
 {
     s->probes++;
-    s->probe_at_us = s->ss->env->now_us + path_timeout_us(s);
+    s->probe_at_us =
+        usec_min(s->ss->env->now_us + probe_interval_us(s, s->probes), probe_verdict_us(s));
     if (paths_best(&s->paths) != NULL)
         path_ping(s, paths_best(&s->paths), 0);
     if (s->probes > 1)
@@ -618,7 +646,7 @@ static void probe_unanswered(struct session *s)
 {
     if (s->probes > 1 && path_fail_over(s, s->probe_since_us))
         probe_stop(s);
-    else if (s->probes < PROBES_MAX)
+    else if (s->ss->env->now_us < probe_verdict_us(s))
         probe_send(s);
     else
         session_end(s, SESSION_END_SILENT, NULL);
@@ -847,8 +875,8 @@ static const struct message_rule {
     uint16_t least, most;
     bool (*input)(struct session *s, const struct arrival *in, struct reader *r);
 } rules[] = {
-    [MSG_PING] = {5, 5, ping_input},
-    [MSG_PONG] = {8, 24, pong_input},
+    [MSG_PING] = {PING_LEN, PING_LEN, ping_input},
+    [MSG_PONG] = {8, PONG_LEN_MAX, pong_input},
     [MSG_CLOSE] = {1, 1, close_input},
     [MSG_DATA_KEY_INIT] = {40, 40, data_init_input},
     [MSG_DATA_KEY_REPLY] = {40, 40, data_reply_input},

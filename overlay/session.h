@@ -154,8 +154,9 @@ void session_set_user(struct session *s, void *user);
 void *session_user(const struct session *s);
 void session_set_hold(struct session *s, bool hold);
 /* How long it may stay silent before it is probed (near 10 s, shortcut 60 s). One probe per pair:
- * the lower id probes, the other side only when that fails to come. Three unanswered probes
- * (timeout from RTT, at least 250 ms, at most 1 s each): SILENT. */
+ * the lower id probes, the other side only when that fails to come. Three
+ * timeouts (from RTT, at least 250 ms, at most 900 ms each; 2.4 s in all at least) without an
+ * answer: SILENT. */
 void session_set_probe(struct session *s, usec silent_us);
 /* Suspected dead (a neighbour lost it, data gets no answer): probe now. */
 void session_probe_now(struct session *s);

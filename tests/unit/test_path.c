@@ -1,0 +1,346 @@
+// link: peal_overlay
+/* Paths: roaming, candidates, falling back to the ring, and what is never sent where. */
+#include <stdio.h>
+
+#include "overlay/core/wire.h"
+#include "overlay/path.h"
+#include "tests/unit/cm.h"
+#include "tests/unit/session_world.h"
+
+static struct world *two(uint64_t seed)
+{
+    struct world *w = world_new(seed);
+
+    world_start(world_add(w, 1));
+    world_start(world_add(w, 2));
+    return w;
+}
+
+static struct world *two_connected(uint64_t seed)
+{
+    struct world *w = two(seed);
+
+    assert_non_null(world_open(&w->nodes[0], &w->nodes[1], true));
+    world_run(w, SEC(1));
+    assert_true(world_connected(&w->nodes[0], &w->nodes[1]));
+    return w;
+}
+
+static struct world *two_over_the_ring(uint64_t seed)
+{
+    struct world *w = two(seed);
+    struct path_addr to = world_ring_path(&w->nodes[1]);
+
+    w->ring = true;
+    assert_non_null(session_open(w->nodes[0].ss, &to, &w->nodes[1].config.node));
+    return w;
+}
+
+static bool is_on(const struct world_node *a, const struct world_node *b,
+                  const struct path_addr *path)
+{
+    return path_addr_eq(session_path(world_session(a, b)), path);
+}
+
+static void a_candidate_is_somebody_elses_unicast_address(void **state)
+{
+    static const struct {
+        const char *text;
+        bool ok, ok_on_loopback;
+    } rows[] = {
+        {"192.0.2.7:4747", true, true},      {"[2001:db8::7]:4747", true, true},
+        {"10.0.0.1:1", true, true},          {"169.254.1.1:4747", true, true},
+        {"127.0.0.1:4747", false, true},     {"[::1]:4747", false, true},
+        {"0.0.0.0:4747", false, false},      {"[::]:4747", false, false},
+        {"224.0.0.1:4747", false, false},    {"255.255.255.255:4747", false, false},
+        {"[ff02::1]:4747", false, false},    {"[fe80::1]:4747", false, false},
+        {"198.51.100.1:4747", false, false}, /* our own */
+    };
+    struct endpoint own[2];
+
+    assert_true(endpoint_parse(&own[0], "198.51.100.1:4747"));
+    assert_true(endpoint_parse(&own[1], "127.0.0.1:9999"));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct endpoint ep;
+
+        assert_true(endpoint_parse(&ep, rows[i].text));
+        assert_int_equal(path_candidate_ok(&ep, own, 1), rows[i].ok);
+        assert_int_equal(path_candidate_ok(&ep, own, 2), rows[i].ok_on_loopback);
+        ep.port = 0;
+        assert_false(path_candidate_ok(&ep, own, 2));
+    }
+}
+
+static void a_peer_that_moves_is_followed_after_the_echo(void **state)
+{
+    struct world *w = two_connected(1);
+    struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
+    struct path_addr before = world_path(a), after;
+
+    a->ep = world_ep(50, 5050);
+    after = world_path(a);
+    session_send(world_session(a, b), MSG_UPPER, "x", 1);
+    world_run(w, MSEC(10)); /* arrived; the challenge is on its way */
+    assert_int_equal(b->messages, 1);
+    assert_true(is_on(b, a, &before));
+    world_run(w, MSEC(20));
+    assert_true(is_on(b, a, &after));
+    assert_true(b->data_changes > 0);
+    session_send(world_session(b, a), MSG_UPPER, "y", 1);
+    world_run(w, MSEC(20));
+    assert_int_equal(a->messages, 1);
+    assert_int_equal(a->ups + b->ups, 2);
+    assert_int_equal(a->downs + b->downs, 0);
+    world_free(w);
+}
+
+static void data_from_a_new_address_moves_the_path_too(void **state)
+{
+    struct world *w = two_connected(2);
+    struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
+
+    a->ep = world_ep(51, 5051);
+    session_data_roamed(world_session(b, a), &a->ep);
+    world_run(w, MSEC(30));
+    assert_true(is_on(b, a, &(struct path_addr){.kind = PATH_UDP, .ep = a->ep}));
+    world_free(w);
+}
+
+static void a_host_that_changes_its_address_is_back_in_three_seconds(void **state)
+{
+    struct world *w = two_connected(3);
+    struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
+
+    world_run(w, SEC(30));
+    a->ep = world_ep(52, 5052);
+    sessions_set_endpoints(a->ss, &a->ep, 1);
+    world_run(w, MSEC(100));
+    session_send(world_session(b, a), MSG_UPPER, "x", 1);
+    world_run(w, MSEC(100));
+    assert_int_equal(a->messages, 1);
+    assert_true(endpoint_eq(&a->observed_as, &a->ep));
+    world_free(w);
+}
+
+/* Bytes that went to one address. */
+struct tally {
+    struct endpoint to;
+    size_t bytes, packets;
+};
+
+static bool count_bytes(struct world *w, struct world_node *from, const struct path_addr *to,
+                        uint8_t *pkt, size_t *len)
+{
+    struct tally *t = w->hook_arg;
+
+    if (to->kind == PATH_UDP && endpoint_eq(&to->ep, &t->to)) {
+        t->bytes += *len;
+        t->packets++;
+    }
+    return true;
+}
+
+static void an_unproven_address_gets_three_times_what_came_from_it(void **state)
+{
+    struct world *w = two_connected(4);
+    struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
+    struct tally t = {.to = world_ep(60, 6060)};
+    struct path_addr real = world_path(a);
+    size_t sent;
+
+    w->hook = count_bytes;
+    w->hook_arg = &t;
+    /* Somebody on the way gives our packet another source, where nobody answers. */
+    sent = w->packet_count;
+    session_send(world_session(a, b), MSG_UPPER, "x", 1);
+    sessions_flush(a->ss);
+    assert_int_equal(w->packet_count, sent + 1);
+    w->packets[sent].from.ep = t.to;
+    size_t received = w->packets[sent].len;
+
+    world_run(w, SEC(8));
+    assert_int_equal(b->messages, 1);
+    assert_in_range(t.packets, 1, PATH_TRIES);
+    assert_in_range(t.bytes, 1, 3 * received);
+    assert_true(is_on(b, a, &real));
+    world_free(w);
+}
+
+static void a_replayed_packet_from_elsewhere_starts_nothing(void **state)
+{
+    struct world *w = two_connected(5);
+    struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
+    struct tally t = {.to = world_ep(61, 6161)};
+    struct world_packet copy;
+
+    session_send(world_session(a, b), MSG_UPPER, "x", 1);
+    sessions_flush(a->ss);
+    copy = w->packets[w->packet_count - 1];
+    world_run(w, SEC(1));
+    session_send(world_session(a, b), MSG_UPPER, "y", 1);
+    world_run(w, SEC(1));
+    w->hook = count_bytes;
+    w->hook_arg = &t;
+    copy.from.ep = t.to;
+    world_put(w, &copy.from, &copy.to, copy.bytes, copy.len);
+    world_run(w, SEC(1));
+    assert_int_equal(sessions_counted(b->ss, SESSION_COUNT_REPLAY), 1);
+    assert_int_equal(t.packets, 0);
+    world_free(w);
+}
+
+static void an_overtaken_packet_from_the_old_address_moves_nothing_back(void **state)
+{
+    struct world *w = two_connected(6);
+    struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
+    struct path_addr after;
+    struct world_packet *late;
+
+    session_send(world_session(a, b), MSG_UPPER, "x", 1);
+    sessions_flush(a->ss);
+    late = &w->packets[w->packet_count - 1];
+    late->at_us += SEC(2);
+    a->ep = world_ep(62, 6262);
+    after = world_path(a);
+    session_send(world_session(a, b), MSG_UPPER, "y", 1);
+    world_run(w, SEC(4));
+    assert_int_equal(b->messages, 2);
+    assert_true(is_on(b, a, &after));
+    world_free(w);
+}
+
+static void a_session_over_the_ring_finds_the_direct_path(void **state)
+{
+    struct world *w = two_over_the_ring(7);
+    struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
+    struct path_addr to_a = world_path(a), to_b = world_path(b);
+
+    world_run(w, SEC(1));
+    assert_true(world_connected(a, b));
+    assert_true(is_on(a, b, &to_b));
+    assert_true(is_on(b, a, &to_a));
+    world_free(w);
+}
+
+static void without_a_direct_path_the_ring_carries_and_tries_grow_rarer(void **state)
+{
+    struct world *w = two_over_the_ring(8);
+    struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
+    struct tally t = {.to = b->ep};
+    size_t first_hour;
+
+    w->udp_cut = true;
+    world_run(w, SEC(1));
+    assert_true(world_connected(a, b));
+    assert_int_equal(session_path(world_session(a, b))->kind, PATH_RING);
+    w->hook = count_bytes;
+    w->hook_arg = &t;
+    world_run(w, SEC(3600));
+    first_hour = t.packets;
+    assert_in_range(first_hour, 4 * 9, 4 * 14);
+    world_run(w, SEC(3600));
+    assert_in_range(t.packets - first_hour, 4 * 5, 4 * 7);
+    w->udp_cut = false;
+    world_run(w, SEC(700));
+    assert_int_equal(session_path(world_session(a, b))->kind, PATH_UDP);
+    assert_int_equal(a->ups + b->ups, 2);
+    world_free(w);
+}
+
+static void a_dead_direct_path_falls_back_to_the_ring_and_returns(void **state)
+{
+    struct world *w = two_connected(9);
+    struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
+
+    w->ring = true;
+    w->udp_cut = true;
+    session_probe_now(world_session(a, b));
+    world_run(w, SEC(2));
+    assert_true(world_connected(a, b));
+    assert_int_equal(session_path(world_session(a, b))->kind, PATH_RING);
+    session_send(world_session(a, b), MSG_UPPER, "x", 1);
+    world_run(w, MSEC(100));
+    assert_int_equal(b->messages, 1);
+    w->udp_cut = false;
+    world_run(w, SEC(40));
+    assert_int_equal(session_path(world_session(a, b))->kind, PATH_UDP);
+    assert_int_equal(session_path(world_session(b, a))->kind, PATH_UDP);
+    assert_int_equal(a->downs + b->downs, 0);
+    world_free(w);
+}
+
+static void a_lan_address_beats_the_public_one(void **state)
+{
+    struct world *w = two(10);
+    struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
+    struct endpoint lan_a = {addr_v4(0x0a000001), 4001}, lan_b = {addr_v4(0x0a000002), 4002};
+    struct endpoint far = world_ep(77, 7777);
+    struct path_addr to = {.kind = PATH_UDP, .ep = lan_b};
+
+    a->ep = lan_a;
+    b->ep = lan_b;
+    sessions_set_endpoints(a->ss, &lan_a, 1);
+    sessions_set_endpoints(b->ss, (struct endpoint[]){lan_b, far}, 2);
+    w->ring = true;
+    struct path_addr ring = world_ring_path(b);
+
+    session_open(a->ss, &ring, &b->config.node);
+    world_run(w, SEC(1));
+    assert_true(is_on(a, b, &to));
+    world_free(w);
+}
+
+static void a_ring_envelope_with_another_sender_adds_no_path(void **state)
+{
+    struct world *w = two_connected(11);
+    struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
+
+    w->ring = true;
+    session_send(world_session(a, b), MSG_UPPER, "x", 1);
+    sessions_flush(a->ss);
+    struct world_packet *p = &w->packets[w->packet_count - 1];
+
+    p->from = world_ring_path(b); /* not who sealed it */
+    w->udp_cut = true;
+    world_run(w, SEC(1));
+    assert_int_equal(b->messages, 1);
+    assert_int_equal(session_path(world_session(b, a))->kind, PATH_UDP);
+    world_free(w);
+}
+
+static void an_unanswered_challenge_is_sent_four_times(void **state)
+{
+    struct world *w = two_connected(12);
+    struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
+    struct tally t = {.to = {{.family = 4, .b = {10, 9, 9, 9}}, 4747}};
+
+    w->hook = count_bytes;
+    w->hook_arg = &t;
+    sessions_set_endpoints(a->ss, (struct endpoint[]){a->ep, {addr_v4(0x0a090908), 4747}}, 2);
+    session_try_path(world_session(a, b), &(struct path_addr){.kind = PATH_UDP, .ep = t.to});
+    world_run(w, SEC(20));
+    assert_int_equal(t.packets, PATH_TRIES);
+    assert_int_equal(session_path(world_session(a, b))->kind, PATH_UDP);
+    world_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_candidate_is_somebody_elses_unicast_address),
+        cmocka_unit_test(a_peer_that_moves_is_followed_after_the_echo),
+        cmocka_unit_test(data_from_a_new_address_moves_the_path_too),
+        cmocka_unit_test(a_host_that_changes_its_address_is_back_in_three_seconds),
+        cmocka_unit_test(an_unproven_address_gets_three_times_what_came_from_it),
+        cmocka_unit_test(a_replayed_packet_from_elsewhere_starts_nothing),
+        cmocka_unit_test(an_overtaken_packet_from_the_old_address_moves_nothing_back),
+        cmocka_unit_test(a_session_over_the_ring_finds_the_direct_path),
+        cmocka_unit_test(without_a_direct_path_the_ring_carries_and_tries_grow_rarer),
+        cmocka_unit_test(a_dead_direct_path_falls_back_to_the_ring_and_returns),
+        cmocka_unit_test(a_lan_address_beats_the_public_one),
+        cmocka_unit_test(a_ring_envelope_with_another_sender_adds_no_path),
+        cmocka_unit_test(an_unanswered_challenge_is_sent_four_times),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
