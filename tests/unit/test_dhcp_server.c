@@ -111,7 +111,7 @@ struct say {
     uint32_t requested, server_id, ciaddr, giaddr, src;
     uint16_t flags, max_size;
     const char *id, *name, *params;
-    size_t id_len;
+    size_t id_len, name_len; /* 0: of the text */
 };
 
 static void say(struct world *w, const struct say *m)
@@ -137,7 +137,8 @@ static void say(struct world *w, const struct say *m)
     if (m->id)
         dhcp_write_option(&b, DHCP_OPT_CLIENT_ID, m->id, m->id_len ? m->id_len : strlen(m->id));
     if (m->name)
-        dhcp_write_option(&b, DHCP_OPT_HOST_NAME, m->name, strlen(m->name));
+        dhcp_write_option(&b, DHCP_OPT_HOST_NAME, m->name,
+                          m->name_len ? m->name_len : strlen(m->name));
     if (m->params)
         dhcp_write_option(&b, DHCP_OPT_PARAMETERS, m->params, strlen(m->params));
     dhcp_write_end(&b);
@@ -307,6 +308,13 @@ static void the_claim_says_who_asks_and_for_what(void **state)
          false,
          false,
          "bob"},
+        {"a name with NULs behind it",
+         {.type = DHCP_DISCOVER, .name = "bob\0\0", .name_len = 5},
+         0,
+         false,
+         false,
+         "bob"},
+        {"NULs only", {.type = DHCP_DISCOVER, .name = "\0\0", .name_len = 2}, 0, false, false, ""},
         {"no label: blank", {.type = DHCP_DISCOVER, .name = "my pc"}, 0, false, false, ""},
         {"no label: hyphen", {.type = DHCP_DISCOVER, .name = "-pc"}, 0, false, false, ""},
         {"no label: dot", {.type = DHCP_DISCOVER, .name = ".pc"}, 0, false, false, ""},
@@ -614,6 +622,20 @@ static void a_lease_ends_while_being_claimed_anew(void **state)
     refuse(w, DHCP_CLAIM_TAKEN); /* nobody waits */
     assert_int_equal(dhcp_server_leases(w->server), 0);
     assert_true(dhcp_server_deadline(w->server) == USEC_NEVER);
+}
+
+static void the_last_second_of_a_lease_is_not_given_away(void **state)
+{
+    struct world *w = *state;
+    bind(w, host, ALICE);
+    pass(w, SEC(LEASE_S) - MSEC(500));
+    unsigned sends = w->sends;
+    renew(w, host, ALICE);
+    refuse(w, DHCP_CLAIM_UNAVAILABLE);
+    assert_int_equal(w->sends, sends);
+    assert_int_equal(dhcp_server_drops(w->server, DHCP_DROP_UNAVAILABLE), 1);
+    pass(w, MSEC(500));
+    assert_int_equal(w->why, DHCP_GONE_EXPIRED);
 }
 
 static void a_lost_address_is_refused(void **state)
@@ -1057,6 +1079,7 @@ int main(void)
         TEST(an_old_lease_is_claimed_anew),
         TEST(a_lease_that_cannot_grow_is_good_to_its_end),
         TEST(a_lease_ends_while_being_claimed_anew),
+        TEST(the_last_second_of_a_lease_is_not_given_away),
         TEST(a_lost_address_is_refused),
         TEST(a_discover_with_an_old_lease_may_move),
         TEST(a_declined_address_is_avoided),

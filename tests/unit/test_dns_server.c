@@ -664,6 +664,13 @@ static void a_silent_upstream_is_a_failure(void **state)
     assert_int_equal(w->replies, 1);
 }
 
+static void counters_have_names(void **state)
+{
+    for (int c = 0; c < DNS_COUNTERS; c++)
+        assert_string_not_equal(dns_counter_text(c), "unknown");
+    assert_string_equal(dns_counter_text(DNS_COUNTERS), "unknown");
+}
+
 static void domains_by_table(void **state)
 {
     static const struct {
@@ -708,6 +715,7 @@ int main(void)
         TEST_FORWARDING(two_forwarded_queries_have_two_ids),
         TEST_FORWARDING(a_silent_upstream_is_a_failure),
         cmocka_unit_test(domains_by_table),
+        cmocka_unit_test(counters_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
