@@ -173,6 +173,8 @@ static void drop_errors(int fd)
 void inbound_serve(struct worker *w, bool failing)
 {
     unsigned count = batch_receive(&w->in, w->udp_fd);
+    /* Only now: a peer may already use a key that was published after this round began. */
+    w->forward = snapshot_current(w->snapshot);
     for (unsigned i = 0; i < count; i++) {
         receive_one(w, i);
     }

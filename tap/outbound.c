@@ -236,6 +236,7 @@ static void flush(struct worker *w)
 void outbound_serve(struct worker *w, uint16_t network, bool failing)
 {
     int fd = atomic_load_explicit(&w->devices[network], memory_order_relaxed);
+    w->forward = snapshot_current(w->snapshot);
     const struct forward_network *n = forward_network(w->forward, network);
     ssize_t len = 0;
     unsigned frames = 0;

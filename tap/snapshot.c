@@ -25,9 +25,13 @@ void snapshot_clear(struct snapshot *s)
 /* The order of epoch, current and writer_waits between the threads is what all of this rests on;
  * they are sequentially consistent throughout. Either the writer sees a reader inside, or that
  * reader, entering later, sees what the writer published before it looked. */
-const struct forward *snapshot_enter(struct snapshot *s, unsigned reader)
+void snapshot_enter(struct snapshot *s, unsigned reader)
 {
     atomic_fetch_add(&s->readers[reader].epoch, 1);
+}
+
+const struct forward *snapshot_current(const struct snapshot *s)
+{
     return atomic_load(&s->current);
 }
 

@@ -45,9 +45,10 @@ void snapshot_init(struct snapshot *s, unsigned readers, struct forward *first);
 /* No reader is inside any more. Frees every table. */
 void snapshot_clear(struct snapshot *s);
 
-/* Readers. The table is valid until snapshot_leave, which says whether the writer wants to be woken
- * for snapshot_reclaim. */
-const struct forward *snapshot_enter(struct snapshot *s, unsigned reader);
+/* Readers. What snapshot_current returned since snapshot_enter is valid until snapshot_leave, which
+ * says whether the writer wants to be woken for snapshot_reclaim. */
+void snapshot_enter(struct snapshot *s, unsigned reader);
+const struct forward *snapshot_current(const struct snapshot *s);
 bool snapshot_leave(struct snapshot *s, unsigned reader);
 
 /* The writer. Takes ownership of f; the table before it is freed now, or by snapshot_reclaim. */

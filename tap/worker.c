@@ -72,13 +72,12 @@ static bool serve(struct worker *w, const struct epoll_event *event)
 
 static bool serve_round(struct worker *w, const struct epoll_event *events, int count)
 {
-    w->forward = snapshot_enter(w->snapshot, w->number);
+    snapshot_enter(w->snapshot, w->number);
     w->now_us = boot_time_us();
     bool go_on = true;
     for (int i = 0; i < count && go_on; i++) {
         go_on = serve(w, &events[i]);
     }
-    w->forward = NULL;
     bool writer_waits = snapshot_leave(w->snapshot, w->number);
     if (w->has_upcalls || writer_waits) {
         w->has_upcalls = false;

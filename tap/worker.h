@@ -37,7 +37,7 @@ struct worker {
     _Atomic uint64_t drops[PLANE_DROP_COUNT]; /* written by the worker */
 
     /* The worker's own. */
-    const struct forward *forward; /* valid during a round */
+    const struct forward *forward; /* read by each serve, valid during a round */
     usec now_us;                   /* read once a round */
     bool has_upcalls;              /* since the bell was rung */
     struct seal_worker *seal;
