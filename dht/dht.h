@@ -126,9 +126,9 @@ enum dht_mode {
 };
 
 /*
- * All return 0, -ERR_RANGE (value or duration outside its limits), -ERR_FULL, -ERR_STATE (leaving).
- * They wait while the overlay is not MEMBER yet (30 s at most), and then end within about 8 s a
- * try. `done` may be NULL.
+ * All return 0, -ERR_RANGE (value or duration outside its limits), -ERR_FULL, -ERR_BAD_STATE
+ * (leaving). They wait while the overlay is not MEMBER yet (30 s at most), and then end within
+ * about 8 s a try. `done` may be NULL.
  *
  * owner NULL is this node; else it is a site id that our certificate names. Creating a key that is
  * the owner's already succeeds at once as a renewal, also after a restart without any state, and

@@ -22,7 +22,7 @@ static bool kind_valid(const struct record *rec)
 
 static bool duration_valid(uint32_t duration_s)
 {
-    return duration_s >= 1 && duration_s <= DHT_DURATION_MAX_S + RECORD_CLOCK_SLACK_S;
+    return duration_s >= 1 && duration_s <= DHT_DURATION_MAX_S + RECORD_TOMBSTONE_EXTRA_S;
 }
 
 bool record_read(struct reader *r, struct record *out)

@@ -56,7 +56,9 @@ enum {
     RECORD_MAX = RECORD_HEAD_LEN + DHT_VALUE_MAX,
     RENEWAL_LEN = 156,
     CREDENTIAL_LEN = 32,
-    RECORD_CLOCK_SLACK_S = 600, /* two clocks may differ so much */
+    RECORD_CLOCK_SLACK_S = 600,    /* two clocks may differ so much */
+    RECORD_NOT_AFTER_STEP_S = 600, /* `not after` is rounded up to it: it tells nobody the second */
+    RECORD_TOMBSTONE_EXTRA_S = RECORD_CLOCK_SLACK_S + RECORD_NOT_AFTER_STEP_S,
 };
 
 struct record {

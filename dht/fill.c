@@ -1,0 +1,200 @@
+#include "dht/inside.h"
+
+struct id range_middle(const struct id *a, const struct id *b)
+{
+    struct id half = id_sub(b, a);
+    unsigned carry = 0;
+
+    for (size_t i = 0; i < ID_LEN; i++) {
+        unsigned digit = carry << 8 | half.b[i];
+
+        half.b[i] = (uint8_t)(digit >> 1);
+        carry = digit & 1;
+    }
+    return id_add(a, &half);
+}
+
+bool fill_done(const struct dht *d)
+{
+    const struct fill *f = &d->fill;
+
+    return (!f->left.present || f->left.filled) && (!f->right.present || f->right.filled);
+}
+
+static void ask_page(struct dht *d, struct side *s)
+{
+    struct parcel p;
+
+    parcel_start(&p, PARCEL_ASK, s->id);
+    write_id(&p.w, &s->lo);
+    write_id(&p.w, &s->hi);
+    write_id(&p.w, &s->after_key);
+    write_id(&p.w, &s->after_owner);
+    parcel_send(d, &s->peer, &p);
+    s->due_us = d->env->now_us + FILL_TRY_US;
+}
+
+static void ask_from_start(struct dht *d, struct side *s)
+{
+    s->after_key = s->after_owner = (struct id){{0}};
+    s->id = parcel_new_id(d);
+    ask_page(d, s);
+}
+
+/* `peer` NULL: nobody is on this side. */
+static void beside(struct dht *d, struct side *s, const struct id *peer, const struct id *lo,
+                   const struct id *hi)
+{
+    if (peer == NULL) {
+        s->present = false;
+        return;
+    }
+    if (s->present && id_eq(&s->peer, peer))
+        return;
+    *s = (struct side){.peer = *peer, .present = true, .lo = *lo, .hi = *hi};
+    s->since_us = d->env->now_us;
+    ask_from_start(d, s);
+}
+
+/*
+ * What a neighbour shares with us is what it is closest to and what we are closest to. Of the
+ * latter each side is asked for its half: between the two neighbours and us all copies were
+ * the same before we came.
+ */
+void fill_ring_changed(struct dht *d)
+{
+    const struct replica *r = &d->replica;
+    const struct id *self = &d->config.node;
+    bool one = r->rights > 0 && r->lefts > 0 && id_eq(&r->left[0], &r->right[0]);
+    struct id lo = *self, hi = *self;
+
+    if (r->lefts >= 2)
+        lo = range_middle(&r->left[1], &r->left[0]);
+    if (r->rights >= 2)
+        hi = range_middle(&r->right[0], &r->right[1]);
+    beside(d, &d->fill.left, r->lefts > 0 ? &r->left[0] : NULL, &lo, self);
+    beside(d, &d->fill.right, r->rights > 0 && !one ? &r->right[0] : NULL, self, &hi);
+    d->fill.ever |= fill_done(d);
+}
+
+static void side_tick(struct dht *d, struct side *s)
+{
+    usec now_us = d->env->now_us;
+
+    if (!s->present || s->filled || s->due_us > now_us)
+        return;
+    if (now_us - s->since_us >= FILL_WAIT_US)
+        s->filled = true;
+    else
+        ask_page(d, s);
+}
+
+void fill_tick(struct dht *d)
+{
+    side_tick(d, &d->fill.left);
+    side_tick(d, &d->fill.right);
+    d->fill.ever |= fill_done(d);
+}
+
+static usec side_deadline(const struct side *s)
+{
+    return s->present && !s->filled ? s->due_us : USEC_NEVER;
+}
+
+usec fill_deadline(const struct dht *d)
+{
+    return usec_min(side_deadline(&d->fill.left), side_deadline(&d->fill.right));
+}
+
+void fill_on_ask(struct dht *d, const struct overlay_from *from, uint64_t id, struct reader *r)
+{
+    struct id lo = read_id(r);
+    struct id hi = read_id(r);
+    struct id key = read_id(r);
+    struct id owner = read_id(r);
+    struct arcs arcs = arcs_of(&lo, &hi);
+    struct parcel p;
+    uint8_t *flags;
+
+    if (!reader_done(r)) {
+        dht_count(d, COUNT_MALFORMED);
+        return;
+    }
+    parcel_start(&p, PARCEL_PAGE, id);
+    flags = p.w.p;
+    write_u8(&p.w, replica_ready(d) ? VALUES_READY : 0);
+    parcel_items(&p);
+    for (size_t i = store_index(&d->store, &key, &owner); i < d->store.count; i++) {
+        const struct entry *e = d->store.v[i];
+        uint32_t remaining_s = entry_remaining_s(e, d->env->now_us);
+
+        if (remaining_s == 0 || !arcs_have(&arcs, &e->rec.key) ||
+            (id_eq(&e->rec.key, &key) && id_eq(&e->rec.owner, &owner)))
+            continue;
+        if (!parcel_item(&p, &e->rec, remaining_s, 0)) {
+            *flags |= VALUES_MORE;
+            break;
+        }
+    }
+    parcel_answer(d, from, &p);
+}
+
+static void take_page(struct dht *d, const struct item *items, size_t n)
+{
+    struct entry *standing;
+    struct cred *cred;
+
+    for (size_t i = 0; i < n; i++) {
+        if (replica_points(d, &items[i].rec.key) == 0 || !dht_record_good(d, &items[i].rec, &cred))
+            continue;
+        if (holder_take(d, &items[i].rec, cred, items[i].remaining_s, &standing) == STORE_TAKEN)
+            holder_tell_loser(d, &items[i].rec.writer, standing);
+    }
+}
+
+static void end_of_pages(struct dht *d, struct side *s, bool peer_ready)
+{
+    if (peer_ready || d->fill.ever) {
+        s->filled = true;
+        d->fill.ever |= fill_done(d);
+        repair_soon(d);
+        return;
+    }
+    /* It is being filled itself: again in a while, from the start. */
+    s->after_key = s->after_owner = (struct id){{0}};
+    s->id = parcel_new_id(d);
+    s->due_us = d->env->now_us + FILL_TRY_US;
+}
+
+void fill_on_page(struct dht *d, const struct overlay_from *from, uint64_t id, struct reader *r)
+{
+    uint8_t flags = read_u8(r);
+    struct item items[ITEMS_MAX];
+    size_t n = read_items(r, items);
+    struct side *s = NULL;
+
+    if (!reader_done(r)) {
+        dht_count(d, COUNT_MALFORMED);
+        return;
+    }
+    if (d->fill.left.present && !d->fill.left.filled && d->fill.left.id == id)
+        s = &d->fill.left;
+    else if (d->fill.right.present && !d->fill.right.filled && d->fill.right.id == id)
+        s = &d->fill.right;
+    if (s == NULL) {
+        dht_count(d, COUNT_UNASKED);
+        return;
+    }
+    if (pen_holds(d, items, n))
+        return;
+    take_page(d, items, n);
+    if (!(flags & VALUES_MORE) || n == 0) {
+        end_of_pages(d, s, flags & VALUES_READY);
+        return;
+    }
+    s->after_key = items[n - 1].rec.key;
+    s->after_owner = items[n - 1].rec.owner;
+    s->since_us = d->env->now_us;
+    s->id = parcel_new_id(d);
+    ask_page(d, s);
+}

@@ -1,0 +1,463 @@
+#include "dht/store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct usage {
+    struct id writer;
+    size_t bytes;
+};
+
+void store_init(struct store *s, struct creds *creds, size_t memory_max)
+{
+    uint8_t hash[HASH_LEN];
+
+    *s = (struct store){.creds = creds, .memory_max = memory_max};
+    sha256(hash, creds->overlay.b, ID_LEN);
+    memcpy(s->version_key, hash, sizeof(s->version_key));
+    heap_init(&s->ends);
+    table_init(&s->writers, offsetof(struct usage, writer), ID_LEN, STORE_WRITERS_MAX,
+               creds->env->hash_key);
+}
+
+void store_clear(struct store *s)
+{
+    struct usage *u;
+
+    heap_clear(&s->ends);
+    for (size_t i = 0; i < s->count; i++) {
+        cred_unref(s->creds, s->v[i]->cred);
+        free(s->v[i]);
+    }
+    for (size_t i = 0; (u = table_next(&s->writers, &i)) != NULL;)
+        free(u);
+    table_clear(&s->writers);
+    free(s->v);
+    free(s->promises);
+}
+
+static int place_cmp(const struct entry *e, const struct id *key, const struct id *owner)
+{
+    int order = id_cmp(&e->rec.key, key);
+
+    return order != 0 ? order : id_cmp(&e->rec.owner, owner);
+}
+
+size_t store_index(const struct store *s, const struct id *key, const struct id *owner)
+{
+    size_t low = 0, high = s->count;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+
+        if (place_cmp(s->v[mid], key, owner) < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+struct entry *store_find(const struct store *s, const struct id *key, const struct id *owner)
+{
+    size_t i = store_index(s, key, owner);
+
+    return i < s->count && place_cmp(s->v[i], key, owner) == 0 ? s->v[i] : NULL;
+}
+
+struct entry *store_find_version(const struct store *s, uint64_t version)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (s->v[i]->version == version)
+            return s->v[i];
+    return NULL;
+}
+
+static size_t key_begin(const struct store *s, const struct id *key)
+{
+    static const struct id lowest;
+
+    return store_index(s, key, &lowest);
+}
+
+static bool at_key(const struct store *s, size_t i, const struct id *key)
+{
+    return i < s->count && id_eq(&s->v[i]->rec.key, key);
+}
+
+struct entry *store_standing(const struct store *s, const struct id *key)
+{
+    for (size_t i = key_begin(s, key); at_key(s, i, key); i++)
+        if (s->v[i]->rec.kind == RECORD_CREATE)
+            return s->v[i];
+    return NULL;
+}
+
+uint32_t entry_remaining_s(const struct entry *e, usec now_us)
+{
+    return e->ends.at_us > now_us ? (uint32_t)((e->ends.at_us - now_us) / SEC(1)) : 0;
+}
+
+bool entry_live(const struct entry *e, usec now_us)
+{
+    return !record_removed(&e->rec) && entry_remaining_s(e, now_us) > 0;
+}
+
+static size_t cost(size_t value_len)
+{
+    return sizeof(struct entry) + value_len + sizeof(struct entry *);
+}
+
+static size_t writer_bytes(const struct store *s, const struct id *writer)
+{
+    const struct usage *u = table_get(&s->writers, writer);
+
+    return u != NULL ? u->bytes : 0;
+}
+
+static bool charge(struct store *s, const struct id *writer, size_t bytes)
+{
+    struct usage *u = table_get(&s->writers, writer);
+
+    if (u == NULL) {
+        u = calloc(1, sizeof(*u));
+        if (u == NULL)
+            return false;
+        u->writer = *writer;
+        if (table_put(&s->writers, u) != 0) {
+            free(u);
+            return false;
+        }
+    }
+    u->bytes += bytes;
+    s->bytes += bytes;
+    return true;
+}
+
+static void discharge(struct store *s, const struct id *writer, size_t bytes)
+{
+    struct usage *u = table_get(&s->writers, writer);
+
+    CHECK(u != NULL && u->bytes >= bytes && s->bytes >= bytes);
+    u->bytes -= bytes;
+    s->bytes -= bytes;
+    if (u->bytes == 0)
+        free(table_remove(&s->writers, writer));
+}
+
+void store_drop(struct store *s, struct entry *e)
+{
+    size_t i = store_index(s, &e->rec.key, &e->rec.owner);
+
+    CHECK(i < s->count && s->v[i] == e);
+    memmove(&s->v[i], &s->v[i + 1], (s->count - i - 1) * sizeof(*s->v));
+    s->count--;
+    if (!record_removed(&e->rec))
+        s->live--;
+    discharge(s, &e->rec.writer, cost(e->rec.len));
+    heap_set(&s->ends, &e->ends, USEC_NEVER);
+    cred_unref(s->creds, e->cred);
+    free(e);
+}
+
+/* Ties by the lower id, so that it does not depend on the table's order. */
+static struct id greatest_writer(const struct store *s)
+{
+    const struct usage *most = NULL, *u;
+
+    for (size_t i = 0; (u = table_next(&s->writers, &i)) != NULL;)
+        if (most == NULL || u->bytes > most->bytes ||
+            (u->bytes == most->bytes && id_cmp(&u->writer, &most->writer) < 0))
+            most = u;
+    CHECK(most != NULL);
+    return most->writer;
+}
+
+static struct entry *soonest_of(const struct store *s, const struct id *writer)
+{
+    struct entry *victim = NULL;
+
+    for (size_t i = 0; i < s->count; i++)
+        if (id_eq(&s->v[i]->rec.writer, writer) &&
+            (victim == NULL || s->v[i]->ends.at_us < victim->ends.at_us))
+            victim = s->v[i];
+    return victim;
+}
+
+/* Room for `need` more bytes of this writer, at the cost of the greatest writer. */
+static bool make_room(struct store *s, const struct id *writer, size_t need)
+{
+    if (writer_bytes(s, writer) + need > s->memory_max / STORE_WRITER_SHARE)
+        return false;
+    while (s->bytes + need > s->memory_max) {
+        struct id most = greatest_writer(s);
+
+        if (id_eq(&most, writer) || writer_bytes(s, &most) <= writer_bytes(s, writer) + need)
+            return false;
+        store_drop(s, soonest_of(s, &most));
+    }
+    return true;
+}
+
+static bool grow(struct store *s)
+{
+    size_t size = s->size > 0 ? 2 * s->size : 16;
+    struct entry **v;
+
+    if (s->count < s->size)
+        return true;
+    v = realloc(s->v, size * sizeof(*v));
+    if (v == NULL)
+        return false;
+    s->v = v;
+    s->size = size;
+    return true;
+}
+
+static struct entry *insert(struct store *s, const struct record *rec, struct cred *cred,
+                            uint32_t remaining_s, usec now_us)
+{
+    size_t i = store_index(s, &rec->key, &rec->owner);
+    struct entry *e = calloc(1, sizeof(*e) + rec->len);
+
+    if (e == NULL || !grow(s) || !charge(s, &rec->writer, cost(rec->len))) {
+        free(e);
+        return NULL;
+    }
+    e->rec = *rec;
+    if (rec->len > 0)
+        memcpy(e->value, rec->value, rec->len);
+    e->rec.value = e->value;
+    e->version = record_version(rec, s->version_key);
+    e->cred = cred;
+    cred_ref(s->creds, cred);
+    memmove(&s->v[i + 1], &s->v[i], (s->count - i) * sizeof(*s->v));
+    s->v[i] = e;
+    s->count++;
+    if (!record_removed(rec))
+        s->live++;
+    heap_set(&s->ends, &e->ends, now_us + SEC(remaining_s));
+    return e;
+}
+
+/* Counts what the newcomer adds to: live values of a list, or tombstones. */
+static size_t count_like(const struct store *s, const struct record *rec, struct entry **soonest)
+{
+    size_t n = 0;
+
+    *soonest = NULL;
+    for (size_t i = key_begin(s, &rec->key); at_key(s, i, &rec->key); i++) {
+        struct entry *e = s->v[i];
+
+        if (e->rec.kind == RECORD_CREATE || record_removed(&e->rec) != record_removed(rec) ||
+            id_eq(&e->rec.owner, &rec->owner))
+            continue;
+        n++;
+        if (*soonest == NULL || e->ends.at_us < (*soonest)->ends.at_us)
+            *soonest = e;
+    }
+    return n;
+}
+
+static bool key_has_room(struct store *s, const struct record *rec)
+{
+    struct entry *soonest;
+    size_t n = count_like(s, rec, &soonest);
+
+    if (record_removed(rec) && n >= STORE_TOMBSTONES_MAX)
+        store_drop(s, soonest);
+    return record_removed(rec) || rec->kind == RECORD_CREATE || n < DHT_VALUES_MAX;
+}
+
+static bool has_room(struct store *s, const struct record *rec, const struct entry *old)
+{
+    size_t need = cost(rec->len);
+
+    if (old != NULL && id_eq(&old->rec.writer, &rec->writer) && cost(old->rec.len) >= need)
+        return true; /* it takes the place of its older version */
+    return make_room(s, &rec->writer, need);
+}
+
+enum store_verdict store_put(struct store *s, const struct record *rec, struct cred *cred,
+                             uint32_t remaining_s, usec now_us, struct entry **standing,
+                             struct id *loser)
+{
+    struct entry *old = store_find(s, &rec->key, &rec->owner);
+    struct entry *rival = rec->kind == RECORD_CREATE ? store_standing(s, &rec->key) : NULL;
+
+    *standing = old;
+    *loser = (struct id){{0}};
+    if (old != NULL && memcmp(old->rec.signature, rec->signature, SIGNATURE_LEN) == 0)
+        return STORE_SAME;
+    if (old != NULL && record_newer(&old->rec, rec))
+        return STORE_OLDER;
+    if (rival == old)
+        rival = NULL;
+    if (rival != NULL && !creds_wins(s->creds, rec, cred, &rival->rec, rival->cred)) {
+        *standing = rival;
+        return STORE_TAKEN;
+    }
+    if (!key_has_room(s, rec) || !has_room(s, rec, old))
+        return STORE_REFUSED;
+    /* Making room may have taken either of them. */
+    old = store_find(s, &rec->key, &rec->owner);
+    if (old != NULL)
+        store_drop(s, old);
+    rival = rec->kind == RECORD_CREATE ? store_standing(s, &rec->key) : NULL;
+    if (rival != NULL) {
+        *loser = rival->rec.writer;
+        store_drop(s, rival);
+    }
+    if (remaining_s > rec->duration_s)
+        remaining_s = rec->duration_s;
+    *standing = insert(s, rec, cred, remaining_s, now_us);
+    return *standing != NULL ? STORE_NEW : STORE_REFUSED;
+}
+
+bool store_expire(struct store *s, usec now_us, struct id *key)
+{
+    struct timer *t = heap_pop(&s->ends, now_us);
+    struct entry *e;
+
+    if (t == NULL)
+        return false;
+    e = CONTAINER_OF(t, struct entry, ends);
+    *key = e->rec.key;
+    store_drop(s, e);
+    return true;
+}
+
+usec store_deadline(const struct store *s)
+{
+    return heap_deadline(&s->ends);
+}
+
+/* Point i of a key is in the range when the key is in the range turned back by i steps. */
+struct arcs arcs_of(const struct id *lo, const struct id *hi)
+{
+    static const struct id zero;
+    struct arcs arcs = {.width = id_sub(hi, lo)};
+
+    for (unsigned i = 0; i < DHT_POINTS; i++) {
+        struct id turn = id_point(&zero, i, DHT_POINTS);
+
+        arcs.lo[i] = id_sub(lo, &turn);
+    }
+    return arcs;
+}
+
+bool arcs_have(const struct arcs *arcs, const struct id *key)
+{
+    if (id_is_zero(&arcs->width))
+        return true;
+    for (size_t i = 0; i < DHT_POINTS; i++) {
+        struct id at = id_sub(key, &arcs->lo[i]);
+
+        if (id_cmp(&at, &arcs->width) < 0)
+            return true;
+    }
+    return false;
+}
+
+void store_digest(const struct store *s, const struct id *lo, const struct id *hi, uint32_t *count,
+                  uint64_t *sum)
+{
+    struct arcs arcs = arcs_of(lo, hi);
+
+    *count = 0;
+    *sum = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        if (!arcs_have(&arcs, &s->v[i]->rec.key))
+            continue;
+        ++*count;
+        *sum ^= s->v[i]->version;
+    }
+}
+
+uint64_t store_key_sum(const struct store *s, const struct id *key)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = key_begin(s, key); at_key(s, i, key); i++)
+        if (!record_removed(&s->v[i]->rec))
+            sum ^= s->v[i]->version;
+    return sum;
+}
+
+/* Promises are few and short-lived: an array, the expired ones swept when it is touched. */
+static void sweep_promises(struct store *s, usec now_us)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < s->promise_count; i++)
+        if (s->promises[i].ends_us > now_us)
+            s->promises[n++] = s->promises[i];
+    s->promise_count = n;
+    if (n == 0) {
+        free(s->promises);
+        s->promises = NULL;
+        s->promise_size = 0;
+    }
+}
+
+static struct promise *promise_at(const struct store *s, const struct id *key, usec now_us)
+{
+    for (size_t i = 0; i < s->promise_count; i++)
+        if (id_eq(&s->promises[i].key, key) && s->promises[i].ends_us > now_us)
+            return &s->promises[i];
+    return NULL;
+}
+
+static bool grow_promises(struct store *s)
+{
+    size_t size = s->promise_size > 0 ? 2 * s->promise_size : 4;
+    struct promise *p;
+
+    if (s->promise_count < s->promise_size)
+        return true;
+    p = realloc(s->promises, size * sizeof(*p));
+    if (p == NULL)
+        return false;
+    s->promises = p;
+    s->promise_size = size;
+    return true;
+}
+
+int store_promise(struct store *s, const struct id *key, const struct id *owner, usec now_us)
+{
+    struct promise *p;
+
+    sweep_promises(s, now_us);
+    p = promise_at(s, key, now_us);
+    if (p != NULL && !id_eq(&p->owner, owner))
+        return -ERR_BAD_STATE;
+    if (p == NULL) {
+        if (s->promise_count >= STORE_PROMISES_MAX || !grow_promises(s))
+            return -ERR_FULL;
+        p = &s->promises[s->promise_count++];
+    }
+    *p = (struct promise){*key, *owner, now_us + SEC(STORE_PROMISE_S)};
+    return 0;
+}
+
+bool store_promised_to_other(const struct store *s, const struct id *key, const struct id *owner,
+                             usec now_us)
+{
+    const struct promise *p = promise_at(s, key, now_us);
+
+    return p != NULL && !id_eq(&p->owner, owner);
+}
+
+void store_release(struct store *s, const struct id *key, const struct id *owner)
+{
+    for (size_t i = 0; i < s->promise_count; i++)
+        if (id_eq(&s->promises[i].key, key) && id_eq(&s->promises[i].owner, owner))
+            s->promises[i].ends_us = 0;
+}
+
+void store_release_all(struct store *s, const struct id *key)
+{
+    for (size_t i = 0; i < s->promise_count; i++)
+        if (id_eq(&s->promises[i].key, key))
+            s->promises[i].ends_us = 0;
+}
