@@ -655,6 +655,32 @@ static bool padding_is_zero(const struct sessions *ss, const uint8_t *pkt, size_
     return any == 0;
 }
 
+static bool mac2_is_zero(const uint8_t *pkt, size_t len)
+{
+    static const uint8_t zero[MAC_LEN];
+
+    return memcmp(pkt + len - MAC_LEN, zero, MAC_LEN) == 0;
+}
+
+/* Without load no cookie is asked for, but one that is shown must be right. */
+static bool cookie_needed(struct sessions *ss, const struct path_addr *from, const uint8_t *pkt,
+                          size_t len, bool busy)
+{
+    if (!busy && mac2_is_zero(pkt, len))
+        return false;
+    return !cookie_mac2_ok(&ss->jar, ss->env, from, pkt, len);
+}
+
+static void cookie_send(struct sessions *ss, const struct path_addr *from, const uint8_t *pkt,
+                        size_t len)
+{
+    uint8_t reply[COOKIE_REPLY_LEN];
+
+    cookie_reply_make(&ss->jar, &ss->cookie_keys, ss->worker, ss->env, from, pkt, len, reply);
+    session_counted(ss, SESSION_COUNT_COOKIE_SENT);
+    ss->host.send(ss->ctx, from, reply, sizeof(reply));
+}
+
 static void message1_input(struct sessions *ss, const struct path_addr *from, const uint8_t *pkt,
                            size_t len)
 {
@@ -662,27 +688,22 @@ static void message1_input(struct sessions *ss, const struct path_addr *from, co
         session_counted(ss, SESSION_COUNT_HANDSHAKE_BAD);
         return;
     }
-    bool busy = under_load(ss);
     struct half_open *ho = half_open_find(ss, from, pkt);
 
-    if (ho == NULL && busy && !cookie_mac2_ok(&ss->jar, ss->env, from, pkt, len)) {
-        uint8_t reply[COOKIE_REPLY_LEN];
-
-        cookie_reply_make(&ss->jar, &ss->cookie_keys, ss->worker, ss->env, from, pkt, len, reply);
-        session_counted(ss, SESSION_COUNT_COOKIE_SENT);
-        ss->host.send(ss->ctx, from, reply, sizeof(reply));
+    if (cookie_needed(ss, from, pkt, len, under_load(ss) && ho == NULL)) {
+        cookie_send(ss, from, pkt, len);
         return;
     }
-    if (ho == NULL) {
+    if (ho == NULL)
         ho = half_open_new(ss, from, pkt);
-        if (ho != NULL && !half_open_answer(ss, ho)) {
-            half_open_free(ss, ho);
-            session_counted(ss, SESSION_COUNT_HANDSHAKE_BAD);
-            return;
-        }
+    if (ho == NULL)
+        return;
+    if (ho->packet2 == NULL && !half_open_answer(ss, ho)) {
+        half_open_free(ss, ho);
+        session_counted(ss, SESSION_COUNT_HANDSHAKE_BAD);
+        return;
     }
-    if (ho != NULL)
-        ss->host.send(ss->ctx, from, ho->packet2, ho->packet2_len);
+    ss->host.send(ss->ctx, from, ho->packet2, ho->packet2_len);
 }
 
 /* The session that an incoming handshake gives keys to: made, or the one there already. NULL and
@@ -849,7 +870,8 @@ bool handshake_input(struct sessions *ss, const struct path_addr *from, const ui
         break;
     case 2:
     case 3:
-        if (len <= HANDSHAKE_PACKET_MAX && len >= HEADER_LEN + NOISE_MSG3_LEN + COOKIE_MACS_LEN)
+        if (len <= HANDSHAKE_PACKET_MAX && len >= HEADER_LEN + NOISE_MSG3_LEN + COOKIE_MACS_LEN &&
+            mac2_is_zero(pkt, len))
             indexed_input(ss, from, pkt[1], pkt, len);
         else
             session_counted(ss, SESSION_COUNT_RUNT);
