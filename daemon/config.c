@@ -261,7 +261,7 @@ static const struct key daemon_keys[] = {
 
 static const struct key network_keys[] = {
     {"device", read_device, offsetof(struct config_network, device), false},
-    {"hostname", read_hostname, offsetof(struct config_network, hostname), false},
+    {"hostname", read_hostname, offsetof(struct config_network, hostname), true},
     {"address", read_address, 0, false},
     {"mode", read_mode, offsetof(struct config_network, mode), false},
     {"bridge", read_device, offsetof(struct config_network, bridge), false},

@@ -1,0 +1,592 @@
+#include "daemon/join.h"
+
+#include "daemon/enroll.h"
+#include "daemon/log.h"
+#include "daemon/netlink.h"
+#include "daemon/network.h"
+#include "daemon/privilege.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <net/if.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    JOIN_WHY_SIZE = 768,
+    JOIN_CSR_MAX = 4096,
+    JOIN_PATH_SIZE = 4096,
+    JOIN_HELPER_MS = 100000, /* longer than the helper gives itself (ENROLL_TOTAL_S) */
+    JOIN_HANDLES = 4,
+};
+
+struct join {
+    struct daemon *daemon;
+    struct join *next;
+    struct state_member member;
+    struct sign_public pub;
+    struct sign_secret sec;
+    struct id pending_tag;
+    void (*done)(void *ctx, const struct join_result *result);
+    void *ctx;
+
+    uv_process_t helper;
+    uv_pipe_t in, out;
+    uv_timer_t timer;
+    uv_write_t write;
+    char *request; /* on its way to the helper */
+    char *reply;
+    size_t reply_len;
+    unsigned open_handles;
+    bool exited, reply_ended;
+};
+
+/* --- The end of a join --- */
+
+static void forget(struct join *j)
+{
+    struct join **at = &j->daemon->joins;
+
+    while (*at && *at != j)
+        at = &(*at)->next;
+    if (*at)
+        *at = j->next;
+    state_member_clear(&j->member);
+    sign_secret_clear(&j->sec);
+    if (j->request)
+        wipe(j->request, strlen(j->request));
+    free(j->request);
+    free(j->reply);
+    free(j);
+}
+
+static void fail(struct join *j, enum protocol_error error, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+static void fail(struct join *j, enum protocol_error error, const char *fmt, ...)
+{
+    struct join_result result = {.error = error};
+    char message[JOIN_WHY_SIZE];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(message, sizeof message, fmt, ap);
+    va_end(ap);
+    result.message = message;
+    log_write(LOG_LEVEL_WARN, j->member.blob ? j->member.blob->group : NULL, "not joined: %s",
+              message);
+    j->done(j->ctx, &result);
+    forget(j);
+}
+
+/* Everything is verified: keep it and bring the group up. */
+static void complete(struct join *j)
+{
+    struct daemon *d = j->daemon;
+    struct network *old = daemon_find(d, j->member.blob->group);
+    struct join_result result = {0};
+    int rc = state_create(d->config.state, &j->member);
+
+    if (rc) {
+        fail(j, PROTOCOL_FAILED, "cannot keep the group's state in %s: %s", d->config.state,
+             strerror(-rc));
+        return;
+    }
+    state_pending_drop(d->config.state, &j->pending_tag);
+    if (old)
+        daemon_remove(d, old);
+    result.network = daemon_add(d, &j->member);
+    if (!result.network) {
+        fail(j, PROTOCOL_FAILED, "out of memory");
+        return;
+    }
+    daemon_check_public(d);
+    j->done(j->ctx, &result);
+    forget(j);
+}
+
+/* --- The certificate --- */
+
+static bool accept_certificate(struct join *j, const char *pem)
+{
+    struct blob *b = j->member.blob;
+    uint8_t der[CERT_DER_MAX];
+    enum cert_verdict verdict;
+    const char *why = "";
+    struct cert cert;
+    int64_t now = time(NULL);
+    struct cert_ca *ca = cert_ca_new(b->ca, strlen(b->ca), &why);
+    int len = pem_to_der("CERTIFICATE", pem, strlen(pem), der, sizeof der);
+
+    if (!ca || len < 0) {
+        cert_ca_free(ca);
+        fail(j, PROTOCOL_FAILED, "the service's answer is no certificate");
+        return false;
+    }
+    verdict = cert_verify(ca, NULL, der, (size_t)len, now, true, &cert);
+    cert_ca_free(ca);
+    if (verdict != CERT_OK)
+        fail(j, PROTOCOL_FAILED, "the certificate that the service gave us is %s%s",
+             cert_verdict_text(verdict),
+             verdict == CERT_NOT_YET_VALID ? "; is this machine's clock right?" : "");
+    else if (!equal_ct(cert.key.b, j->pub.b, sizeof cert.key.b))
+        fail(j, PROTOCOL_FAILED, "the certificate that the service gave us is for another key");
+    else if (strcmp(cert.user, b->user) != 0)
+        fail(j, PROTOCOL_FAILED, "the certificate that the service gave us is for another user");
+    else
+        return true;
+    return false;
+}
+
+/* The answer may bring a newer definition of the network and newer pins than the blob. */
+static bool accept_settings(struct join *j, const json_t *answer)
+{
+    const json_t *network = json_object_get(answer, "network");
+    const json_t *pins = json_object_get(answer, "server_pins");
+    struct blob *b = j->member.blob;
+    char why[BLOB_WHY_SIZE];
+
+    if ((network && blob_read_network(&b->network, network, why)) ||
+        (pins && blob_read_pins(&b->pins, pins, why))) {
+        fail(j, PROTOCOL_FAILED, "the service's answer is malformed: %s", why);
+        return false;
+    }
+    return true;
+}
+
+static void on_certificate(struct join *j, const json_t *answer)
+{
+    const char *pem = json_string_value(json_object_get(answer, "certificate"));
+
+    if (!accept_settings(j, answer) || !accept_certificate(j, pem ? pem : ""))
+        return;
+    j->member.cert_pem = strdup(pem);
+    if (!j->member.cert_pem)
+        fail(j, PROTOCOL_FAILED, "out of memory");
+    else
+        complete(j);
+}
+
+/* --- The helper's answer --- */
+
+static void on_refusal(struct join *j, const json_t *error)
+{
+    static const struct {
+        const char *code;
+        enum protocol_error error;
+    } known[] = {
+        {ENROLL_WRONG_PIN, PROTOCOL_WRONG_PIN}, {ENROLL_UNREACHABLE, PROTOCOL_NO_SERVICE},
+        {ENROLL_NO_REPLY, PROTOCOL_NO_SERVICE}, {ENROLL_REFUSED, PROTOCOL_REFUSED},
+        {ENROLL_FAILED, PROTOCOL_FAILED},
+    };
+    const char *code = json_string_value(json_object_get(error, "code"));
+    const char *message = json_string_value(json_object_get(error, "message"));
+    enum protocol_error e = PROTOCOL_FAILED;
+
+    for (size_t i = 0; code && i < ARRAY_LEN(known); i++) {
+        if (strcmp(known[i].code, code) == 0)
+            e = known[i].error;
+    }
+    if (code && strcmp(code, ENROLL_NO_REPLY) == 0 &&
+        state_pending_save(j->daemon->config.state, &j->pending_tag, &j->member.seed) != 0)
+        log_write(LOG_LEVEL_WARN, j->member.blob->group, "cannot keep the key for another try");
+    fail(j, e, "%s", message ? message : "the enrolment helper failed");
+}
+
+static void on_reply(struct join *j)
+{
+    json_t *answer = json_loadb(j->reply, j->reply_len, JSON_REJECT_DUPLICATES, NULL);
+    const json_t *error = json_object_get(answer, "error");
+
+    if (error)
+        on_refusal(j, error);
+    else if (answer)
+        on_certificate(j, answer);
+    else
+        fail(j, PROTOCOL_FAILED, "the enrolment helper gave no answer");
+    json_decref(answer);
+}
+
+/* --- The helper --- */
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct join *j = handle->data;
+
+    if (--j->open_handles == 0)
+        on_reply(j);
+}
+
+/* It has ended and all it wrote is here. */
+static void finish_helper(struct join *j)
+{
+    if (!j->exited || !j->reply_ended || uv_is_closing((uv_handle_t *)&j->timer))
+        return;
+    uv_close((uv_handle_t *)&j->helper, on_closed);
+    uv_close((uv_handle_t *)&j->in, on_closed);
+    uv_close((uv_handle_t *)&j->out, on_closed);
+    uv_close((uv_handle_t *)&j->timer, on_closed);
+}
+
+static void on_helper_exit(uv_process_t *process, int64_t status, int signal)
+{
+    struct join *j = process->data;
+
+    j->exited = true;
+    finish_helper(j);
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    struct join *j = handle->data;
+
+    *buf = uv_buf_init(j->reply + j->reply_len, (unsigned)(ENROLL_REPLY_MAX - j->reply_len));
+}
+
+/* UV_ENOBUFS: longer than any answer. */
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct join *j = stream->data;
+
+    if (n >= 0) {
+        j->reply_len += (size_t)n;
+        return;
+    }
+    uv_read_stop(stream);
+    j->reply_ended = true;
+    finish_helper(j);
+}
+
+static void on_late(uv_timer_t *timer)
+{
+    struct join *j = timer->data;
+
+    if (!j->exited)
+        uv_process_kill(&j->helper, SIGKILL);
+}
+
+static void on_written(uv_write_t *write, int status)
+{
+    /* A helper that died meanwhile is noticed by its exit. */
+}
+
+/* Beside peald in the build tree and after installation alike: ../libexec/peal/peal-enroll. */
+static bool helper_path(char out[JOIN_PATH_SIZE])
+{
+    char self[JOIN_PATH_SIZE];
+    ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+
+    if (len <= 0)
+        return false;
+    self[len] = '\0';
+    return snprintf(out, JOIN_PATH_SIZE, "%s/../libexec/peal/peal-enroll", dirname(self)) <
+           JOIN_PATH_SIZE;
+}
+
+static int spawn_helper(struct join *j, char *path)
+{
+    char *args[] = {path, NULL};
+    uv_stdio_container_t stdio[3] = {
+        {.flags = UV_CREATE_PIPE | UV_READABLE_PIPE, .data.stream = (uv_stream_t *)&j->in},
+        {.flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&j->out},
+        {.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},
+    };
+    uv_process_options_t options = {
+        .file = path, .args = args, .stdio = stdio, .stdio_count = 3, .exit_cb = on_helper_exit};
+
+    return uv_spawn(&j->daemon->loop, &j->helper, &options);
+}
+
+static json_t *helper_request(const struct join *j, const char *csr)
+{
+    const struct blob *b = j->member.blob;
+    const struct hostports *proxy = &j->daemon->config.proxy;
+    char proxy_text[HOSTPORT_TEXT_SIZE];
+    json_t *pins = json_array();
+
+    for (size_t i = 0; i < b->pins.count; i++)
+        json_array_append_new(pins, json_string(b->pins.v[i]));
+    return json_pack(
+        "{s:s, s:o, s:s, s:s, s:s, s:s, s:o}", "server", b->server, "server_pins", pins, "group",
+        b->group, "user", b->user, "secret", b->secret, "csr", csr, "proxy",
+        proxy->count ? json_string(hostport_text(&proxy->v[0], proxy_text)) : json_null());
+}
+
+static void start_pipes(struct join *j)
+{
+    uv_loop_t *loop = &j->daemon->loop;
+
+    uv_pipe_init(loop, &j->in, 0);
+    uv_pipe_init(loop, &j->out, 0);
+    uv_timer_init(loop, &j->timer);
+    j->helper.data = j->in.data = j->out.data = j->timer.data = j;
+    j->open_handles = JOIN_HANDLES;
+}
+
+static void run_helper(struct join *j)
+{
+    char path[JOIN_PATH_SIZE];
+    uv_buf_t bufs[2];
+    int rc;
+
+    start_pipes(j);
+    rc = helper_path(path) ? spawn_helper(j, path) : UV_ENOENT;
+    if (rc) {
+        /* uv_spawn initialises the process handle even when it fails. */
+        log_write(LOG_LEVEL_ERROR, NULL, "cannot start %s: %s", path, uv_strerror(rc));
+        j->exited = j->reply_ended = true;
+        finish_helper(j);
+        return;
+    }
+    bufs[0] = uv_buf_init(j->request, (unsigned)strlen(j->request));
+    bufs[1] = uv_buf_init((char *)"\n", 1);
+    uv_write(&j->write, (uv_stream_t *)&j->in, bufs, 2, on_written);
+    uv_read_start((uv_stream_t *)&j->out, on_alloc, on_read);
+    uv_timer_start(&j->timer, on_late, JOIN_HELPER_MS, 0);
+}
+
+static void enrol(struct join *j)
+{
+    const struct config_network *section =
+        config_network(&j->daemon->config, j->member.blob->group);
+    char csr[JOIN_CSR_MAX], machine[LABEL_MAX + 1];
+    const char *hostname = section->hostname[0] ? section->hostname : j->member.options.hostname;
+    json_t *request;
+
+    daemon_hostname(machine);
+    if (csr_make(&j->sec, hostname[0] ? hostname : machine, csr, sizeof csr) < 0) {
+        fail(j, PROTOCOL_FAILED, "cannot make a certificate request");
+        return;
+    }
+    request = helper_request(j, csr);
+    j->request = request ? json_dumps(request, JSON_COMPACT) : NULL;
+    json_decref(request);
+    j->reply = malloc(ENROLL_REPLY_MAX);
+    if (!j->request || !j->reply) {
+        fail(j, PROTOCOL_FAILED, "out of memory");
+        return;
+    }
+    log_write(LOG_LEVEL_INFO, j->member.blob->group, "asking %s for a certificate",
+              j->member.blob->server);
+    run_helper(j);
+}
+
+/* --- Before anything is asked of anybody --- */
+
+/* What the file says stands above what is said at joining; saying both would only confuse. */
+static bool check_options(struct join *j)
+{
+    const struct config_network *section =
+        config_network(&j->daemon->config, j->member.blob->group);
+    const struct state_options *o = &j->member.options;
+    const char *key = NULL;
+
+    if (o->hostname[0] && config_network_says(section, "hostname"))
+        key = "hostname";
+    else if (o->device[0] && config_network_says(section, "device"))
+        key = "device";
+    else if (o->bridge[0] && config_network_says(section, "bridge"))
+        key = "bridge";
+    else if (o->mode == CONFIG_MODE_ROUTER && config_network_says(section, "mode"))
+        key = "mode";
+    if (!key)
+        return true;
+    fail(j, PROTOCOL_USAGE, "%s sets %s for [network %s] already; leave out --%s or that line",
+         j->daemon->options.config_path, key, section->name, key);
+    return false;
+}
+
+static bool check_device(struct join *j)
+{
+    const char *configured = config_network(&j->daemon->config, j->member.blob->group)->device;
+    const char *device = configured[0] ? configured : j->member.options.device;
+    struct network *old = daemon_find(j->daemon, j->member.blob->group);
+
+    if (!privilege_net_admin() || access("/dev/net/tun", R_OK | W_OK) < 0) {
+        fail(j, PROTOCOL_FAILED, "this peald may not make network devices (%s); start it as root",
+             privilege_net_admin() ? "/dev/net/tun" : "no CAP_NET_ADMIN");
+        return false;
+    }
+    if (!device[0] || if_nametoindex(device) == 0 ||
+        (old && strcmp(network_device(old), device) == 0))
+        return true;
+    fail(j, PROTOCOL_FAILED, "there is a device %s already; choose another with --device", device);
+    return false;
+}
+
+/* Two groups with one range would take each other's packets. */
+static bool check_range(struct join *j)
+{
+    const struct net *range = &j->member.blob->network.ipv4;
+    char device[IFNAMSIZ], text[NET_TEXT_SIZE];
+    unsigned i = 0;
+
+    for (struct network *n; (n = daemon_next(j->daemon, &i)) != NULL; i++) {
+        const struct blob *b = network_blob(n);
+
+        if (!b || strcmp(b->group, j->member.blob->group) == 0 ||
+            !net_overlaps(range, &b->network.ipv4))
+            continue;
+        fail(j, PROTOCOL_FAILED,
+             "the group's range %s overlaps that of %s, which is joined already",
+             net_text(range, text), b->group);
+        return false;
+    }
+    if (links_conflict(j->daemon->links, range, device))
+        log_write(LOG_LEVEL_WARN, j->member.blob->group,
+                  "the group's range %s overlaps the addresses of %s; one hides part of the other",
+                  net_text(range, text), device);
+    return true;
+}
+
+static bool check_free(struct join *j)
+{
+    const char *group = j->member.blob->group;
+    struct network *old = daemon_find(j->daemon, group);
+    unsigned count = 0, i = 0;
+
+    for (const struct join *other = j->daemon->joins; other; other = other->next) {
+        if (other != j && strcmp(other->member.blob->group, group) == 0) {
+            fail(j, PROTOCOL_FAILED, "%s is being joined already", group);
+            return false;
+        }
+    }
+    /* One that cannot start, or whose certificate was revoked, may be joined anew. */
+    if (old && network_node(old)) {
+        struct node_status s;
+
+        node_status(network_node(old), &s);
+        if (s.state != NODE_REMOVED) {
+            fail(j, PROTOCOL_FAILED,
+                 "this machine is a member of %s already; to join anew: peal leave %s", group,
+                 group);
+            return false;
+        }
+    }
+    for (; daemon_next(j->daemon, &i); i++)
+        count++;
+    if (!old && count >= DAEMON_NETWORKS_MAX - 1) {
+        fail(j, PROTOCOL_FAILED, "%u groups are joined; there is no room for more", count);
+        return false;
+    }
+    return true;
+}
+
+static bool certificate_still_good(const struct join *j, const struct state_member *kept)
+{
+    const struct blob *b = j->member.blob;
+    uint8_t der[CERT_DER_MAX];
+    const char *why = "";
+    struct cert cert;
+    struct cert_ca *ca = cert_ca_new(b->ca, strlen(b->ca), &why);
+    int len = pem_to_der("CERTIFICATE", kept->cert_pem, strlen(kept->cert_pem), der, sizeof der);
+    bool good = ca && len > 0 &&
+                cert_verify(ca, NULL, der, (size_t)len, time(NULL), true, &cert) == CERT_OK &&
+                strcmp(cert.user, b->user) == 0;
+
+    cert_ca_free(ca);
+    return good;
+}
+
+/* A group that was left keeps its key, certificate and address for the next time. */
+static bool take_up_kept(struct join *j)
+{
+    const char *root = j->daemon->config.state, *group = j->member.blob->group;
+    struct state_member kept;
+    char why[STATE_WHY_SIZE];
+
+    if (!state_exists(root, group) || state_load(&kept, root, group, why) != 0)
+        return true; /* what cannot be read is replaced */
+    if (!id_eq(&kept.blob->group_id, &j->member.blob->group_id)) {
+        state_member_clear(&kept);
+        fail(j, PROTOCOL_FAILED,
+             "%s/%s is kept from another group of that name; forget it: peal leave %s --purge",
+             root, group, group);
+        return false;
+    }
+    j->member.seed = kept.seed;
+    j->member.address = kept.address;
+    strcpy(j->member.options.device_given, kept.options.device_given);
+    if (kept.cert_pem && j->member.blob->ca && certificate_still_good(j, &kept)) {
+        j->member.cert_pem = kept.cert_pem;
+        kept.cert_pem = NULL;
+    }
+    state_member_clear(&kept);
+    return true;
+}
+
+static bool seed_is_zero(const struct secret *seed)
+{
+    static const struct secret zero;
+
+    return equal_ct(seed->b, zero.b, sizeof zero.b);
+}
+
+static void choose_key(struct join *j)
+{
+    const struct blob *b = j->member.blob;
+    const struct bytes parts[] = {{b->group_id.b, ID_LEN}, {b->secret, strlen(b->secret)}};
+
+    j->pending_tag = id_hash(parts, ARRAY_LEN(parts));
+    if (seed_is_zero(&j->member.seed) &&
+        !state_pending_load(j->daemon->config.state, &j->pending_tag, &j->member.seed))
+        randombytes_buf(j->member.seed.b, sizeof j->member.seed.b);
+    sign_keys(&j->pub, &j->sec, &j->member.seed);
+}
+
+void join_start(struct daemon *d, const struct join_wish *wish,
+                void (*done)(void *ctx, const struct join_result *result), void *ctx)
+{
+    struct join_result no_memory = {.error = PROTOCOL_FAILED, .message = "out of memory"};
+    struct join *j = calloc(1, sizeof *j);
+    char why[BLOB_WHY_SIZE];
+
+    if (!j) {
+        done(ctx, &no_memory);
+        return;
+    }
+    j->daemon = d;
+    j->done = done;
+    j->ctx = ctx;
+    j->member.options = wish->options;
+    j->member.blob = blob_parse(wish->blob, wish->blob_len, why);
+    if (!j->member.blob) {
+        fail(j, PROTOCOL_BAD_BLOB, "the blob %s", why);
+        return;
+    }
+    if (!check_free(j) || !check_options(j) || !check_range(j) || !check_device(j) ||
+        !take_up_kept(j))
+        return;
+    choose_key(j);
+    j->next = d->joins;
+    d->joins = j;
+    if (!j->member.blob->ca || j->member.cert_pem)
+        complete(j);
+    else if (j->member.blob->server[0] && j->member.blob->secret[0])
+        enrol(j);
+    else
+        fail(
+            j, PROTOCOL_BAD_BLOB,
+            "the blob has no \"server\" and \"secret\" to get a certificate with; fetch a new one");
+}
+
+void join_abort_all(struct daemon *d)
+{
+    for (struct join *j = d->joins; j; j = j->next) {
+        if (!j->exited)
+            uv_process_kill(&j->helper, SIGKILL);
+    }
+}
+
+const struct blob *join_pending(const struct daemon *d, size_t i)
+{
+    const struct join *j = d->joins;
+
+    while (j && i-- > 0)
+        j = j->next;
+    return j ? j->member.blob : NULL;
+}

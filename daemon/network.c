@@ -1,0 +1,777 @@
+#include "daemon/network.h"
+
+#include "daemon/commands.h"
+#include "daemon/dnsforward.h"
+#include "daemon/log.h"
+#include "daemon/netlink.h"
+#include "daemon/privilege.h"
+#include "daemon/resolve.h"
+#include "daemon/resolved.h"
+#include "daemon/uv.h"
+#include "tap/device.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    NETWORK_IPV6_PREFIX = 64,
+    NETWORK_CONTACTS_FIRST_S = 30, /* a ring needs so long to settle */
+    NETWORK_CONTACTS_EVERY_S = 300,
+};
+
+static const char public_name[] = "public overlay";
+
+struct network {
+    struct daemon *daemon;
+    unsigned number;
+    char name[LABEL_MAX + 1];
+    char hostname_wanted[LABEL_MAX + 1];
+    bool is_public;
+    struct env env;
+    char failure[STATE_WHY_SIZE]; /* why node is NULL */
+
+    struct state_member member; /* blob NULL: public, or not readable */
+    struct cert_ca *ca;
+    uint8_t cert_der[CERT_DER_MAX];
+    struct cert cert;
+    bool has_cert;
+
+    struct node_config config; /* what the node was made of, and would be made of again */
+    struct node *node;
+    char device[DEVICE_NAME_SIZE];
+    int ifindex;
+    struct net set4, set6; /* what is on the device */
+    struct resolver *resolver;
+    struct dnsforward *dnsforward;
+    struct endpoint dns_server;
+    bool resolved;
+
+    bool dirty; /* node_host.changed was called */
+    enum node_state logged_state;
+    usec contacts_due_us;
+    struct overlay_contact contacts[OVERLAY_CONTACTS_MAX]; /* as saved */
+    size_t contacts_count;
+    enum { STAYING, LEAVING, STOPPING } ending;
+    struct op *ops;
+};
+
+static void fail(struct network *n, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void fail(struct network *n, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(n->failure, sizeof n->failure, fmt, ap);
+    va_end(ap);
+    log_write(LOG_LEVEL_ERROR, n->name, "%s", n->failure);
+}
+
+/* --- The node's side: struct env and struct node_host --- */
+
+static void on_log(void *host, enum log_level level, const char *line)
+{
+    struct network *n = host;
+
+    log_write(level, n->name, "%s", line);
+}
+
+static void on_send(void *ctx, const struct endpoint *to, const uint8_t *pkt, size_t len)
+{
+    struct network *n = ctx;
+
+    host_send(n->daemon->host, to, pkt, len);
+}
+
+static void on_frame(void *ctx, const uint8_t *frame, size_t len)
+{
+    struct network *n = ctx;
+
+    if (n->device[0])
+        (void)!plane_write_frame(host_plane(n->daemon->host), (uint16_t)n->number, frame, len);
+}
+
+/* `now` takes the place of `set` on the device. */
+static void replace_address(struct network *n, struct net *set, const struct net *now)
+{
+    struct links *links = n->daemon->links;
+    char text[NET_TEXT_SIZE];
+    int rc;
+
+    if (addr_eq(&set->addr, &now->addr) && set->prefix == now->prefix)
+        return;
+    if (set->addr.family && (rc = links_remove_address(links, n->ifindex, set)) != 0)
+        log_write(LOG_LEVEL_WARN, n->name, "cannot take %s from %s: %s", net_text(set, text),
+                  n->device, strerror(-rc));
+    memset(set, 0, sizeof *set);
+    if (now->addr.family == 0)
+        return;
+    rc = links_add_address(links, n->ifindex, now);
+    if (rc == 0) {
+        *set = *now;
+        log_write(LOG_LEVEL_INFO, n->name, "%s on %s", net_text(now, text), n->device);
+    } else {
+        log_write(LOG_LEVEL_ERROR, n->name, "cannot set %s on %s: %s", net_text(now, text),
+                  n->device, strerror(-rc));
+    }
+}
+
+static void on_addresses(void *ctx, const struct net *ipv4, const struct net *ipv6)
+{
+    static const struct net none;
+    struct network *n = ctx;
+    struct net v6 = *ipv6;
+
+    if (!n->ifindex)
+        return;
+    if (v6.addr.family)
+        v6.prefix = NETWORK_IPV6_PREFIX;
+    replace_address(n, &n->set4, n->config.address_mode == NODE_ADDRESS_DHCP ? &none : ipv4);
+    replace_address(n, &n->set6, &v6);
+}
+
+static void on_forward_changed(void *ctx)
+{
+    struct network *n = ctx;
+
+    host_forward_changed(n->daemon->host);
+}
+
+static void on_changed(void *ctx)
+{
+    struct network *n = ctx;
+
+    n->dirty = true;
+}
+
+static void on_dns_query(void *ctx, const uint8_t *query, size_t len)
+{
+    struct network *n = ctx;
+
+    if (n->dnsforward && n->dns_server.addr.family)
+        dnsforward_query(n->dnsforward, &n->dns_server, query, len);
+}
+
+static const struct node_host node_host = {
+    .send = on_send,
+    .frame = on_frame,
+    .addresses = on_addresses,
+    .forward_changed = on_forward_changed,
+    .changed = on_changed,
+    .dns_query = on_dns_query,
+};
+
+/* --- The machine's side --- */
+
+static void on_bootstrap(void *ctx, const struct endpoint *ep)
+{
+    struct network *n = ctx;
+    char text[ENDPOINT_TEXT_SIZE];
+
+    if (network_enter(n) && node_add_bootstrap(n->node, ep) != 0)
+        log_write(LOG_LEVEL_WARN, n->name, "bootstrap %s left out: there are %d already",
+                  endpoint_text(ep, text), OVERLAY_BOOTSTRAPS_MAX);
+}
+
+static void on_dns_reply(void *ctx, const uint8_t *bytes, size_t len)
+{
+    struct network *n = ctx;
+
+    if (network_enter(n))
+        node_dns_reply(n->node, bytes, len);
+}
+
+struct node *network_enter(struct network *n)
+{
+    host_clock(n->daemon->host, &n->env);
+    return n->node;
+}
+
+bool network_packet(struct network *n, const struct plane_item *item)
+{
+    /* The plane lends the bytes until the next item; the node opens them in place. */
+    return network_enter(n) && node_input(n->node, &item->from, (uint8_t *)item->bytes, item->len);
+}
+
+void network_item(struct network *n, const struct plane_item *item)
+{
+    if (!network_enter(n))
+        return;
+    switch (item->kind) {
+    case PLANE_PACKET:
+        break; /* network_packet's */
+    case PLANE_FRAME:
+        node_frame(n->node, item->bytes, item->len);
+        break;
+    case PLANE_LOCAL:
+        node_local(n->node, item->bytes, item->len);
+        break;
+    case PLANE_RESOLVE:
+        node_resolve(n->node, &item->addr);
+        break;
+    case PLANE_UNVERIFIED:
+        node_unverified(n->node, item->token, item->flags, item->bytes, item->len);
+        break;
+    case PLANE_ROAMED:
+        node_roamed(n->node, item->token, &item->from);
+        break;
+    }
+}
+
+void network_tick(struct network *n)
+{
+    if (network_enter(n))
+        node_tick(n->node);
+}
+
+usec network_deadline(const struct network *n)
+{
+    return n->node ? usec_min(node_deadline(n->node), n->contacts_due_us) : USEC_NEVER;
+}
+
+int network_forward(struct network *n, struct forward *f)
+{
+    return n->node ? node_forward(n->node, f) : 0;
+}
+
+static int contact_by_id(const void *a, const void *b)
+{
+    const struct overlay_contact *x = a, *y = b;
+
+    return id_cmp(&x->node, &y->node);
+}
+
+static bool same_contacts(const struct overlay_contact *a, const struct overlay_contact *b,
+                          size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!id_eq(&a[i].node, &b[i].node) || !endpoint_eq(&a[i].ep, &b[i].ep))
+            return false;
+    }
+    return true;
+}
+
+static void save_contacts(struct network *n)
+{
+    struct overlay_contact now[OVERLAY_CONTACTS_MAX];
+    size_t count = overlay_contacts(node_overlay(n->node), now, OVERLAY_CONTACTS_MAX);
+
+    if (n->is_public || count == 0)
+        return; /* contacts that cannot be reached today may be there tomorrow */
+    qsort(now, count, sizeof *now, contact_by_id);
+    if (count == n->contacts_count && same_contacts(now, n->contacts, count))
+        return;
+    if (state_save_contacts(n->daemon->config.state, n->name, now, count) == 0) {
+        memcpy(n->contacts, now, count * sizeof *now);
+        n->contacts_count = count;
+    }
+}
+
+static void save_address(struct network *n, const struct addr *a)
+{
+    int rc;
+
+    if (n->is_public || a->family != 4 || addr_eq(a, &n->member.address))
+        return;
+    n->member.address = *a;
+    rc = state_save_address(n->daemon->config.state, n->name, a);
+    if (rc)
+        log_write(LOG_LEVEL_WARN, n->name, "cannot save the address: %s", strerror(-rc));
+}
+
+static void log_state(struct network *n, const struct node_status *s)
+{
+    char ipv4[ADDR_TEXT_SIZE];
+
+    if (s->state == n->logged_state)
+        return;
+    n->logged_state = s->state;
+    if (s->state == NODE_UP && s->ipv4.addr.family)
+        log_write(LOG_LEVEL_INFO, n->name, "up: %s has %s", s->hostname,
+                  addr_text(&s->ipv4.addr, ipv4));
+    else
+        log_write(
+            s->state == NODE_FAILED || s->state == NODE_REMOVED ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO,
+            n->name, "%s%s%s", node_state_text(s->state), s->reason[0] ? ": " : "", s->reason);
+}
+
+static void take_up_change(struct network *n)
+{
+    struct node_status s;
+
+    n->dirty = false;
+    node_status(n->node, &s);
+    log_state(n, &s);
+    save_address(n, &s.ipv4.addr);
+    if (s.state == NODE_UP && n->device[0] && !n->resolved) {
+        n->resolved = true;
+        resolved_register(&n->daemon->loop, n->device, &s.service, n->config.domain);
+    }
+    commands_network_changed(n);
+}
+
+void network_turn(struct network *n)
+{
+    if (!n->node)
+        return;
+    if (n->dirty)
+        take_up_change(n);
+    if (n->env.now_us >= n->contacts_due_us) {
+        n->contacts_due_us = n->env.now_us + SEC(NETWORK_CONTACTS_EVERY_S);
+        save_contacts(n);
+    }
+}
+
+/* --- Starting --- */
+
+static bool read_cert(struct network *n)
+{
+    const struct blob *b = n->member.blob;
+    const char *why = "";
+    enum cert_verdict verdict;
+    int len;
+
+    n->ca = cert_ca_new(b->ca, strlen(b->ca), &why);
+    if (!n->ca) {
+        fail(n, "the group's CA certificate: %s", why);
+        return false;
+    }
+    len = pem_to_der("CERTIFICATE", n->member.cert_pem, strlen(n->member.cert_pem), n->cert_der,
+                     sizeof n->cert_der);
+    verdict = len < 0 ? CERT_MALFORMED
+                      : cert_verify(n->ca, NULL, n->cert_der, (size_t)len, n->env.wall_s,
+                                    n->env.wall_known, &n->cert);
+    n->has_cert = verdict != CERT_MALFORMED;
+    if (verdict != CERT_OK) {
+        fail(n, "our certificate is %s; join again with a new blob", cert_verdict_text(verdict));
+        return false;
+    }
+    n->config.overlay.cert_der = n->cert_der;
+    n->config.overlay.cert_len = (size_t)len;
+    n->config.overlay.ca = n->ca;
+    n->config.overlay.node = n->cert.node;
+    if (equal_ct(n->cert.key.b, n->config.overlay.pub.b, sizeof n->cert.key.b))
+        return true;
+    fail(n, "our certificate is not for our key; join again with a new blob");
+    return false;
+}
+
+static void set_identity(struct network *n, const struct secret *seed)
+{
+    struct overlay_config *o = &n->config.overlay;
+
+    sign_keys(&o->pub, &o->sec, seed);
+    o->node = node_id_self(&o->pub);
+    o->slot = (uint8_t)(n->number + 1);
+    o->aeads = 1u << SEAL_CHACHA20_POLY1305 | (crypto_has_aes() ? 1u << SEAL_AES_256_GCM : 0);
+}
+
+static void set_address_mode(struct network *n, const struct config_network *section)
+{
+    switch (section->address) {
+    case CONFIG_ADDRESS_AUTO:
+        n->config.address_mode = NODE_ADDRESS_AUTO;
+        break;
+    case CONFIG_ADDRESS_DHCP:
+        n->config.address_mode = NODE_ADDRESS_DHCP;
+        break;
+    case CONFIG_ADDRESS_FIXED:
+        n->config.address_mode = NODE_ADDRESS_FIXED;
+        n->config.fixed = section->fixed;
+        break;
+    }
+}
+
+/* What the configuration says; else what was said at joining; else the machine's own. */
+static void choose_hostname(struct network *n, const struct config_network *section)
+{
+    if (section->hostname[0])
+        strcpy(n->hostname_wanted, section->hostname);
+    else if (n->member.options.hostname[0])
+        strcpy(n->hostname_wanted, n->member.options.hostname);
+    else
+        daemon_hostname(n->hostname_wanted);
+}
+
+static bool set_config(struct network *n)
+{
+    const struct config_network *section = config_network(&n->daemon->config, n->name);
+    const struct blob *b = n->member.blob;
+    struct node_config *c = &n->config;
+
+    strcpy(c->name, n->name);
+    strcpy(c->domain, b->network.domain);
+    choose_hostname(n, section);
+    strcpy(c->hostname, n->hostname_wanted);
+    c->overlay.overlay = b->group_id;
+    c->overlay.group_key = b->group_key;
+    c->overlay.psk = b->psk;
+    c->ipv4 = b->network.ipv4;
+    c->ipv6 = b->network.ipv6;
+    c->lease_s = b->network.lease_s;
+    c->last = n->member.address;
+    c->network = (uint16_t)n->number;
+    c->mtu = section->mtu;
+    c->dns_forward = section->dns_forward.addr.family != 0;
+    n->dns_server = section->dns_forward;
+    set_address_mode(n, section);
+    if (c->address_mode == NODE_ADDRESS_FIXED && !net_contains(&c->ipv4, &c->fixed)) {
+        char range[NET_TEXT_SIZE], fixed[ADDR_TEXT_SIZE];
+
+        fail(n, "[network %s] address = %s is outside the group's range %s", n->name,
+             addr_text(&c->fixed, fixed), net_text(&c->ipv4, range));
+        return false;
+    }
+    if (section->mode == CONFIG_MODE_ROUTER || n->member.options.mode == CONFIG_MODE_ROUTER ||
+        section->gateway || section->full_tunnel[0])
+        log_write(LOG_LEVEL_WARN, n->name,
+                  "router mode and full tunnel are not available yet: running as a workstation");
+    return true;
+}
+
+/* The same at every start, so that DHCP servers and neighbours know the machine again: locally
+ * administered (IEEE 802 8.4), from the node id. */
+static struct mac device_mac_of(const struct id *node)
+{
+    static const char label[] = "peal mac";
+    const struct bytes parts[] = {{label, sizeof label - 1}, {node->b, sizeof node->b}};
+    struct id hash = id_hash(parts, ARRAY_LEN(parts));
+    struct mac mac;
+
+    memcpy(mac.b, hash.b, sizeof mac.b);
+    mac.b[0] = 0x02;
+    return mac;
+}
+
+/* What was asked for; else the free name that it had before; else any free one. */
+static void choose_device(struct network *n)
+{
+    const struct state_options *o = &n->member.options;
+    const char *configured = config_network(&n->daemon->config, n->name)->device;
+    const char *name = configured[0] ? configured : o->device;
+
+    if (!name[0] && o->device_given[0] && if_nametoindex(o->device_given) == 0)
+        name = o->device_given;
+    snprintf(n->device, sizeof n->device, "%s", name[0] ? name : "peal%d");
+}
+
+static void remember_device(struct network *n)
+{
+    struct state_options *o = &n->member.options;
+
+    if (strcmp(o->device_given, n->device) == 0)
+        return;
+    strcpy(o->device_given, n->device);
+    if (state_save_options(n->daemon->config.state, n->name, o) != 0)
+        log_write(LOG_LEVEL_WARN, n->name, "cannot save the device's name");
+}
+
+static int configure_device(struct network *n)
+{
+    struct mac mac = device_mac_of(&n->config.overlay.node);
+    int rc = links_set_mac(n->daemon->links, n->ifindex, &mac);
+
+    n->config.device_mac = mac;
+    return rc ? rc : links_up(n->daemon->links, n->ifindex, n->config.mtu);
+}
+
+static bool open_device(struct network *n)
+{
+    struct plane *plane = host_plane(n->daemon->host);
+    unsigned workers = host_workers(n->daemon->host);
+    int fds[CONFIG_WORKERS_MAX];
+    int rc;
+
+    choose_device(n);
+    rc = device_open(n->device, fds, workers);
+    if (rc) {
+        fail(n, "cannot open the device %s: %s%s", n->device, strerror(-rc),
+             privilege_net_admin() ? "" : " (peald needs CAP_NET_ADMIN; start it as root)");
+        n->device[0] = '\0';
+        return false;
+    }
+    n->ifindex = (int)if_nametoindex(n->device);
+    rc = configure_device(n);
+    if (rc == 0)
+        rc = plane_add_device(plane, (uint16_t)n->number, fds);
+    if (rc == 0) {
+        remember_device(n);
+        return true;
+    }
+    fail(n, "cannot set up the device %s: %s", n->device, strerror(-rc));
+    for (unsigned i = 0; i < workers; i++)
+        close(fds[i]);
+    n->device[0] = '\0';
+    n->ifindex = 0;
+    return false;
+}
+
+static void add_contacts(struct network *n)
+{
+    n->contacts_count =
+        state_load_contacts(n->daemon->config.state, n->name, n->contacts, OVERLAY_CONTACTS_MAX);
+    for (size_t i = 0; i < n->contacts_count; i++)
+        (void)!overlay_add_contact(node_overlay(n->node), &n->contacts[i]);
+}
+
+static void add_bootstraps(struct network *n)
+{
+    if (!n->resolver)
+        n->resolver = resolver_new(&n->daemon->loop, n->name, on_bootstrap, n);
+    if (!n->resolver)
+        return;
+    if (n->member.blob)
+        resolver_add(n->resolver, &n->member.blob->bootstrap);
+    else
+        resolver_add(n->resolver, &n->daemon->config.bootstrap);
+}
+
+static bool start_node(struct network *n)
+{
+    n->node = node_new(&n->config, &n->env, &node_host, n);
+    if (!n->node) {
+        fail(n, "out of memory");
+        return false;
+    }
+    n->dirty = true;
+    n->logged_state = NODE_LEAVING; /* so that the first one is told */
+    n->contacts_due_us = n->env.now_us + SEC(NETWORK_CONTACTS_FIRST_S);
+    network_set_endpoints(n);
+    if (!n->is_public)
+        add_contacts(n);
+    add_bootstraps(n);
+    host_forward_changed(n->daemon->host);
+    return true;
+}
+
+static struct network *new_empty(struct daemon *d, unsigned number, const char *name)
+{
+    struct network *n = calloc(1, sizeof *n);
+
+    if (!n)
+        return NULL;
+    n->daemon = d;
+    n->number = number;
+    snprintf(n->name, sizeof n->name, "%s", name);
+    host_env(d->host, &n->env);
+    n->env.host = n;
+    n->env.log = on_log;
+    host_attach(d->host, number, n);
+    return n;
+}
+
+struct network *network_new(struct daemon *d, unsigned number, struct state_member *m)
+{
+    struct network *n = new_empty(d, number, m->blob->group);
+
+    if (!n)
+        return NULL;
+    n->member = *m;
+    memset(m, 0, sizeof *m);
+    set_identity(n, &n->member.seed);
+    n->dnsforward = dnsforward_new(&d->loop, on_dns_reply, n);
+    if (set_config(n) && (!n->member.blob->ca || read_cert(n)) && open_device(n))
+        (void)start_node(n);
+    return n;
+}
+
+struct network *network_new_broken(struct daemon *d, unsigned number, const char *name,
+                                   const char *why)
+{
+    struct network *n = new_empty(d, number, name);
+
+    if (n)
+        fail(n, "%s", why);
+    return n;
+}
+
+struct network *network_new_public(struct daemon *d, unsigned number, const struct secret *seed)
+{
+    static const char id_label[] = "peal public overlay";
+    static const char key_label[] = "peal public overlay key";
+    const struct bytes part = {id_label, sizeof id_label - 1};
+    struct network *n = new_empty(d, number, public_name);
+
+    if (!n)
+        return NULL;
+    n->is_public = true;
+    set_identity(n, seed);
+    strcpy(n->config.name, "public");
+    daemon_hostname(n->config.hostname);
+    n->config.overlay.overlay = id_hash(&part, 1);
+    /* No secret: it only tells one overlay's strangers from another's. */
+    sha256(n->config.overlay.group_key.b, key_label, sizeof key_label - 1);
+    n->config.address_mode = NODE_ADDRESS_NONE;
+    n->config.network = (uint16_t)number;
+    (void)start_node(n);
+    return n;
+}
+
+/* --- While it runs --- */
+
+void network_set_endpoints(struct network *n)
+{
+    if (network_enter(n))
+        node_set_endpoints(n->node, n->daemon->endpoints, n->daemon->endpoints_count);
+}
+
+void network_outside_changed(struct network *n)
+{
+    if (!network_enter(n))
+        return;
+    node_network_changed(n->node);
+    if (n->resolver)
+        resolver_retry(n->resolver);
+}
+
+static void free_node(struct network *n)
+{
+    struct node *node = n->node;
+
+    n->node = NULL;
+    if (node)
+        node_free(node);
+    commands_network_gone(n);
+}
+
+void network_restart(struct network *n)
+{
+    if (!network_enter(n) || n->ending != STAYING)
+        return;
+    n->config.last = n->member.address;
+    free_node(n);
+    resolver_free(n->resolver);
+    n->resolver = NULL;
+    (void)start_node(n);
+}
+
+void network_reload(struct network *n)
+{
+    const struct config_network *section = config_network(&n->daemon->config, n->name);
+
+    n->dns_server = section->dns_forward;
+    if (!n->node)
+        return;
+    add_bootstraps(n);
+    if (n->member.blob) {
+        choose_hostname(n, section);
+        if (strcmp(n->hostname_wanted, n->config.hostname) != 0) {
+            strcpy(n->config.hostname, n->hostname_wanted);
+            network_restart(n);
+        }
+    }
+}
+
+void network_leave(struct network *n)
+{
+    if (n->ending == STAYING && network_enter(n)) {
+        save_contacts(n);
+        node_leave(n->node);
+    }
+    n->ending = LEAVING;
+}
+
+void network_stop(struct network *n)
+{
+    if (n->ending == STAYING && network_enter(n)) {
+        save_contacts(n);
+        overlay_leave(node_overlay(n->node));
+        n->ending = STOPPING;
+    }
+}
+
+bool network_gone(const struct network *n)
+{
+    if (!n->node)
+        return true;
+    return n->ending == LEAVING ? node_left(n->node) : overlay_left(node_overlay(n->node));
+}
+
+void network_free(struct network *n)
+{
+    free_node(n);
+    host_detach(n->daemon->host, n->number);
+    if (n->device[0])
+        plane_remove_device(host_plane(n->daemon->host), (uint16_t)n->number);
+    resolver_free(n->resolver);
+    dnsforward_free(n->dnsforward);
+    cert_ca_free(n->ca);
+    state_member_clear(&n->member);
+    wipe(n, sizeof *n);
+    free(n);
+}
+
+/* --- For commands and status --- */
+
+const char *network_name(const struct network *n)
+{
+    return n->name;
+}
+
+bool network_public(const struct network *n)
+{
+    return n->is_public;
+}
+
+unsigned network_number(const struct network *n)
+{
+    return n->number;
+}
+
+const char *network_failure(const struct network *n)
+{
+    return n->node ? NULL : n->failure;
+}
+
+struct node *network_node(struct network *n)
+{
+    return n->node;
+}
+
+usec network_now(const struct network *n)
+{
+    return n->env.now_us;
+}
+
+const struct id *network_id(const struct network *n)
+{
+    return id_is_zero(&n->config.overlay.node) ? NULL : &n->config.overlay.node;
+}
+
+const struct blob *network_blob(const struct network *n)
+{
+    return n->member.blob;
+}
+
+const struct cert *network_cert(const struct network *n)
+{
+    return n->has_cert ? &n->cert : NULL;
+}
+
+const char *network_device(const struct network *n)
+{
+    return n->device;
+}
+
+int network_ifindex(const struct network *n)
+{
+    return n->ifindex;
+}
+
+const char *network_hostname_wanted(const struct network *n)
+{
+    return n->hostname_wanted;
+}
+
+const struct state_options *network_options(const struct network *n)
+{
+    return &n->member.options;
+}
+
+struct op **network_ops(struct network *n)
+{
+    return &n->ops;
+}

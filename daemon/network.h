@@ -1,0 +1,74 @@
+/*
+ * network.h - one group this machine is a member of: its key, certificate, node and device. Also
+ * the public overlay's node, which has neither certificate nor device.
+ *
+ * The node (daemon/node) decides; this file does for it what needs a machine: opens and configures
+ * the device, saves address and contacts, resolves bootstraps, forwards foreign DNS queries,
+ * tells systemd-resolved. A group that cannot start stays in the list as failed, with the reason,
+ * and disturbs nobody.
+ */
+#ifndef PEAL_DAEMON_NETWORK_H
+#define PEAL_DAEMON_NETWORK_H
+
+#include "daemon/daemon.h"
+#include "daemon/node/node.h"
+#include "tap/plane.h"
+
+struct network;
+struct op;
+
+/* Takes *m over. Never fails for what is wrong with the group: see network_failure. NULL: out of
+ * memory. */
+struct network *network_new(struct daemon *d, unsigned number, struct state_member *m);
+/* A group whose state cannot be read. */
+struct network *network_new_broken(struct daemon *d, unsigned number, const char *name,
+                                   const char *why);
+struct network *network_new_public(struct daemon *d, unsigned number, const struct secret *seed);
+void network_free(struct network *n);
+
+/* From the host. True when the packet was this network's. */
+bool network_packet(struct network *n, const struct plane_item *item);
+void network_item(struct network *n, const struct plane_item *item);
+void network_tick(struct network *n);
+usec network_deadline(const struct network *n);
+int network_forward(struct network *n, struct forward *f) MUST_USE;
+/* Before the loop sleeps: saves and tells what changed. */
+void network_turn(struct network *n);
+
+/* Everything outside may be different: probe. */
+void network_outside_changed(struct network *n);
+/* The daemon's endpoints are others now. */
+void network_set_endpoints(struct network *n);
+/* A new node with the same identity: no key of the old one is used again. The device stays. */
+void network_restart(struct network *n);
+/* Takes up what a running network can of a new configuration. */
+void network_reload(struct network *n);
+
+/* Goodbye for good: lease and name are freed. */
+void network_leave(struct network *n);
+/* Goodbye until the next start: the lease is kept. */
+void network_stop(struct network *n);
+bool network_gone(
+    const struct network *n); /* either is done, or there is nothing to say goodbye with */
+
+/* For commands and status. */
+const char *network_name(const struct network *n);
+bool network_public(const struct network *n);
+unsigned network_number(const struct network *n);
+const char *
+network_failure(const struct network *n); /* why there is no node; NULL when there is one */
+/* NULL when it failed to start. Enter it only by network_enter, which sets its clock. */
+struct node *network_node(struct network *n);
+struct node *network_enter(struct network *n);
+usec network_now(const struct network *n);                /* as of the last entry */
+const struct id *network_id(const struct network *n);     /* NULL: not known */
+const struct blob *network_blob(const struct network *n); /* NULL: not readable, or public */
+const struct cert *network_cert(const struct network *n); /* NULL: none */
+const char *network_device(const struct network *n);      /* "" none */
+int network_ifindex(const struct network *n);             /* 0 none */
+const char *network_hostname_wanted(const struct network *n);
+const struct state_options *network_options(const struct network *n);
+/* Requests of clients that wait for this network's node; commands.c owns the entries. */
+struct op **network_ops(struct network *n);
+
+#endif

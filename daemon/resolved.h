@@ -1,0 +1,18 @@
+/*
+ * resolved.h - tells systemd-resolved, where it runs, to ask a group's service address for the
+ * group's names, and nothing else (split DNS, systemd's RESOLVED-VPNS). The setting belongs to the
+ * device and goes with it.
+ */
+#ifndef PEAL_DAEMON_RESOLVED_H
+#define PEAL_DAEMON_RESOLVED_H
+
+#include "overlay/core/addr.h"
+
+#include <uv.h>
+
+/* Starts resolvectl(1) with fixed words, never a shell. Without systemd-resolved it does nothing;
+ * what fails is logged. */
+void resolved_register(uv_loop_t *loop, const char *device, const struct addr *service,
+                       const char *domain);
+
+#endif

@@ -1,0 +1,445 @@
+#include "daemon/status.h"
+
+#include "daemon/join.h"
+#include "daemon/network.h"
+#include "daemon/uv.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { STATUS_PEERS_MAX = 1024, STATUS_REFUSALS_MAX = 16, ID_PREFIX_MIN = 8 };
+
+/* --- Values --- */
+
+static json_t *text_or_null(const char *text)
+{
+    return text && text[0] ? json_string(text) : json_null();
+}
+
+static json_t *id_json(const struct id *id)
+{
+    char text[ID_TEXT_SIZE];
+
+    return id && !id_is_zero(id) ? json_string(id_text(id, text)) : json_null();
+}
+
+static json_t *ids_json(const struct id *ids, size_t count)
+{
+    json_t *a = json_array();
+
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(a, id_json(&ids[i]));
+    return a;
+}
+
+static json_t *addr_json(const struct addr *a)
+{
+    char text[ADDR_TEXT_SIZE];
+
+    return a->family ? json_string(addr_text(a, text)) : json_null();
+}
+
+static json_t *net_json(const struct net *n)
+{
+    char text[NET_TEXT_SIZE];
+
+    return n->addr.family ? json_string(net_text(n, text)) : json_null();
+}
+
+static json_t *endpoint_json(const struct endpoint *ep)
+{
+    char text[ENDPOINT_TEXT_SIZE];
+
+    return ep->addr.family ? json_string(endpoint_text(ep, text)) : json_null();
+}
+
+/* RFC 3339, UTC. */
+static json_t *time_json(int64_t wall_s)
+{
+    time_t t = (time_t)wall_s;
+    char text[32];
+    struct tm tm;
+
+    gmtime_r(&t, &tm);
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    return json_string(text);
+}
+
+static double seconds(usec us)
+{
+    return round((double)us / 1e5) / 10; /* tenths are enough for people and short to read */
+}
+
+static json_t *since_json(usec now_us, usec then_us)
+{
+    return then_us && then_us <= now_us ? json_real(seconds(now_us - then_us)) : json_null();
+}
+
+static json_t *rtt_json(usec rtt_us)
+{
+    return rtt_us ? json_real(round((double)rtt_us) / 1000) : json_null();
+}
+
+/* --- status --- */
+
+static json_t *certificate_json(const struct network *n)
+{
+    const struct cert *c = network_cert(n);
+    char serial[2 * CERT_SERIAL_MAX + 1];
+
+    if (!c)
+        return json_pack("{s:n, s:n}", "serial", "not_after");
+    return json_pack("{s:s, s:o}", "serial", hex_text(c->serial, c->serial_len, serial),
+                     "not_after", time_json(c->not_after_s));
+}
+
+/* Before there is a node, or when there will be none. */
+static json_t *network_stub_json(const char *name, const char *state, const char *reason,
+                                 const struct blob *blob)
+{
+    return json_pack("{s:s, s:s, s:o, s:n, s:n, s:o, s:n, s:s, s:n, s:n, s:{s:[], s:[]}, s:i, s:n, "
+                     "s:{s:n, s:n}, s:i, s:{s:b, s:n}}",
+                     "name", name, "state", state, "reason", text_or_null(reason), "id", "hostname",
+                     "domain", text_or_null(blob ? blob->network.domain : NULL), "device", "mode",
+                     "workstation", "ipv4", "ipv6", "neighbours", "left", "right", "shortcuts", 0,
+                     "ring_size_estimate", "certificate", "serial", "not_after", "dht_records", 0,
+                     "gateway", "offering", 0, "using");
+}
+
+static json_t *neighbours_json(const struct overlay *o)
+{
+    struct id left[OVERLAY_NEAR], right[OVERLAY_NEAR];
+    size_t lefts = overlay_near_left(o, left), rights = overlay_near_right(o, right);
+
+    return json_pack("{s:o, s:o}", "left", ids_json(left, lefts), "right", ids_json(right, rights));
+}
+
+json_t *status_network_json(struct network *n)
+{
+    struct node *node = network_enter(n);
+    struct node_status s;
+    const struct overlay *o;
+
+    if (!node)
+        return network_stub_json(network_name(n), "failed", network_failure(n), network_blob(n));
+    node_status(node, &s);
+    o = node_overlay(node);
+    return json_pack(
+        "{s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:I, s:I, s:o, s:I, s:{s:b, s:n}}",
+        "name", network_name(n), "state", node_state_text(s.state), "reason",
+        text_or_null(s.reason), "id", id_json(network_id(n)), "hostname",
+        text_or_null(s.hostname[0] ? s.hostname : network_hostname_wanted(n)), "domain",
+        network_blob(n)->network.domain, "device", text_or_null(network_device(n)), "mode",
+        "workstation", "ipv4", net_json(&s.ipv4), "ipv6", net_json(&s.ipv6), "neighbours",
+        neighbours_json(o), "shortcuts", (json_int_t)overlay_shortcuts(o), "ring_size_estimate",
+        (json_int_t)llround(overlay_size_estimate(o)), "certificate", certificate_json(n),
+        "dht_records", (json_int_t)s.dht_records, "gateway", "offering", 0, "using");
+}
+
+static json_t *networks_json(struct daemon *d)
+{
+    json_t *a = json_array();
+    const struct blob *b;
+    unsigned i = 0;
+
+    for (struct network *n; (n = daemon_next(d, &i)) != NULL; i++) {
+        if (!network_public(n))
+            json_array_append_new(a, status_network_json(n));
+    }
+    for (size_t k = 0; (b = join_pending(d, k)) != NULL; k++) {
+        if (!daemon_find(d, b->group))
+            json_array_append_new(a, network_stub_json(b->group, "enrolling", NULL, b));
+    }
+    return a;
+}
+
+static json_t *public_json(struct daemon *d)
+{
+    unsigned i = 0;
+
+    for (struct network *n; (n = daemon_next(d, &i)) != NULL; i++) {
+        struct node *node = network_public(n) ? network_enter(n) : NULL;
+
+        if (node)
+            return json_pack("{s:b, s:o, s:I}", "enabled", 1, "id", id_json(network_id(n)),
+                             "connections", (json_int_t)overlay_connections(node_overlay(node)));
+    }
+    return json_pack("{s:b, s:n, s:i}", "enabled", 0, "id", "connections", 0);
+}
+
+static json_t *nat_json(void)
+{
+    return json_pack("{s:s, s:[]}", "mapping", "unknown", "reflexive");
+}
+
+json_t *status_json(struct daemon *d)
+{
+    usec up = host_now(d->host) - d->started_us;
+
+    return json_pack("{s:s, s:s, s:I, s:i, s:o, s:o, s:o}", "schema", "peal.status/1", "version",
+                     PEAL_VERSION, "uptime_s", (json_int_t)(up / 1000000), "port", (int)d->port,
+                     "public", public_json(d), "nat", nat_json(), "networks", networks_json(d));
+}
+
+json_t *status_netcheck_json(struct daemon *d)
+{
+    json_t *own = json_array();
+
+    for (size_t i = 0; i < d->endpoints_count; i++)
+        json_array_append_new(own, endpoint_json(&d->endpoints[i]));
+    return json_pack("{s:s, s:i, s:o, s:o}", "schema", "peal.netcheck/1", "port", (int)d->port,
+                     "endpoints", own, "nat", nat_json());
+}
+
+/* --- peers --- */
+
+static json_t *roles_json(uint32_t roles)
+{
+    static const struct {
+        uint32_t bit;
+        const char *text;
+    } names[] = {
+        {OVERLAY_ROLE_NEAR, "near"},
+        {OVERLAY_ROLE_SHORTCUT, "shortcut"},
+        {OVERLAY_ROLE_DEMAND, "demand"},
+        {OVERLAY_ROLE_LEAF, "leaf"},
+    };
+    json_t *a = json_array();
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (roles & names[i].bit)
+            json_array_append_new(a, json_string(names[i].text));
+    }
+    return a;
+}
+
+static json_t *cipher_json(enum seal_alg alg)
+{
+    switch (alg) {
+    case SEAL_CHACHA20_POLY1305:
+        return json_string("chacha20-poly1305");
+    case SEAL_AES_256_GCM:
+        return json_string("aes-256-gcm");
+    }
+    return json_null(); /* 0: no data key yet */
+}
+
+static json_t *path_json(const struct overlay_peer_info *p)
+{
+    if (!p->up)
+        return json_null();
+    return json_string(p->udp ? "direct" : "overlay");
+}
+
+static json_t *peer_json(struct network *n, const struct overlay_peer_info *p)
+{
+    const struct node *node = network_node(n);
+    char hostname[NODE_HOSTNAME_SIZE] = "";
+    struct addr ipv4 = {0};
+    uint64_t tx = 0, rx = 0;
+    usec now = network_now(n);
+
+    (void)!node_peer_facts(node, &p->node, hostname, &ipv4);
+    (void)!node_peer_traffic(node, p->token, &tx, &rx);
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:n, s:[], s:o, s:o, s:o, s:I, s:I, s:o, s:o, "
+                     "s:o, s:o}",
+                     "id", id_json(&p->node), "network",
+                     network_public(n) ? json_null() : json_string(network_name(n)), "hostname",
+                     text_or_null(hostname), "ipv4", addr_json(&ipv4), "path", path_json(p),
+                     "endpoint", p->udp ? endpoint_json(&p->endpoint) : json_null(), "relay",
+                     "standby_relays", "rtt_ms", rtt_json(p->rtt_us), "roles", roles_json(p->roles),
+                     "cipher", cipher_json(p->cipher), "tx_bytes", (json_int_t)tx, "rx_bytes",
+                     (json_int_t)rx, "age_s", since_json(now, p->up_since_us), "last_seen_s",
+                     since_json(now, p->last_heard_us), "user", text_or_null(p->user), "why",
+                     text_or_null(p->why));
+}
+
+static json_t *refusal_json(struct network *n, const struct overlay_refusal *r)
+{
+    return json_pack("{s:o, s:o, s:o, s:o, s:s, s:o}", "network",
+                     network_public(n) ? json_null() : json_string(network_name(n)), "endpoint",
+                     endpoint_json(&r->from), "id", id_json(&r->node), "user",
+                     text_or_null(r->user), "why", r->why ? r->why : "", "ago_s",
+                     since_json(network_now(n), r->at_us));
+}
+
+/* Sorted by id; to be freed. */
+static struct overlay_peer_info *list_peers(struct network *n, size_t *count)
+{
+    struct node *node = network_enter(n);
+    struct overlay_peer_info *v = node ? calloc(STATUS_PEERS_MAX, sizeof *v) : NULL;
+
+    *count = v ? overlay_peers(node_overlay(node), v, STATUS_PEERS_MAX) : 0;
+    return v;
+}
+
+static void add_peers(struct network *n, json_t *peers)
+{
+    size_t count;
+    struct overlay_peer_info *v = list_peers(n, &count);
+
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(peers, peer_json(n, &v[i]));
+    free(v);
+}
+
+static void add_refusals(struct network *n, const struct id *only, json_t *refused)
+{
+    struct overlay_refusal v[STATUS_REFUSALS_MAX];
+    struct node *node = network_enter(n);
+    size_t count = node ? overlay_refusals(node_overlay(node), v, STATUS_REFUSALS_MAX) : 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (!only || id_eq(only, &v[i].node))
+            json_array_append_new(refused, refusal_json(n, &v[i]));
+    }
+}
+
+json_t *status_peers_json(struct daemon *d, struct network *only)
+{
+    json_t *peers = json_array(), *refused = json_array();
+    unsigned i = 0;
+
+    for (struct network *n; (n = daemon_next(d, &i)) != NULL; i++) {
+        if (only && n != only)
+            continue;
+        add_peers(n, peers);
+        add_refusals(n, NULL, refused);
+    }
+    return json_pack("{s:s, s:o, s:o}", "schema", "peal.peers/1", "peers", peers, "refused",
+                     refused);
+}
+
+json_t *status_why_json(struct network *n, const struct id *peer)
+{
+    size_t count, i = 0;
+    struct overlay_peer_info *v = list_peers(n, &count);
+    json_t *refused = json_array(), *entry = NULL;
+
+    while (i < count && !id_eq(&v[i].node, peer))
+        i++;
+    if (i < count)
+        entry = peer_json(n, &v[i]);
+    free(v);
+    add_refusals(n, peer, refused);
+    if (!entry && json_array_size(refused) == 0) {
+        json_decref(refused);
+        return NULL;
+    }
+    return json_pack("{s:s, s:o, s:o}", "schema", "peal.why/1", "peer", entry ? entry : json_null(),
+                     "refused", refused);
+}
+
+static bool has_prefix(const struct id *id, const char *prefix)
+{
+    char text[ID_TEXT_SIZE];
+
+    return strncasecmp(id_text(id, text), prefix, strlen(prefix)) == 0;
+}
+
+bool status_find_prefix(struct network *n, const char *prefix, struct id *out)
+{
+    size_t len = strlen(prefix), count, found = 0;
+    struct overlay_peer_info *v;
+
+    if (len < ID_PREFIX_MIN || len > ID_HEX_LEN || strspn(prefix, "0123456789abcdefABCDEF") != len)
+        return false;
+    if (id_parse(out, prefix))
+        return true;
+    if (network_id(n) && has_prefix(network_id(n), prefix)) {
+        *out = *network_id(n);
+        found++;
+    }
+    v = list_peers(n, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (has_prefix(&v[i].node, prefix)) {
+            *out = v[i].node;
+            found++;
+        }
+    }
+    free(v);
+    return found == 1;
+}
+
+/* --- Members, crawl, lookup --- */
+
+json_t *status_member_json(const struct node_member *m)
+{
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:b}", "id", id_json(&m->ring.node), "hostname",
+                     text_or_null(m->hostname), "user", text_or_null(m->user), "ipv4",
+                     addr_json(&m->ipv4), "ipv6", addr_json(&m->ipv6), "answered",
+                     m->ring.answered);
+}
+
+json_t *status_crawl_json(const struct node_member *m)
+{
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:b}", "id", id_json(&m->ring.node),
+                     "hostname", text_or_null(m->hostname), "ipv4", addr_json(&m->ipv4), "left",
+                     ids_json(m->ring.left, m->ring.lefts), "right",
+                     ids_json(m->ring.right, m->ring.rights), "answered", m->ring.answered,
+                     "consistent", m->ring.consistent);
+}
+
+json_t *status_lookup_json(const struct node_lookup_result *r)
+{
+    return json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "schema", "peal.lookup/1", "found",
+                     r->found, "id", id_json(&r->node), "hostname", text_or_null(r->hostname),
+                     "ipv4", addr_json(&r->ipv4), "ipv6", addr_json(&r->ipv6), "lease_s",
+                     r->found ? json_integer(r->remaining_s) : json_null());
+}
+
+/* --- Metrics --- */
+
+static void network_metrics(FILE *out, struct network *n)
+{
+    struct node *node = network_enter(n);
+    const char *name = network_name(n), *counter;
+    struct node_status s;
+    uint64_t value;
+
+    fprintf(out, "peal_network_up{network=\"%s\"} ", name);
+    if (!node) {
+        fprintf(out, "0\n");
+        return;
+    }
+    node_status(node, &s);
+    fprintf(out, "%d\n", s.state == NODE_UP);
+    fprintf(out, "peal_connections{network=\"%s\"} %zu\n", name,
+            overlay_connections(node_overlay(node)));
+    fprintf(out, "peal_ring_size_estimate{network=\"%s\"} %.0f\n", name,
+            overlay_size_estimate(node_overlay(node)));
+    fprintf(out, "peal_dht_records{network=\"%s\"} %zu\n", name, s.dht_records);
+    if (network_cert(n))
+        fprintf(out, "peal_cert_expiry_timestamp_seconds{network=\"%s\"} %lld\n", name,
+                (long long)network_cert(n)->not_after_s);
+    for (size_t i = 0; node_counter(node, i, &counter, &value); i++)
+        fprintf(out, "peal_node_events_total{network=\"%s\",event=\"%s\"} %llu\n", name, counter,
+                (unsigned long long)value);
+}
+
+char *status_metrics(struct daemon *d)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&text, &len);
+    const char *name;
+    uint64_t value;
+    unsigned i = 0;
+
+    if (!out)
+        return NULL;
+    fprintf(out,
+            "# TYPE peal_build_info gauge\npeal_build_info{version=\"%s\"} 1\n"
+            "# TYPE peal_uptime_seconds gauge\npeal_uptime_seconds %llu\n"
+            "# TYPE peal_packets_dropped_total counter\n",
+            PEAL_VERSION, (unsigned long long)((host_now(d->host) - d->started_us) / 1000000));
+    for (size_t k = 0; host_counter(d->host, k, &name, &value); k++)
+        fprintf(out, "peal_packets_dropped_total{reason=\"%s\"} %llu\n", name,
+                (unsigned long long)value);
+    for (struct network *n; (n = daemon_next(d, &i)) != NULL; i++)
+        network_metrics(out, n);
+    return fclose(out) == 0 ? text : NULL;
+}

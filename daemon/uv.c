@@ -1,0 +1,345 @@
+#include "daemon/uv.h"
+
+#include "daemon/log.h"
+#include "daemon/network.h"
+#include "overlay/core/err.h"
+#include "overlay/core/wire.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    HOST_ITEMS_PER_TURN = 256,      /* then timers and commands have their turn */
+    HOST_WALL_KNOWN_S = 1704067200, /* 2024: an earlier date is a clock that nobody set */
+    HOST_WALL_JUMP_S = 60,
+    HANDSHAKE_RECEIVER_AT = 8, /* overlay/handshake.h; other packets have their index at 4 */
+    INDEX_AT = 4,
+};
+
+struct host {
+    uv_loop_t *loop;
+    struct plane *plane;
+    int udp_fd, timer_fd;
+    unsigned workers;
+    uv_poll_t plane_poll, timer_poll;
+    uv_prepare_t before_sleep;
+    struct network *networks[NETWORKS_MAX];
+    uint8_t hash_key[16];
+    usec armed_us;       /* what timer_fd is set to; 0: nothing */
+    usec suspended_us;   /* boot clock ahead of the monotonic one */
+    int64_t wall_boot_s; /* wall clock ahead of the boot clock */
+    bool clock_started;
+    bool resumed;  /* seen since the last turn */
+    bool restored; /* wall and boot clock jumped apart */
+    bool forward_dirty;
+    uint64_t dropped_no_network, dropped_stun;
+};
+
+static usec clock_us(clockid_t id)
+{
+    struct timespec t;
+
+    clock_gettime(id, &t);
+    return (usec)t.tv_sec * 1000000 + (usec)t.tv_nsec / 1000;
+}
+
+usec host_now(struct host *h)
+{
+    return clock_us(CLOCK_BOOTTIME);
+}
+
+/* CLOCK_BOOTTIME runs on through a suspend, CLOCK_MONOTONIC does not. */
+static void notice_suspend(struct host *h, usec boot_us)
+{
+    usec suspended = boot_us - usec_min(boot_us, clock_us(CLOCK_MONOTONIC));
+
+    if (h->clock_started && suspended > h->suspended_us + SEC(1))
+        h->resumed = true;
+    h->suspended_us = suspended;
+}
+
+/* A machine restored from an image has its old boot clock and the world's wall clock. Its keys'
+ * counters may have been used since, so nothing of its sessions may be used again. */
+static void notice_restore(struct host *h, usec boot_us, int64_t wall_s)
+{
+    int64_t ahead = wall_s - (int64_t)(boot_us / 1000000);
+    int64_t jump = ahead - h->wall_boot_s;
+
+    if (h->clock_started && wall_s - jump >= HOST_WALL_KNOWN_S &&
+        (jump > HOST_WALL_JUMP_S || jump < -HOST_WALL_JUMP_S)) {
+        log_write(LOG_LEVEL_WARN, NULL, "the clock jumped by %lld s: all sessions start anew",
+                  (long long)jump);
+        h->restored = true;
+    }
+    h->wall_boot_s = ahead;
+}
+
+void host_clock(struct host *h, struct env *env)
+{
+    env->now_us = host_now(h);
+    env->wall_s = time(NULL);
+    env->wall_known = env->wall_s >= HOST_WALL_KNOWN_S;
+    env->level = log_get_level();
+    notice_suspend(h, env->now_us);
+    notice_restore(h, env->now_us, env->wall_s);
+    h->clock_started = true;
+}
+
+static void host_random(void *host, void *buf, size_t len)
+{
+    randombytes_buf(buf, len);
+}
+
+void host_env(struct host *h, struct env *env)
+{
+    memset(env, 0, sizeof *env);
+    memcpy(env->hash_key, h->hash_key, sizeof env->hash_key);
+    env->random = host_random;
+    host_clock(h, env);
+}
+
+/* The network whose receiver index the packet carries, or NULL. */
+static struct network *by_index(const struct host *h, const uint8_t *pkt, size_t len)
+{
+    size_t at = pkt[0] == PACKET_HANDSHAKE ? HANDSHAKE_RECEIVER_AT : INDEX_AT;
+    uint8_t slot = len > at ? pkt[at] : 0;
+
+    return slot >= 1 && slot <= NETWORKS_MAX ? h->networks[slot - 1] : NULL;
+}
+
+/* A stranger's first message names no receiver: it is whose group key fits its MAC. */
+static void offer(struct host *h, const struct plane_item *item)
+{
+    for (unsigned i = 0; i < NETWORKS_MAX; i++) {
+        if (h->networks[i] && network_packet(h->networks[i], item))
+            return;
+    }
+    h->dropped_no_network++;
+}
+
+static void packet(struct host *h, const struct plane_item *item)
+{
+    const uint8_t *pkt = item->bytes;
+    struct network *n;
+
+    if (item->len < 2 || pkt[0] < PACKET_HANDSHAKE) {
+        h->dropped_stun++;
+        return;
+    }
+    if (pkt[0] == PACKET_HANDSHAKE && pkt[1] == 1) {
+        offer(h, item);
+        return;
+    }
+    n = by_index(h, pkt, item->len);
+    if (n)
+        network_packet(n, item);
+    else
+        h->dropped_no_network++;
+}
+
+static void dispatch(struct host *h, const struct plane_item *item)
+{
+    if (item->kind == PLANE_PACKET)
+        packet(h, item);
+    else if (item->network < NETWORKS_MAX && h->networks[item->network])
+        network_item(h->networks[item->network], item);
+}
+
+static void on_plane(uv_poll_t *poll, int status, int events)
+{
+    struct host *h = poll->data;
+    struct plane_item item;
+
+    for (unsigned i = 0; i < HOST_ITEMS_PER_TURN && plane_next(h->plane, &item); i++)
+        dispatch(h, &item);
+}
+
+static void on_timer(uv_poll_t *poll, int status, int events)
+{
+    struct host *h = poll->data;
+    uint64_t fired;
+
+    if (read(h->timer_fd, &fired, sizeof fired) < 0)
+        return; /* moved on meanwhile */
+    h->armed_us = 0;
+    for (unsigned i = 0; i < NETWORKS_MAX; i++) {
+        if (h->networks[i])
+            network_tick(h->networks[i]);
+    }
+}
+
+static void publish(struct host *h)
+{
+    struct forward *f = forward_new();
+    bool ok = f != NULL;
+
+    if (ok)
+        forward_set_hash_key(f, h->hash_key);
+    for (unsigned i = 0; ok && i < NETWORKS_MAX; i++) {
+        if (h->networks[i])
+            ok = network_forward(h->networks[i], f) == 0;
+    }
+    if (ok) {
+        plane_publish(h->plane, f);
+        h->forward_dirty = false;
+    } else {
+        log_write(LOG_LEVEL_ERROR, NULL,
+                  "no memory for a new forwarding table; keeping the old one");
+        forward_free(f);
+    }
+}
+
+static void arm(struct host *h, usec at_us)
+{
+    struct itimerspec t = {{0, 0}, {0, 0}};
+
+    if (at_us == h->armed_us)
+        return;
+    h->armed_us = at_us;
+    if (at_us != USEC_NEVER) {
+        t.it_value.tv_sec = (time_t)(at_us / 1000000);
+        t.it_value.tv_nsec = (long)(at_us % 1000000) * 1000;
+        if (at_us == 0)
+            t.it_value.tv_nsec = 1; /* zero would disarm it */
+    }
+    CHECK(timerfd_settime(h->timer_fd, TFD_TIMER_ABSTIME, &t, NULL) == 0);
+}
+
+static void outside_changed(struct host *h)
+{
+    bool restored = h->restored;
+
+    if (!h->resumed && !restored)
+        return;
+    if (h->resumed)
+        log_write(LOG_LEVEL_INFO, NULL, "back from suspend: asking all peers anew");
+    h->resumed = h->restored = false;
+    for (unsigned i = 0; i < NETWORKS_MAX; i++) {
+        if (!h->networks[i])
+            continue;
+        if (restored)
+            network_restart(h->networks[i]);
+        else
+            network_outside_changed(h->networks[i]);
+    }
+}
+
+static void on_before_sleep(uv_prepare_t *prepare)
+{
+    struct host *h = prepare->data;
+    usec least = USEC_NEVER;
+
+    outside_changed(h);
+    for (unsigned i = 0; i < NETWORKS_MAX; i++) {
+        if (h->networks[i]) {
+            network_turn(h->networks[i]);
+            least = usec_min(least, network_deadline(h->networks[i]));
+        }
+    }
+    if (h->forward_dirty)
+        publish(h);
+    arm(h, least);
+}
+
+static bool poll_start(struct host *h, uv_poll_t *poll, int fd, uv_poll_cb cb)
+{
+    poll->data = h;
+    return uv_poll_init(h->loop, poll, fd) == 0 && uv_poll_start(poll, UV_READABLE, cb) == 0;
+}
+
+struct host *host_new(uv_loop_t *loop, int udp_fd, bool udp_is_v6, unsigned workers)
+{
+    const struct plane_config config = {
+        .udp_fd = udp_fd, .udp_is_v6 = udp_is_v6, .workers = workers};
+    struct host *h = calloc(1, sizeof *h);
+
+    CHECK(h != NULL); /* at start, before anybody depends on us */
+    h->loop = loop;
+    h->udp_fd = udp_fd;
+    h->workers = workers;
+    randombytes_buf(h->hash_key, sizeof h->hash_key);
+    h->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+    CHECK(h->timer_fd >= 0);
+    h->plane = plane_new(&config);
+    if (!h->plane) {
+        log_write(LOG_LEVEL_ERROR, NULL, "cannot start the data plane: %s", strerror(errno));
+        close(h->timer_fd);
+        close(udp_fd);
+        free(h);
+        return NULL;
+    }
+    CHECK(poll_start(h, &h->plane_poll, plane_event_fd(h->plane), on_plane));
+    CHECK(poll_start(h, &h->timer_poll, h->timer_fd, on_timer));
+    uv_prepare_init(loop, &h->before_sleep);
+    h->before_sleep.data = h;
+    uv_prepare_start(&h->before_sleep, on_before_sleep);
+    return h;
+}
+
+static void on_last_closed(uv_handle_t *handle)
+{
+    struct host *h = handle->data;
+
+    plane_free(h->plane);
+    close(h->timer_fd);
+    close(h->udp_fd);
+    free(h);
+}
+
+void host_free(struct host *h)
+{
+    uv_close((uv_handle_t *)&h->plane_poll, NULL);
+    uv_close((uv_handle_t *)&h->timer_poll, NULL);
+    uv_close((uv_handle_t *)&h->before_sleep, on_last_closed);
+}
+
+void host_attach(struct host *h, unsigned number, struct network *n)
+{
+    CHECK(number < NETWORKS_MAX && !h->networks[number]);
+    h->networks[number] = n;
+    h->forward_dirty = true;
+}
+
+void host_detach(struct host *h, unsigned number)
+{
+    h->networks[number] = NULL;
+    /* At once: the snapshot must not name what is about to be freed. */
+    publish(h);
+}
+
+struct plane *host_plane(struct host *h)
+{
+    return h->plane;
+}
+
+unsigned host_workers(const struct host *h)
+{
+    return h->workers;
+}
+
+void host_send(struct host *h, const struct endpoint *to, const uint8_t *pkt, size_t len)
+{
+    (void)!plane_send(h->plane, to, pkt, len); /* lost is lost: the plane counts it */
+}
+
+void host_forward_changed(struct host *h)
+{
+    h->forward_dirty = true;
+}
+
+bool host_counter(const struct host *h, size_t i, const char **name, uint64_t *value)
+{
+    if (i < PLANE_DROP_COUNT) {
+        *name = plane_drop_text((enum plane_drop)i);
+        *value = plane_drops(h->plane, (enum plane_drop)i);
+        return true;
+    }
+    *name = i == PLANE_DROP_COUNT ? "no_network" : "stun";
+    *value = i == PLANE_DROP_COUNT ? h->dropped_no_network : h->dropped_stun;
+    return i <= PLANE_DROP_COUNT + 1;
+}

@@ -1,0 +1,43 @@
+/*
+ * uv.h - the host of the nodes: libuv's loop, the clocks, randomness, the data plane, and one timer
+ * for the least of all deadlines.
+ *
+ * Each event enters one network with the time read once. Before the loop sleeps, what the events
+ * left behind is done once for all of them: a new forwarding snapshot if any network's changed, and
+ * the timer. The timer is a timerfd of CLOCK_BOOTTIME, so after a suspend it fires at once.
+ */
+#ifndef PEAL_DAEMON_UV_H
+#define PEAL_DAEMON_UV_H
+
+#include "overlay/core/env.h"
+#include "tap/plane.h"
+
+#include <uv.h>
+
+struct host;
+struct network;
+
+/* udp_fd is taken over. NULL with the reason logged. */
+struct host *host_new(uv_loop_t *loop, int udp_fd, bool udp_is_v6, unsigned workers);
+/* Networks are detached before. */
+void host_free(struct host *h);
+
+/* Network `number` receives from now on. */
+void host_attach(struct host *h, unsigned number, struct network *n);
+void host_detach(struct host *h, unsigned number);
+
+/* The clocks as they are now into a network's env; also notices suspend and clock jumps. */
+void host_clock(struct host *h, struct env *env);
+/* An env with this host's randomness and hash key; log and its host pointer are the caller's. */
+void host_env(struct host *h, struct env *env);
+usec host_now(struct host *h);
+
+struct plane *host_plane(struct host *h);
+unsigned host_workers(const struct host *h);
+void host_send(struct host *h, const struct endpoint *to, const uint8_t *pkt, size_t len);
+void host_forward_changed(struct host *h);
+
+/* Counters for metrics; names are static. False past the last. */
+bool host_counter(const struct host *h, size_t i, const char **name, uint64_t *value);
+
+#endif
