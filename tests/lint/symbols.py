@@ -105,7 +105,8 @@ def place(root, room, member, symbol):
             lines = rooms.strip_comments(f.read()).split("\n")
     except OSError:
         return path
-    return f"{path}:{next((n for n, l in enumerate(lines, 1) if l[:1] != "#" and word.search(l)), 1)}"
+    line = next((n for n, l in enumerate(lines, 1) if l[:1] != "#" and word.search(l)), 1)
+    return f"{path}:{line}"
 
 
 def why_not(found, symbol):
