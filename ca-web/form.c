@@ -15,7 +15,7 @@ static int hex_digit(char c)
 
 static bool character_allowed(unsigned char c)
 {
-    return (c >= 0x20 && c != 0x7f) || c == '\t' || c == '\r' || c == '\n';
+    return (c >= 0x20 && c != 0x7f) || c == '\t' || c == '\n';
 }
 
 /* Decodes in place and ends the string; false when malformed. */
@@ -33,6 +33,8 @@ static bool decode(char *text)
             c = (char)(high << 4 | low);
             p += 2;
         }
+        if (c == '\r')
+            continue; /* a browser ends lines with CR LF */
         if (!character_allowed((unsigned char)c))
             return false;
         *out++ = c;

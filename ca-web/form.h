@@ -1,8 +1,9 @@
 /*
  * form.h - fields of an application/x-www-form-urlencoded body or of a query string.
  *
- * Strict: a broken %-escape, a NUL, a control character other than tab and line ends, or more than
- * FORM_FIELDS_MAX fields refuse the whole form. Of a field given twice the first counts.
+ * Strict: a broken %-escape, a NUL, a control character other than tab and line feed, or more than
+ * FORM_FIELDS_MAX fields refuse the whole form. Carriage returns are dropped. Of a field given
+ * twice the first counts.
  */
 #ifndef PEAL_CA_FORM_H
 #define PEAL_CA_FORM_H

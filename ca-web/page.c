@@ -1,5 +1,6 @@
 #include "ca-web/page.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -67,11 +68,14 @@ void page_end(struct visit *v)
 void page_complaint(struct visit *v, enum outcome o)
 {
     struct text *t = &v->response->body;
+    const char *message = outcome_message(o);
+    const char first[2] = {(char)toupper((unsigned char)message[0])};
 
     if (o == OUT_OK)
         return;
     html_open(t, "p", "class", "notice bad", "role", "alert", NULL);
-    html_text(t, outcome_message(o));
+    html_text(t, first);
+    html_text(t, message + 1);
     html_text(t, ".");
     html_close(t, "p");
 }

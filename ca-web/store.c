@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ca-web/log.h"
@@ -168,6 +169,21 @@ static bool store_make_file(const char *path)
     return fd >= 0 || (errno == EEXIST && chmod(path, 0600) == 0);
 }
 
+/* The change to WAL wants the file for itself and does not wait for it: two first starts may meet.
+ */
+static int store_wal(struct store *s)
+{
+    const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
+    int rc = SQLITE_BUSY;
+
+    for (int i = 0; i < STORE_BUSY_MS / 10 && rc == SQLITE_BUSY; i++) {
+        rc = sqlite3_exec(s->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL) & 0xff;
+        if (rc == SQLITE_BUSY)
+            nanosleep(&pause, NULL);
+    }
+    return rc == SQLITE_OK ? 0 : store_err(s, "journal_mode", rc);
+}
+
 struct store *store_open(const char *path, const char **why)
 {
     struct store *s = calloc(1, sizeof *s);
@@ -183,8 +199,9 @@ struct store *store_open(const char *path, const char **why)
     sqlite3_extended_result_codes(s->db, 1);
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-    if (store_script(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-                        "PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON") ||
+    if (store_wal(s) ||
+        store_script(s, "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
+                        "PRAGMA secure_delete = ON") ||
         store_migrate(s, why))
         goto fail;
     *why = NULL;
