@@ -757,6 +757,18 @@ static void responder_refuse(struct sessions *ss, const struct half_open *ho,
     seal_key_unref(tx);
 }
 
+/* A session with the very key that is refused now ends as well. */
+static void refused_ends(struct sessions *ss, const struct dh_public *remote,
+                         const struct cert *who, enum refusal why)
+{
+    struct session *s = session_named(ss, &who->node);
+    struct dh_public key;
+
+    if (s != NULL && s->state == SESSION_UP && sign_public_to_dh(&key, &s->cert.key) &&
+        equal_ct(&key, remote, sizeof(key)))
+        session_end(s, SESSION_END_REFUSED, refusal_text(why));
+}
+
 static void responder_complete(struct sessions *ss, struct half_open *ho,
                                const struct noise_result *result, struct session *s,
                                const struct hello *h, const struct cert *who)
@@ -786,13 +798,13 @@ static void responder_complete(struct sessions *ss, struct half_open *ho,
 static void message3_judge(struct sessions *ss, struct half_open *ho, const struct path_addr *from,
                            const struct hello *h)
 {
-    const struct dh_public *remote = noise_remote_static(ho->noise);
+    const struct dh_public remote = *noise_remote_static(ho->noise);
     struct noise_result result;
     struct cert who;
 
-    if (equal_ct(remote, &ss->dh_public, sizeof(*remote)))
+    if (equal_ct(&remote, &ss->dh_public, sizeof(remote)))
         return; /* our own attempt finds out by message 2 */
-    enum refusal why = hello_verify(h, &ss->config, ss->env, remote, &who);
+    enum refusal why = hello_verify(h, &ss->config, ss->env, &remote, &who);
     bool one_aead = h->aeads != 0 && (h->aeads & (h->aeads - 1)) == 0;
 
     if (why == REFUSAL_NONE && (!one_aead || aead_choose(ss->config.aeads & h->aeads) == 0))
@@ -800,11 +812,11 @@ static void message3_judge(struct sessions *ss, struct half_open *ho, const stru
     struct session *s = why == REFUSAL_NONE ? responder_session(ss, h, &who, &why) : NULL;
 
     noise_split(ho->noise, &result);
-    if (why != REFUSAL_NONE)
+    if (why != REFUSAL_NONE) {
         responder_refuse(ss, ho, &result, &who, why);
-    else if (s == NULL)
-        session_counted(ss, SESSION_COUNT_NO_SESSION);
-    else
+        refused_ends(ss, &remote, &who, why);
+    }
+    if (s != NULL)
         responder_complete(ss, ho, &result, s, h, &who);
     noise_result_clear(&result);
     if (s != NULL && s->state == SESSION_UP && !path_addr_eq(from, &ho->from))

@@ -30,7 +30,8 @@
  *
  * Half-open slots: HALF_OPEN_MAX, HALF_OPEN_PER_SOURCE of one address (IPv6: one /64), 5 s; victim:
  * the oldest, of the same source first. Above HANDSHAKE_LOAD message 1s a second, or with three
- * quarters of the slots taken, a cookie is asked for first.
+ * quarters of the slots taken, a cookie is asked for first. MAC2 of messages 2 and 3 is zero, that
+ * of message 1 zero or right: any other brings a cookie.
  */
 #ifndef PEAL_OVERLAY_HANDSHAKE_H
 #define PEAL_OVERLAY_HANDSHAKE_H
