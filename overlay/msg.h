@@ -24,11 +24,13 @@ enum msg_type {
     MSG_PATH_RESPONSE = 8,  /* the 8 bytes, then the endpoint they came from */
     MSG_ENDPOINTS = 9,      /* our candidate endpoints changed: count 1, endpoints */
 
-    /* The ring's; handled in ring.c, route.c, broadcast.c, crawl.c. */
+    /* The ring's; handled in link.c, transit.c, broadcast.c. */
     MSG_ROUTE = 32,      /* route.h */
-    MSG_NEIGHBOURS = 33, /* ring.h: near lists and shortcuts of the sender */
-    MSG_ROLES = 34,      /* what the sender needs this session for */
-    MSG_BROADCAST = 35,  /* broadcast.h */
+    MSG_NEIGHBOURS = 33, /* link.c: MSG_ROLES, then near lists and shortcuts of the sender */
+    MSG_ROLES = 34,      /* link.c: sequence 2, state 1, what the sender needs this session for 1 */
+    MSG_BROADCAST = 35,  /* broadcast.c */
+    MSG_SAID_HEARD = 36, /* sequence 2: MSG_NEIGHBOURS or MSG_ROLES arrived */
+    MSG_BROADCAST_HEARD = 37, /* origin 20, number 4: MSG_BROADCAST arrived */
 
     /* For the rooms above; overlay.h's protos ride in these and in MSG_ROUTE. */
     MSG_UPPER = 64, /* proto 1, body */

@@ -18,7 +18,12 @@ static const double circle_closed = 0.9999; /* gaps known cover the ring */
 
 void ring_init(struct ring *ring, const struct id *self, struct env *env)
 {
-    *ring = (struct ring){.env = env, .self = *self, .members = 1, .stale = true};
+    *ring = (struct ring){.env = env,
+                          .self = *self,
+                          .members = 1,
+                          .stale = true,
+                          .near_version = 1,
+                          .shortcut_version = 1};
 }
 
 void ring_clear(struct ring *ring)
@@ -206,7 +211,7 @@ static struct ring_candidate *need_candidate(struct ring *ring, const struct id 
 }
 
 void ring_hint(struct ring *ring, const struct id *id, const struct id *via,
-               const struct endpoint *ep, usec for_us)
+               const struct endpoint *ep, usec delay_us, usec for_us)
 {
     struct ring_candidate *c;
 
@@ -216,11 +221,33 @@ void ring_hint(struct ring *ring, const struct id *id, const struct id *via,
     if (c == NULL)
         return;
     c->heard_until_us = ring->env->now_us + for_us;
+    if (c->failures == 0)
+        c->open_at_us = usec_min(c->open_at_us, ring->env->now_us + delay_us);
     if (via != NULL)
         c->via = *via;
     if (ep != NULL)
         c->ep = *ep;
     ring->stale = true;
+}
+
+void ring_welcome(struct ring *ring, const struct id *id, const struct id *via,
+                  const struct endpoint *ep, usec for_us)
+{
+    struct ring_candidate *c = find_candidate(ring, id);
+
+    if (c != NULL && !c->trying) {
+        c->failures = 0;
+        c->quiet_until_us = 0;
+        c->open_at_us = USEC_NEVER;
+    }
+    ring_hint(ring, id, via, ep, 0, for_us);
+}
+
+const struct id *ring_way_to(const struct ring *ring, const struct id *id)
+{
+    const struct ring_candidate *c = find_candidate(ring, id);
+
+    return c != NULL && !id_is_zero(&c->via) ? &c->via : NULL;
 }
 
 void ring_lost(struct ring *ring, const struct id *id)
@@ -252,6 +279,7 @@ void ring_released(struct ring *ring, const struct id *id)
 
 struct pick {
     const struct ring *ring;
+    struct id centre;
     size_t count[2];
     struct id distance[2][OVERLAY_NEAR];
     struct id id[2][OVERLAY_NEAR];
@@ -285,8 +313,8 @@ static void pick_on_side(struct pick *p, enum ring_side side, const struct id *d
 
 static void pick_offer(struct pick *p, const struct id *id, const struct ring_peer *peer)
 {
-    struct id right = id_sub(id, &p->ring->self);
-    struct id left = id_sub(&p->ring->self, id);
+    struct id right = id_sub(id, &p->centre);
+    struct id left = id_sub(&p->centre, id);
 
     if (id_is_zero(&right))
         return;
@@ -322,8 +350,8 @@ static bool believable(const struct ring *ring, const struct id *id, bool anyway
 
 static bool would_enter(const struct pick *p, const struct id *id)
 {
-    struct id right = id_sub(id, &p->ring->self);
-    struct id left = id_sub(&p->ring->self, id);
+    struct id right = id_sub(id, &p->centre);
+    struct id left = id_sub(&p->centre, id);
 
     return p->count[RING_RIGHT] < OVERLAY_NEAR || p->count[RING_LEFT] < OVERLAY_NEAR ||
            id_cmp(&right, &p->distance[RING_RIGHT][OVERLAY_NEAR - 1]) < 0 ||
@@ -415,7 +443,7 @@ static void want(struct ring *ring, const struct id *id)
     if (c == NULL)
         return;
     c->wanted = true;
-    if (c->open_at_us != USEC_NEVER)
+    if (c->open_at_us != USEC_NEVER || c->trying)
         return;
     at_us = ring->env->now_us + (id_cmp(&ring->self, id) < 0 ? 0 : yield_us);
     c->open_at_us = at_us > c->quiet_until_us ? at_us : c->quiet_until_us;
@@ -451,7 +479,7 @@ static void update_members(struct ring *ring);
 
 bool ring_update(struct ring *ring)
 {
-    struct pick p = {.ring = ring};
+    struct pick p = {.ring = ring, .centre = ring->self};
     bool changed;
 
     ring->stale = false;
@@ -666,6 +694,34 @@ double ring_members(const struct ring *ring)
 bool ring_is_small(const struct ring *ring)
 {
     return ring->members < 2 * OVERLAY_NEAR + 1.5;
+}
+
+bool ring_spans(const struct ring *ring, const struct id *point)
+{
+    const struct ring_list *left = &ring->near[RING_LEFT], *right = &ring->near[RING_RIGHT];
+
+    if (ring_is_small(ring))
+        return true;
+    return left->count == OVERLAY_NEAR && right->count == OVERLAY_NEAR &&
+           id_between(&left->id[OVERLAY_NEAR - 1], point, &right->id[OVERLAY_NEAR - 1]);
+}
+
+void ring_around(const struct ring *ring, const struct id *point, const struct id *except,
+                 struct ring_list out[2])
+{
+    struct pick p = {.ring = ring, .centre = *point};
+
+    if (ring->state == OVERLAY_MEMBER)
+        pick_offer(&p, &ring->self, NULL);
+    for (size_t i = 0; i < ring->count; i++)
+        if (ring->peers[i]->state == OVERLAY_MEMBER && !id_eq(&ring->peers[i]->id, except))
+            pick_offer(&p, &ring->peers[i]->id, ring->peers[i]);
+    for (int side = RING_LEFT; side <= RING_RIGHT; side++)
+        for (size_t i = 0; i < ring->near[side].count; i++)
+            if (!id_eq(&ring->near[side].id[i], except))
+                pick_offer(&p, &ring->near[side].id[i], NULL);
+    (void)take_list(&out[RING_LEFT], &p, RING_LEFT);
+    (void)take_list(&out[RING_RIGHT], &p, RING_RIGHT);
 }
 
 struct id ring_draw_shortcut(const struct ring *ring)

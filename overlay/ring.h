@@ -112,9 +112,15 @@ int ring_hear(struct ring *ring, struct ring_peer *peer, const struct ring_said 
               bool with_shortcuts);
 void ring_peer_clear(struct ring_peer *peer);
 
-/* Somebody named this node: worth a session if it turns out to be near. ep may be NULL. */
+/* Somebody named this node: worth a session if it turns out to be near, not opened before delay_us
+ * have passed. via and ep may be NULL. */
 void ring_hint(struct ring *ring, const struct id *id, const struct id *via,
-               const struct endpoint *ep, usec for_us);
+               const struct endpoint *ep, usec delay_us, usec for_us);
+/* Introduced by itself: it is alive, whatever failed before. */
+void ring_welcome(struct ring *ring, const struct id *id, const struct id *via,
+                  const struct endpoint *ep, usec for_us);
+/* Through whom a node that we have no session with can be reached; NULL: by its own name. */
+const struct id *ring_way_to(const struct ring *ring, const struct id *id);
 /* A session with it went silent, or an attempt failed: left alone for a growing while. */
 void ring_lost(struct ring *ring, const struct id *id);
 /* It closed or an attempt ended for a reason that says nothing about it. */
@@ -137,6 +143,11 @@ bool ring_owns(const struct ring *ring, const struct id *key);
 double ring_members(const struct ring *ring);
 /* Everybody can be everybody's near neighbour. */
 bool ring_is_small(const struct ring *ring);
+/* A point among our near neighbours: we know everybody around it. */
+bool ring_spans(const struct ring *ring, const struct id *point);
+/* The members closest to a point on each side, ourselves included, `except` not. */
+void ring_around(const struct ring *ring, const struct id *point, const struct id *except,
+                 struct ring_list out[2]);
 /* The point that a new shortcut should lead to: harmonic over the distances past our near lists. */
 struct id ring_draw_shortcut(const struct ring *ring);
 /* Shortcuts that a node should open so that connections average log2(n) + 3, those that others open

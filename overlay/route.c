@@ -195,17 +195,17 @@ enum route_verdict route_step(const struct ring *ring, struct route_header *h, b
                               struct ring_peer **next)
 {
     enum route_mode mode = (enum route_mode)(h->flags & ROUTE_FLAG_MODE);
-    bool left_us = false;
 
     *next = NULL;
-    if (id_eq(&h->through, &ring->self)) {
+    if (id_eq(&h->through, &ring->self)) { /* a second way begins here */
         h->through = (struct id){{0}};
-        left_us = true;
+        h->flags &= (uint8_t)~ROUTE_FLAG_PLAIN;
+        memset(h->bound, 0xff, sizeof h->bound);
     }
     if (mode == ROUTE_EXACT && id_is_zero(&h->through) && id_eq(&h->key, &ring->self))
         return ROUTE_DELIVER;
     *next = at_hand(ring, h, direct);
-    if (*next == NULL && !left_us)
+    if (*next == NULL)
         *next = better(ring, h, direct);
     if (*next != NULL)
         return forward(h);

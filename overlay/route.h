@@ -23,7 +23,7 @@
  * ROUTE_FLAG_PLAIN once and for all: from there each hop is itself closer than every one before it.
  *
  * `via` names the node through which a source that is no ring member can be answered; `through`
- * is such a node on the way to the key: routed to it, then over its own session with the key.
+ * is such a node on the way to the key: the message is routed to it first, and anew from there.
  */
 #ifndef PEAL_OVERLAY_ROUTE_H
 #define PEAL_OVERLAY_ROUTE_H

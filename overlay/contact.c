@@ -1,0 +1,341 @@
+/*
+ * Where a ring may be found: bootstraps, members met before, peers that fell silent. All are asked
+ * for ever, ever more rarely, also when we have neighbours: so rings that formed apart, or were cut
+ * apart, find each other. What one node does for this shrinks with the size of its ring, so that
+ * the ring as a whole asks at a steady rate.
+ */
+#include "overlay/overlay_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    TRIES_AT_ONCE = 4,          /* as a member */
+    TRIES_AT_ONCE_OUTSIDE = 16, /* while we have no ring */
+    JITTER = 25,                /* per cent */
+};
+static const usec interval_first_us = SEC(2);
+static const usec interval_last_us = SEC(60); /* of a ring of at most `shared` nodes */
+static const usec lost_last_us = SEC(30);
+static const usec lost_fresh_us = SEC(20 * 60); /* then as rarely as the others ... */
+static const usec lost_forget_us = SEC(3600);   /* ... and then no more */
+static const double shared_by = 16, lost_shared_by = 4;
+static const usec try_us = MSEC(1200);     /* as a member: message 1 goes out three times */
+static const usec try_outside_us = SEC(6); /* longer than a session tries by itself */
+static const usec answer_us = SEC(3);
+static const usec crowded_us = MSEC(250);
+
+static void contacts_due(struct overlay *o, struct alarm *alarm);
+
+static bool outside(const struct overlay *o)
+{
+    return o->ring.state == OVERLAY_ALONE || o->ring.state == OVERLAY_JOINING;
+}
+
+void contacts_begin(struct overlay *o)
+{
+    o->contacts.alarm.due = contacts_due;
+}
+
+void contacts_clear(struct overlay *o)
+{
+    free(o->contacts.v);
+    o->contacts = (struct contacts){.v = NULL};
+}
+
+static void forget(struct overlay *o, struct contact *c)
+{
+    o->contacts.count--;
+    memmove(c, c + 1, (size_t)(o->contacts.v + o->contacts.count - c) * sizeof *c);
+}
+
+static size_t count_kind(const struct overlay *o, enum contact_kind kind)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < o->contacts.count; i++)
+        n += o->contacts.v[i].kind == kind;
+    return n;
+}
+
+/* Room for one more of its kind: a lost one pushes out the one lost first. */
+static bool make_room(struct overlay *o, enum contact_kind kind)
+{
+    static const size_t most[] = {OVERLAY_BOOTSTRAPS_MAX, OVERLAY_CONTACTS_MAX, CONTACTS_LOST_MAX};
+    struct contacts *all = &o->contacts;
+    struct contact *oldest = NULL;
+
+    if (count_kind(o, kind) >= most[kind]) {
+        for (size_t i = 0; i < all->count; i++)
+            if (all->v[i].kind == CONTACT_LOST && all->v[i].session == NULL &&
+                (oldest == NULL || all->v[i].lost_us < oldest->lost_us))
+                oldest = &all->v[i];
+        if (kind != CONTACT_LOST || oldest == NULL)
+            return false;
+        forget(o, oldest);
+    }
+    if (all->count == all->size) {
+        size_t size = all->size > 0 ? 2 * all->size : 4;
+        struct contact *v = realloc(all->v, size * sizeof *v);
+
+        if (v == NULL)
+            return false;
+        all->v = v;
+        all->size = size;
+    }
+    return true;
+}
+
+int contact_add(struct overlay *o, enum contact_kind kind, const struct id *node,
+                const struct endpoint *ep)
+{
+    struct contact *c;
+
+    for (size_t i = 0; i < o->contacts.count; i++)
+        if (endpoint_eq(&o->contacts.v[i].ep, ep))
+            return 0;
+    if (!make_room(o, kind))
+        return -ERR_FULL;
+    c = &o->contacts.v[o->contacts.count++];
+    *c = (struct contact){.ep = *ep, .kind = (uint8_t)kind, .interval_us = interval_first_us};
+    if (node != NULL)
+        c->node = *node;
+    c->next_us = o->env->now_us;
+    if (kind == CONTACT_LOST) {
+        c->lost_us = o->env->now_us;
+        c->next_us += env_jitter(o->env, SEC(1), 100);
+    }
+    alarm_sooner(o, &o->contacts.alarm, c->next_us);
+    return 0;
+}
+
+void contact_lost(struct overlay *o, const struct link *l)
+{
+    if (l->ep.addr.family == 0)
+        return;
+    (void)contact_add(o, CONTACT_LOST, &l->peer.id, &l->ep);
+    for (size_t i = 0; i < o->contacts.count; i++) {
+        struct contact *c = &o->contacts.v[i];
+
+        if (endpoint_eq(&c->ep, &l->ep) && c->session == NULL) {
+            c->interval_us = interval_first_us;
+            c->next_us = o->env->now_us + env_jitter(o->env, c->interval_us, JITTER);
+            alarm_sooner(o, &o->contacts.alarm, c->next_us);
+        }
+    }
+}
+
+static usec longest_interval(const struct overlay *o, const struct contact *c)
+{
+    bool fresh = c->kind == CONTACT_LOST && o->env->now_us < c->lost_us + lost_fresh_us;
+    double share = ring_members(&o->ring) / (c->kind == CONTACT_LOST ? lost_shared_by : shared_by);
+    usec least_us = fresh ? lost_last_us : interval_last_us;
+
+    return share > 1 ? (usec)((double)least_us * share) : least_us;
+}
+
+static void rest(struct overlay *o, struct contact *c)
+{
+    usec longest_us = longest_interval(o, c);
+
+    c->session = NULL;
+    c->token = 0;
+    c->next_us = o->env->now_us + env_jitter(o->env, usec_min(c->interval_us, longest_us), JITTER);
+    c->interval_us = usec_min(2 * c->interval_us, longest_us);
+    alarm_sooner(o, &o->contacts.alarm, c->next_us);
+}
+
+/* We have a session with the node that lives there. */
+static bool is_connected(const struct overlay *o, const struct contact *c)
+{
+    const struct link *l = link_find(o, &c->node);
+
+    if (!id_is_zero(&c->node) && l != NULL && l->up)
+        return true;
+    for (size_t i = 0; i < o->ring.count; i++) {
+        l = link_of(o->ring.peers[i]);
+        if (!l->peer.indirect && endpoint_eq(&l->ep, &c->ep))
+            return true;
+    }
+    return false;
+}
+
+static size_t tries_under_way(const struct overlay *o)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < o->contacts.count; i++)
+        n += o->contacts.v[i].session != NULL;
+    return n;
+}
+
+static void try_contact(struct overlay *o, struct contact *c)
+{
+    struct path_addr to = {.kind = PATH_UDP, .ep = c->ep};
+
+    if (tries_under_way(o) >= (outside(o) ? TRIES_AT_ONCE_OUTSIDE : TRIES_AT_ONCE)) {
+        c->next_us = o->env->now_us + crowded_us;
+        return;
+    }
+    c->session = session_open(o->sessions, &to, NULL);
+    if (c->session == NULL) {
+        rest(o, c);
+        return;
+    }
+    c->next_us = o->env->now_us + (outside(o) ? try_outside_us : try_us);
+}
+
+/* Our place by the ring that this contact is of. */
+static void ask_contact(struct overlay *o, struct contact *c, struct link *l)
+{
+    c->token = join_token(o, ASK_FOR_CONTACT);
+    c->next_us = o->env->now_us + answer_us;
+    (void)join_ask(o, &o->ring.self, ROUTE_NEAREST, ASK_PLACE | ASK_MEMBER, c->token, l);
+}
+
+static void end_try(struct overlay *o, struct contact *c)
+{
+    struct session *s = c->session;
+    struct link *l = session_user(s);
+
+    if (!session_is_up(s)) {
+        rest(o, c);
+        if (l == NULL)
+            session_close(s);
+    } else if (outside(o)) {
+        c->next_us = o->env->now_us + answer_us;
+    } else if (c->token == 0 && l != NULL && !l->peer.indirect) {
+        ask_contact(o, c, l);
+    } else {
+        rest(o, c);
+        if (l != NULL)
+            link_need(o, l, 0, OVERLAY_ROLE_LEAF);
+    }
+}
+
+/* One contact whose time has come. False: it was forgotten. */
+static bool contact_due(struct overlay *o, struct contact *c)
+{
+    if (c->session != NULL) {
+        end_try(o, c);
+    } else if (is_connected(o, c)) {
+        if (c->kind == CONTACT_LOST) {
+            forget(o, c);
+            return false;
+        }
+        rest(o, c);
+    } else if (c->kind == CONTACT_LOST && o->env->now_us >= c->lost_us + lost_forget_us) {
+        forget(o, c);
+        return false;
+    } else {
+        try_contact(o, c);
+    }
+    return true;
+}
+
+static void contacts_due(struct overlay *o, struct alarm *alarm)
+{
+    usec at_us = USEC_NEVER;
+
+    if (o->ring.state == OVERLAY_LEAVING)
+        return;
+    for (size_t i = 0; i < o->contacts.count;) {
+        struct contact *c = &o->contacts.v[i];
+
+        if (c->next_us <= o->env->now_us && !contact_due(o, c))
+            continue;
+        at_us = usec_min(at_us, c->next_us);
+        i++;
+    }
+    alarm_set(o, alarm, at_us);
+}
+
+static struct contact *contact_by_session(struct overlay *o, const struct session *s)
+{
+    for (size_t i = 0; i < o->contacts.count; i++)
+        if (o->contacts.v[i].session == s)
+            return &o->contacts.v[i];
+    return NULL;
+}
+
+void contact_up(struct overlay *o, struct session *s, struct link *l)
+{
+    struct contact *c = contact_by_session(o, s);
+
+    if (c == NULL)
+        return;
+    c->node = l->peer.id;
+    l->mine |= OVERLAY_ROLE_LEAF;
+    if (outside(o))
+        c->next_us = o->env->now_us + answer_us;
+    else if (!l->peer.indirect)
+        ask_contact(o, c, l);
+    alarm_sooner(o, &o->contacts.alarm, c->next_us);
+}
+
+void contact_down(struct overlay *o, struct session *s, enum session_end why)
+{
+    struct contact *c = contact_by_session(o, s);
+
+    if (c == NULL)
+        return;
+    if (why == SESSION_END_SELF)
+        forget(o, c);
+    else
+        rest(o, c);
+}
+
+void contact_lists(struct overlay *o, const struct lists *lists)
+{
+    for (size_t i = 0; i < o->contacts.count; i++) {
+        struct contact *c = &o->contacts.v[i];
+
+        if (c->token != lists->token || c->session == NULL)
+            continue;
+        if (!lists->known)
+            join_learn_lists(o, lists, &c->node);
+        c->next_us = o->env->now_us;
+        alarm_sooner(o, &o->contacts.alarm, c->next_us);
+        return;
+    }
+}
+
+/* Leaf connections have done their work; one question more, as a member, shows that all is one
+ * ring. */
+void contacts_member(struct overlay *o)
+{
+    for (size_t i = 0; i < o->contacts.count; i++) {
+        struct contact *c = &o->contacts.v[i];
+
+        if (c->session == NULL || !session_is_up(c->session))
+            continue;
+        c->next_us = o->env->now_us;
+        alarm_sooner(o, &o->contacts.alarm, c->next_us);
+    }
+}
+
+void contacts_retry_lost(struct overlay *o)
+{
+    for (size_t i = 0; i < o->contacts.count; i++) {
+        struct contact *c = &o->contacts.v[i];
+
+        if (c->kind != CONTACT_LOST || c->session != NULL)
+            continue;
+        c->interval_us = interval_first_us;
+        c->next_us = o->env->now_us + env_random_below(o->env, SEC(1));
+        alarm_sooner(o, &o->contacts.alarm, c->next_us);
+    }
+}
+
+void contacts_retry_all(struct overlay *o)
+{
+    for (size_t i = 0; i < o->contacts.count; i++) {
+        struct contact *c = &o->contacts.v[i];
+
+        if (c->session != NULL)
+            continue;
+        c->interval_us = interval_first_us;
+        c->next_us = o->env->now_us;
+        alarm_sooner(o, &o->contacts.alarm, c->next_us);
+    }
+}

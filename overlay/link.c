@@ -1,0 +1,534 @@
+/*
+ * What two neighbours tell each other, in one message that replaces the one before:
+ *
+ *    0                   1                   2                   3
+ *    0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+ *   +-------------------------------+---------------+---------------+
+ *   | sequence                      | state         | roles         |
+ *   +-------------------------------+---------------+---------------+  MSG_ROLES ends here
+ *   | log2 of members, 1/2048       | left          | right         |
+ *   +---------------+---------------+---------------+---------------+
+ *   | shortcuts     | entries, 22 each: left, right, shortcuts ...
+ *   +---------------+
+ *
+ * Shortcuts 255: as last confirmed. It is sent when it has news and again until MSG_SAID_HEARD
+ * confirms it, so an idle ring exchanges nothing.
+ */
+#include "overlay/overlay_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    SHORTCUTS_SAME = 255,
+    SAID_MAX = 9 + RING_SAID_MAX * RING_ENTRY_LEN,
+    SAYS_MAX = 6, /* doublings of the interval between repetitions */
+    ROLES_OF_LISTS = OVERLAY_ROLE_NEAR | OVERLAY_ROLE_SHORTCUT,
+    ROLES_ALL = 15,
+};
+static const usec say_again_us = MSEC(300); /* at least; and more than two round trips */
+static const usec say_apart_us = MSEC(100); /* between two lists, unless the state changed */
+static const usec unused_us = SEC(5);       /* before a connection that nobody needs is closed */
+static const usec probe_near_us = SEC(10);
+static const usec probe_far_us = SEC(60);
+static const usec settling_us = SEC(2); /* a new neighbour's lists are not complete before */
+static const usec fresh_us = SEC(1);    /* heard so lately: no need to ask whether it lives */
+
+static void link_alarm(struct overlay *o, struct alarm *alarm);
+
+struct link *link_find(const struct overlay *o, const struct id *id)
+{
+    return table_get(&o->links, id);
+}
+
+static struct link *link_new(struct overlay *o, const struct id *id)
+{
+    struct link *l = calloc(1, sizeof *l);
+
+    if (l == NULL)
+        return NULL;
+    l->peer.id = *id;
+    l->alarm = (struct alarm){.timer.at_us = USEC_NEVER, .due = link_alarm};
+    if (table_put(&o->links, l) < 0) {
+        free(l);
+        return NULL;
+    }
+    return l;
+}
+
+void link_free(struct overlay *o, struct link *l)
+{
+    alarm_set(o, &l->alarm, USEC_NEVER);
+    (void)table_remove(&o->links, &l->peer.id);
+    ring_peer_clear(&l->peer);
+    free(l);
+}
+
+struct link *link_open(struct overlay *o, const struct id *id, const struct id *via,
+                       const struct endpoint *ep)
+{
+    struct path_addr ring = {.kind = PATH_RING, .peer = *id, .via = *via};
+    struct link *l = link_find(o, id);
+    struct session *s;
+
+    if (l != NULL)
+        return l;
+    if (id_eq(via, &o->ring.self))
+        ring.via = (struct id){{0}};
+    l = link_new(o, id);
+    if (l == NULL)
+        return NULL;
+    s = session_open(o->sessions, &ring, id);
+    if (s == NULL) {
+        link_free(o, l);
+        return NULL;
+    }
+    if (ep != NULL && ep->addr.family != 0) {
+        struct path_addr udp = {.kind = PATH_UDP, .ep = *ep};
+
+        session_try_path(s, &udp);
+    }
+    l->session = s;
+    session_set_user(s, l);
+    session_set_hold(s, true);
+    return l;
+}
+
+/* Saying. */
+
+static bool exchanges_lists(const struct link *l)
+{
+    return ((l->mine | l->theirs) & ROLES_OF_LISTS) != 0 || l->peer.welcome;
+}
+
+static bool has_state_news(const struct overlay *o, const struct link *l)
+{
+    return l->state_said != o->ring.state || l->mine_said != l->mine;
+}
+
+static bool has_list_news(const struct overlay *o, const struct link *l)
+{
+    return exchanges_lists(l) &&
+           (l->near_said != o->ring.near_version || l->shortcuts_said != o->ring.shortcut_version);
+}
+
+static size_t write_shortcuts(const struct ring *ring, const struct id *to, struct writer *w)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < ring->count && n < OVERLAY_SHORTCUTS_MAX; i++) {
+        const struct ring_peer *peer = ring->peers[i];
+        struct ring_entry e = {.id = peer->id, .rtt = peer->rtt};
+
+        if (!peer->shortcut || peer->state != OVERLAY_MEMBER || id_eq(&peer->id, to))
+            continue;
+        if (peer->indirect)
+            e.flags |= RING_ENTRY_INDIRECT;
+        ring_write_entry(w, &e);
+        n++;
+    }
+    return n;
+}
+
+static void write_lists(const struct overlay *o, const struct link *l, struct writer *w)
+{
+    const struct ring *ring = &o->ring;
+    uint8_t *shortcuts;
+
+    write_u16(w, ring->told_log_members);
+    write_u8(w, ring->told_count[RING_LEFT]);
+    write_u8(w, ring->told_count[RING_RIGHT]);
+    shortcuts = w->p;
+    write_u8(w, SHORTCUTS_SAME);
+    for (int side = RING_LEFT; side <= RING_RIGHT; side++)
+        for (size_t i = 0; i < ring->told_count[side]; i++)
+            ring_write_entry(w, &ring->told[side][i]);
+    if (l->shortcuts_heard != ring->shortcut_version)
+        *shortcuts = (uint8_t)write_shortcuts(ring, &l->peer.id, w);
+}
+
+static void say(struct overlay *o, struct link *l)
+{
+    uint8_t body[SAID_MAX];
+    struct writer w = writer_of(body, sizeof body);
+    bool lists = exchanges_lists(l);
+
+    write_u16(&w, ++l->seq);
+    write_u8(&w, (uint8_t)o->ring.state);
+    write_u8(&w, l->mine);
+    if (lists) {
+        write_lists(o, l, &w);
+        l->near_said = o->ring.near_version;
+        l->shortcuts_said = o->ring.shortcut_version;
+    }
+    CHECK(!w.failed);
+    l->state_said = (uint8_t)o->ring.state;
+    l->mine_said = l->mine;
+    l->said_us = o->env->now_us;
+    if (l->says < SAYS_MAX)
+        l->says++;
+    (void)session_send(l->session, lists ? MSG_NEIGHBOURS : MSG_ROLES, body, writer_len(&w));
+}
+
+static usec say_again_at(const struct link *l)
+{
+    usec wait_us = 2 * session_rtt(l->session) + say_again_us;
+
+    return l->said_us + (wait_us << (l->says - 1));
+}
+
+/* Says what is due now; returns when to look again. */
+static usec say_what_is_due(struct overlay *o, struct link *l)
+{
+    usec now_us = o->env->now_us;
+
+    if (has_state_news(o, l) || (has_list_news(o, l) && now_us >= l->said_us + say_apart_us)) {
+        l->says = 0;
+        say(o, l);
+    } else if (l->says > 0 && now_us >= say_again_at(l)) {
+        say(o, l);
+    }
+    if (has_list_news(o, l))
+        return l->said_us + say_apart_us;
+    return l->says > 0 ? say_again_at(l) : USEC_NEVER;
+}
+
+bool link_settled(const struct link *l)
+{
+    return l->says == 0;
+}
+
+/* Roles. */
+
+static void set_shortcut(struct overlay *o, struct link *l)
+{
+    bool shortcut = ((l->mine | l->theirs) & OVERLAY_ROLE_SHORTCUT) != 0;
+
+    if (l->peer.shortcut == shortcut)
+        return;
+    l->peer.shortcut = shortcut;
+    o->ring.shortcut_version++;
+    ring_touch(&o->ring);
+}
+
+static void follow_path(struct overlay *o, struct link *l)
+{
+    const struct path_addr *path = session_path(l->session);
+    bool indirect = path->kind != PATH_UDP;
+
+    if (path->kind == PATH_UDP)
+        l->ep = path->ep;
+    if (l->peer.indirect != indirect) {
+        l->peer.indirect = indirect;
+        ring_touch(&o->ring);
+    }
+    l->peer.rtt = ring_rtt_code(session_rtt(l->session));
+}
+
+static void keep_as_needed(struct overlay *o, struct link *l)
+{
+    uint8_t roles = l->mine | l->theirs;
+
+    session_set_hold(l->session, roles != 0);
+    session_set_probe(l->session, (roles & OVERLAY_ROLE_NEAR) != 0 ? probe_near_us : probe_far_us);
+    if (roles != 0)
+        l->unused_us = 0;
+    else if (l->unused_us == 0)
+        l->unused_us = o->env->now_us;
+}
+
+/* Everything that follows from the link's facts. Ends with its alarm set, or the session closed. */
+static void think(struct overlay *o, struct link *l)
+{
+    usec at_us;
+
+    if (!l->up)
+        return;
+    follow_path(o, l);
+    set_shortcut(o, l);
+    keep_as_needed(o, l);
+    if (l->unused_us != 0 && o->env->now_us >= l->unused_us + unused_us) {
+        session_close(l->session);
+        return;
+    }
+    at_us = say_what_is_due(o, l);
+    if (l->unused_us != 0)
+        at_us = usec_min(at_us, l->unused_us + unused_us);
+    if (l->demand_until_us != 0)
+        at_us = usec_min(at_us, l->demand_until_us);
+    alarm_set(o, &l->alarm, at_us);
+}
+
+void link_need(struct overlay *o, struct link *l, uint8_t add, uint8_t remove)
+{
+    l->mine = (uint8_t)((l->mine & ~remove) | add);
+    think(o, l);
+}
+
+void link_refresh(struct overlay *o, struct link *l)
+{
+    if (ring_is_near(&o->ring, &l->peer.id))
+        l->mine |= OVERLAY_ROLE_NEAR;
+    else
+        l->mine &= (uint8_t)~OVERLAY_ROLE_NEAR;
+    if (l->judge_ring && (l->mine & OVERLAY_ROLE_NEAR) != 0) {
+        l->judge_ring = false;
+        join_judge_ring(o, l);
+    }
+    think(o, l);
+}
+
+static void link_alarm(struct overlay *o, struct alarm *alarm)
+{
+    struct link *l = CONTAINER_OF(alarm, struct link, alarm);
+
+    if (l->demand_until_us != 0 && o->env->now_us >= l->demand_until_us) {
+        l->demand_until_us = 0;
+        l->mine &= (uint8_t)~OVERLAY_ROLE_DEMAND;
+    }
+    think(o, l);
+}
+
+/* Coming and going. */
+
+static void start_afresh(struct link *l)
+{
+    ring_peer_clear(&l->peer);
+    l->peer.state = OVERLAY_ALONE;
+    l->state_said = UINT8_MAX;
+    l->near_said = l->shortcuts_said = l->shortcuts_heard = 0;
+    l->theirs = 0;
+    l->says = 0;
+    l->said_us = l->unused_us = 0;
+    l->met = l->met_lists = l->judge_ring = false;
+}
+
+void link_up(struct overlay *o, struct session *s)
+{
+    const struct id *id = session_peer(s);
+    struct link *l = link_find(o, id);
+
+    if (l == NULL)
+        l = link_new(o, id);
+    if (l == NULL) {
+        session_close(s);
+        return;
+    }
+    CHECK(!l->up);
+    l->session = s;
+    session_set_user(s, l);
+    start_afresh(l);
+    l->up = true;
+    follow_path(o, l);
+    ring_add(&o->ring, &l->peer);
+    contact_up(o, s, l);
+    if (l->demand_until_us != 0)
+        session_want_data(s);
+    link_refresh(o, l);
+    join_link_up(o, l);
+    o->host.peer_up(o->ctx, &l->peer.id);
+}
+
+/* What its end says about the peer. */
+static void judge_end(struct overlay *o, struct link *l, bool was_up, enum session_end why)
+{
+    bool near = (l->mine & OVERLAY_ROLE_NEAR) != 0;
+
+    switch (why) {
+    case SESSION_END_SILENT:
+        ring_lost(&o->ring, &l->peer.id);
+        contact_lost(o, l);
+        if (near) {
+            overlay_counted(o, OVERLAY_COUNT_REPAIRS);
+            join_seek_soon(o);
+        }
+        break;
+    case SESSION_END_TIMEOUT:
+    case SESSION_END_REFUSED:
+    case SESSION_END_SELF:
+        ring_lost(&o->ring, &l->peer.id);
+        break;
+    case SESSION_END_CLOSED:
+    case SESSION_END_GOODBYE:
+    case SESSION_END_REPLACED:
+        ring_released(&o->ring, &l->peer.id);
+        break;
+    }
+}
+
+void link_down(struct overlay *o, struct session *s, enum session_end why)
+{
+    struct link *l = session_user(s);
+    struct id id;
+    bool was_up;
+
+    contact_down(o, s, why);
+    if (l == NULL || l->session != s)
+        return;
+    id = l->peer.id;
+    was_up = l->up;
+    if (was_up) {
+        l->up = false;
+        ring_remove(&o->ring, &l->peer);
+        broadcast_link_down(o, l);
+    }
+    l->session = sessions_find(o->sessions, &id);
+    if (l->session != NULL) { /* another handshake with the same node takes its place */
+        session_set_user(l->session, l);
+        alarm_set(o, &l->alarm, USEC_NEVER);
+    } else {
+        judge_end(o, l, was_up, why);
+        if ((l->mine & OVERLAY_ROLE_SHORTCUT) != 0)
+            shortcut_lost(o);
+        join_link_down(o, l);
+        link_free(o, l);
+    }
+    if (was_up)
+        o->host.peer_down(o->ctx, &id);
+}
+
+void link_data_changed(struct overlay *o, struct session *s)
+{
+    struct link *l = session_user(s);
+
+    if (l == NULL || !l->up)
+        return;
+    follow_path(o, l);
+    o->host.data_changed(o->ctx, &l->peer.id);
+}
+
+/* Hearing. */
+
+/*
+ * A node that belongs into the teller's list, by all we know, and is not there: the teller cannot
+ * reach it. We do not believe it dead, we ask it.
+ */
+static void ask_missing(struct overlay *o, const struct link *teller, const struct ring_said *said,
+                        enum ring_side side)
+{
+    const struct ring_entry *e = said->entries + (side == RING_LEFT ? 0 : said->counts[RING_LEFT]);
+    size_t n = said->counts[side];
+    struct id reach = {{0}};
+
+    if (n == OVERLAY_NEAR)
+        reach = side == RING_RIGHT ? id_sub(&e[n - 1].id, &teller->peer.id)
+                                   : id_sub(&teller->peer.id, &e[n - 1].id);
+    for (size_t i = 0; i < o->ring.count; i++) {
+        struct link *l = link_of(o->ring.peers[i]);
+        struct id d = side == RING_RIGHT ? id_sub(&l->peer.id, &teller->peer.id)
+                                         : id_sub(&teller->peer.id, &l->peer.id);
+        bool named = false;
+
+        if (l == teller || l->peer.state != OVERLAY_MEMBER || (l->mine & OVERLAY_ROLE_NEAR) == 0)
+            continue;
+        if (n == OVERLAY_NEAR && id_cmp(&d, &reach) >= 0)
+            continue;
+        for (size_t k = 0; k < n && !named; k++)
+            named = id_eq(&e[k].id, &l->peer.id);
+        if (!named && o->env->now_us >= session_last_heard(l->session) + fresh_us)
+            session_probe_now(l->session);
+    }
+}
+
+static bool read_lists(struct reader *r, struct ring_said *said, struct ring_entry *entries,
+                       bool *with_shortcuts)
+{
+    size_t n;
+
+    said->log_members = read_u16(r);
+    said->counts[RING_LEFT] = read_u8(r);
+    said->counts[RING_RIGHT] = read_u8(r);
+    said->shortcuts = read_u8(r);
+    *with_shortcuts = said->shortcuts != SHORTCUTS_SAME;
+    if (!*with_shortcuts)
+        said->shortcuts = 0;
+    if (said->counts[RING_LEFT] > OVERLAY_NEAR || said->counts[RING_RIGHT] > OVERLAY_NEAR ||
+        said->shortcuts > OVERLAY_SHORTCUTS_MAX)
+        return false;
+    n = (size_t)said->counts[RING_LEFT] + said->counts[RING_RIGHT] + said->shortcuts;
+    for (size_t i = 0; i < n; i++)
+        ring_read_entry(r, &entries[i]);
+    said->entries = entries;
+    return true;
+}
+
+/* It leaves: those around it are our neighbours soon. */
+static void take_over_from(struct overlay *o, const struct ring_peer *peer)
+{
+    size_t n = (size_t)peer->said.counts[RING_LEFT] + peer->said.counts[RING_RIGHT];
+
+    for (size_t i = 0; i < n; i++)
+        if ((peer->said.entries[i].flags & RING_ENTRY_JOINING) == 0)
+            ring_hint(&o->ring, &peer->said.entries[i].id, NULL, NULL, 0, SEC(10));
+}
+
+static void hear_state(struct overlay *o, struct link *l, enum overlay_state state)
+{
+    enum overlay_state before = l->peer.state;
+    const struct path_addr *path = session_path(l->session);
+
+    l->peer.state = (uint8_t)state;
+    if (state == OVERLAY_JOINING && (l->theirs & OVERLAY_ROLE_NEAR) != 0)
+        l->peer.welcome = true;
+    if (state == before)
+        return;
+    if (state == OVERLAY_MEMBER && path->kind == PATH_RING && !id_is_zero(&path->via)) {
+        struct path_addr ring = {.kind = PATH_RING, .peer = l->peer.id};
+
+        session_try_path(l->session, &ring); /* it can be reached by its own name now */
+    }
+    if (l->peer.shortcut)
+        o->ring.shortcut_version++;
+    if (state == OVERLAY_LEAVING)
+        take_over_from(o, &l->peer);
+}
+
+bool link_said_input(struct overlay *o, struct link *l, bool lists, struct reader *r)
+{
+    struct ring_entry entries[RING_SAID_MAX];
+    struct ring_said said = {.entries = entries};
+    uint16_t seq = read_u16(r);
+    uint8_t state = read_u8(r), roles = read_u8(r);
+    bool with_shortcuts = false, joined;
+    uint8_t heard[2];
+
+    if (state > OVERLAY_LEAVING || (lists && !read_lists(r, &said, entries, &with_shortcuts)) ||
+        !reader_done(r))
+        return false;
+    put_u16(heard, seq);
+    (void)session_send(l->session, MSG_SAID_HEARD, heard, sizeof heard);
+    if (l->met && (int16_t)(seq - l->seq_theirs) <= 0)
+        return true; /* overtaken by a newer one, or repeated */
+    l->met = true;
+    l->seq_theirs = seq;
+    l->theirs = roles & ROLES_ALL;
+    joined = l->peer.state != OVERLAY_MEMBER && state == OVERLAY_MEMBER;
+    if (lists && ring_hear(&o->ring, &l->peer, &said, with_shortcuts) < 0)
+        return true;
+    if (lists && !l->met_lists)
+        l->met_lists = l->judge_ring = true;
+    hear_state(o, l, (enum overlay_state)state);
+    ring_touch(&o->ring);
+    if (lists && o->env->now_us >= session_up_since(l->session) + settling_us) {
+        ask_missing(o, l, &l->peer.said, RING_LEFT);
+        ask_missing(o, l, &l->peer.said, RING_RIGHT);
+    }
+    if (joined)
+        join_member_met(o, l);
+    think(o, l);
+    return true;
+}
+
+bool link_heard_input(struct overlay *o, struct link *l, struct reader *r)
+{
+    uint16_t seq = read_u16(r);
+
+    if (!reader_done(r))
+        return false;
+    if (seq != l->seq || l->says == 0)
+        return true;
+    l->says = 0;
+    l->shortcuts_heard = l->shortcuts_said;
+    think(o, l);
+    return true;
+}

@@ -1,0 +1,759 @@
+#include "overlay/overlay_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    SESSIONS_DEFAULT = 1024,
+    LINKS_SPARE = 64,       /* links beyond sessions: none is expected, a full table is no crash */
+    SETTLE_ROUNDS_MAX = 16, /* what is left then waits for the next tick */
+    LEAVES_MAX = 256,       /* connections that only the peer needs; victim: the oldest of them */
+};
+static const usec leave_us = SEC(2);
+static const usec demand_us = SEC(120); /* kept after the last packet */
+
+/* Timers. */
+
+void alarm_set(struct overlay *o, struct alarm *alarm, usec at_us)
+{
+    heap_set(&o->timers, &alarm->timer, at_us);
+}
+
+void alarm_sooner(struct overlay *o, struct alarm *alarm, usec at_us)
+{
+    if (at_us < alarm->timer.at_us)
+        heap_set(&o->timers, &alarm->timer, at_us);
+}
+
+/* State. */
+
+static bool move_allowed(enum overlay_state from, enum overlay_state to)
+{
+    switch (from) {
+    case OVERLAY_ALONE:
+        return true;
+    case OVERLAY_JOINING:
+        return to == OVERLAY_MEMBER || to == OVERLAY_LEAVING;
+    case OVERLAY_MEMBER:
+        return to == OVERLAY_LEAVING;
+    case OVERLAY_LEAVING:
+        return false;
+    }
+    return false;
+}
+
+void overlay_set_state(struct overlay *o, enum overlay_state to)
+{
+    static const char *const names[] = {"alone", "joining", "member", "leaving"};
+
+    CHECK(move_allowed(o->ring.state, to));
+    env_log(o->env, LOG_LEVEL_DEBUG, "ring: %s -> %s", names[o->ring.state], names[to]);
+    ring_set_state(&o->ring, to);
+    o->ring_changed = true;
+}
+
+enum overlay_state overlay_state(const struct overlay *o)
+{
+    return o->ring.state;
+}
+
+const struct id *overlay_id(const struct overlay *o)
+{
+    return &o->ring.self;
+}
+
+/* Messages of peers. */
+
+static bool upper_input(struct overlay *o, struct link *l, struct reader *r)
+{
+    struct overlay_from from = {.node = l->peer.id, .key = o->ring.self, .direct = true, .hops = 1};
+    uint8_t proto = read_u8(r);
+
+    if (proto != OVERLAY_PROTO_DHT && proto != OVERLAY_PROTO_NODE)
+        return false;
+    overlay_counted(o, OVERLAY_COUNT_DELIVERED);
+    o->host.message(o->ctx, &from, proto, r->p, reader_left(r));
+    return true;
+}
+
+static bool route_input(struct overlay *o, struct link *l, struct reader *r)
+{
+    return transit_input(o, l, r->p, reader_left(r));
+}
+
+static bool neighbours_input(struct overlay *o, struct link *l, struct reader *r)
+{
+    return link_said_input(o, l, true, r);
+}
+
+static bool roles_input(struct overlay *o, struct link *l, struct reader *r)
+{
+    return link_said_input(o, l, false, r);
+}
+
+static const struct message_rule {
+    uint8_t type;
+    uint16_t least, most;
+    bool (*input)(struct overlay *o, struct link *l, struct reader *r);
+} rules[] = {
+    {MSG_ROUTE, ROUTE_HEADER_MIN, MESSAGE_MAX, route_input},
+    {MSG_NEIGHBOURS, 9, 9 + RING_SAID_MAX *RING_ENTRY_LEN, neighbours_input},
+    {MSG_ROLES, 4, 4, roles_input},
+    {MSG_BROADCAST, 46, MESSAGE_MAX, broadcast_input},
+    {MSG_SAID_HEARD, 2, 2, link_heard_input},
+    {MSG_BROADCAST_HEARD, 24, 24, broadcast_heard_input},
+    {MSG_UPPER, 1, 1 + OVERLAY_BODY_MAX, upper_input},
+};
+
+static const struct message_rule *rule_of(uint8_t type, size_t len)
+{
+    for (size_t i = 0; i < ARRAY_LEN(rules); i++)
+        if (rules[i].type == type && len >= rules[i].least && len <= rules[i].most)
+            return &rules[i];
+    return NULL;
+}
+
+/* What sessions call. */
+
+static void on_message(void *ctx, struct session *s, uint8_t type, const uint8_t *body, size_t len)
+{
+    struct overlay *o = ctx;
+    struct link *l = session_user(s);
+    const struct message_rule *rule = rule_of(type, len);
+    struct reader r = reader_of(body, len);
+
+    if (l == NULL || !l->up || l->session != s) {
+        /* It came in the packet that brought the session up: the peer says it again. */
+        overlay_counted(o, OVERLAY_COUNT_DROP_STRANGER);
+        return;
+    }
+    if (rule == NULL || !rule->input(o, l, &r))
+        overlay_counted(o, OVERLAY_COUNT_DROP_BAD);
+}
+
+static void on_send(void *ctx, const struct path_addr *to, const uint8_t *pkt, size_t len)
+{
+    struct overlay *o = ctx;
+
+    switch (to->kind) {
+    case PATH_UDP:
+        o->host.send(o->ctx, &to->ep, pkt, len);
+        return;
+    case PATH_RING:
+        carry_send(o, to, pkt, len);
+        return;
+    case PATH_NONE:
+        return;
+    }
+}
+
+static void on_up(void *ctx, struct session *s)
+{
+    link_up(ctx, s);
+}
+
+static void on_down(void *ctx, struct session *s, enum session_end why)
+{
+    link_down(ctx, s, why);
+}
+
+static void on_data_changed(void *ctx, struct session *s)
+{
+    link_data_changed(ctx, s);
+}
+
+static void on_observed(void *ctx, struct session *s, const struct endpoint *us)
+{
+}
+
+/* Between the doors. */
+
+static void open_wanted(struct overlay *o)
+{
+    const struct ring_candidate *c;
+
+    if (o->ring.state == OVERLAY_ALONE || o->ring.state == OVERLAY_LEAVING)
+        return;
+    while ((c = ring_due(&o->ring)) != NULL) {
+        struct id id = c->id;
+        struct link *l = link_open(o, &id, &c->via, &c->ep);
+
+        if (l == NULL) {
+            ring_lost(&o->ring, &id);
+            continue;
+        }
+        l->mine |= OVERLAY_ROLE_NEAR;
+        l->peer.welcome = true;
+    }
+}
+
+static void refresh(struct overlay *o)
+{
+    if (ring_update(&o->ring))
+        o->ring_changed = true;
+    open_wanted(o);
+    for (size_t i = 0; i < o->ring.count; i++)
+        link_refresh(o, link_of(o->ring.peers[i]));
+    join_refresh(o);
+}
+
+static void ring_due_alarm(struct overlay *o, struct alarm *alarm)
+{
+    ring_touch(&o->ring);
+}
+
+/* Until nothing is left to do at this moment. The host is told last. */
+static void settle(struct overlay *o)
+{
+    for (int round = 0; round < SETTLE_ROUNDS_MAX; round++) {
+        bool moved = carry_run(o);
+
+        if (!moved && !o->ring.stale)
+            break;
+        if (o->ring.stale)
+            refresh(o);
+    }
+    sessions_flush(o->sessions);
+    alarm_set(o, &o->ring_alarm, ring_deadline(&o->ring));
+    if (o->ring_changed) {
+        o->ring_changed = false;
+        o->host.ring_changed(o->ctx);
+    }
+}
+
+/* The doors. */
+
+bool overlay_input(struct overlay *o, const struct endpoint *from, uint8_t *pkt, size_t len)
+{
+    struct path_addr path = {.kind = PATH_UDP, .ep = *from};
+    bool ours = sessions_input(o->sessions, &path, pkt, len);
+
+    settle(o);
+    return ours;
+}
+
+void overlay_tick(struct overlay *o)
+{
+    struct timer *t;
+
+    sessions_tick(o->sessions);
+    while ((t = heap_pop(&o->timers, o->env->now_us)) != NULL) {
+        struct alarm *alarm = CONTAINER_OF(t, struct alarm, timer);
+
+        alarm->due(o, alarm);
+    }
+    transit_deliver_letters(o);
+    settle(o);
+}
+
+usec overlay_deadline(const struct overlay *o)
+{
+    if (o->letters.count > 0 || o->parcels_in.count > 0 || o->parcels_out.count > 0 ||
+        o->ring.stale || o->ring_changed)
+        return o->env->now_us;
+    return usec_min(sessions_deadline(o->sessions), heap_deadline(&o->timers));
+}
+
+/* Making and ending. */
+
+static void leave_due(struct overlay *o, struct alarm *alarm);
+
+static const struct sessions_host sessions_host = {
+    .send = on_send,
+    .up = on_up,
+    .down = on_down,
+    .message = on_message,
+    .data_changed = on_data_changed,
+    .observed = on_observed,
+};
+
+static struct sessions_config sessions_config_of(const struct overlay_config *c)
+{
+    return (struct sessions_config){
+        .overlay = c->overlay,
+        .group_key = c->group_key,
+        .psk = c->psk,
+        .ca = c->ca,
+        .crl = c->crl,
+        .pub = c->pub,
+        .sec = c->sec,
+        .node = c->node,
+        .cert_der = c->cert_der,
+        .cert_len = c->cert_len,
+        .slot = c->slot,
+        .aeads = c->aeads,
+        .sessions_max = c->sessions_max != 0 ? c->sessions_max : SESSIONS_DEFAULT,
+    };
+}
+
+static void alarm_init(struct alarm *alarm, void (*due)(struct overlay *o, struct alarm *alarm))
+{
+    *alarm = (struct alarm){.timer.at_us = USEC_NEVER, .due = due};
+}
+
+struct overlay *overlay_new(const struct overlay_config *config, struct env *env,
+                            const struct overlay_host *host, void *ctx)
+{
+    struct sessions_config sc = sessions_config_of(config);
+    struct overlay *o = calloc(1, sizeof *o);
+
+    if (o == NULL)
+        return NULL;
+    o->env = env;
+    o->host = *host;
+    o->ctx = ctx;
+    o->sessions = sessions_new(&sc, env, &sessions_host, o);
+    secret_clear(&sc.group_key);
+    sign_secret_clear(&sc.sec);
+    if (o->sessions == NULL) {
+        free(o);
+        return NULL;
+    }
+    ring_init(&o->ring, &config->node, env);
+    table_init(&o->links, offsetof(struct link, peer.id), ID_LEN, sc.sessions_max + LINKS_SPARE,
+               env->hash_key);
+    heap_init(&o->timers);
+    queue_init(&o->letters);
+    queue_init(&o->parcels_in);
+    queue_init(&o->parcels_out);
+    alarm_init(&o->ring_alarm, ring_due_alarm);
+    alarm_init(&o->ping_alarm, ping_due);
+    alarm_init(&o->leave_alarm, leave_due);
+    alarm_init(&o->join.alarm, NULL);
+    alarm_init(&o->join.seek, NULL);
+    alarm_init(&o->contacts.alarm, NULL);
+    alarm_init(&o->shortcuts.alarm, NULL);
+    contacts_begin(o);
+    join_begin(o);
+    return o;
+}
+
+static void free_links(struct overlay *o)
+{
+    struct link *l;
+    size_t i = 0;
+
+    while ((l = table_next(&o->links, &i)) != NULL) {
+        alarm_set(o, &l->alarm, USEC_NEVER);
+        ring_peer_clear(&l->peer);
+        free(l);
+    }
+    table_clear(&o->links);
+}
+
+void overlay_free(struct overlay *o)
+{
+    void *letter;
+
+    if (o == NULL)
+        return;
+    while ((letter = queue_take(&o->letters)) != NULL)
+        free(letter);
+    carry_free(o);
+    crawl_free(o);
+    broadcast_free(o);
+    contacts_clear(o);
+    free_links(o);
+    ring_clear(&o->ring);
+    free(o->pings);
+    heap_clear(&o->timers);
+    sessions_free(o->sessions);
+    free(o);
+}
+
+/* Where to start from. */
+
+int overlay_add_bootstrap(struct overlay *o, const struct endpoint *ep)
+{
+    return contact_add(o, CONTACT_BOOTSTRAP, NULL, ep);
+}
+
+int overlay_add_contact(struct overlay *o, const struct overlay_contact *c)
+{
+    return contact_add(o, CONTACT_REMEMBERED, &c->node, &c->ep);
+}
+
+static int older_first(const void *a, const void *b)
+{
+    const struct link *x = *(struct link *const *)a, *y = *(struct link *const *)b;
+    usec x_us = session_up_since(x->session), y_us = session_up_since(y->session);
+
+    return x_us != y_us ? (x_us > y_us) - (x_us < y_us) : id_cmp(&x->peer.id, &y->peer.id);
+}
+
+size_t overlay_contacts(const struct overlay *o, struct overlay_contact *out, size_t max)
+{
+    struct link **links = calloc(o->ring.count + 1, sizeof *links);
+    size_t n = 0;
+
+    if (links == NULL)
+        return 0;
+    for (size_t i = 0; i < o->ring.count; i++)
+        if (o->ring.peers[i]->state == OVERLAY_MEMBER && !o->ring.peers[i]->indirect)
+            links[n++] = link_of(o->ring.peers[i]);
+    qsort(links, n, sizeof *links, older_first);
+    n = n < max ? n : max;
+    for (size_t i = 0; i < n; i++)
+        out[i] = (struct overlay_contact){.node = links[i]->peer.id, .ep = links[i]->ep};
+    free(links);
+    return n;
+}
+
+void overlay_set_endpoints(struct overlay *o, const struct endpoint *eps, size_t n)
+{
+    sessions_set_endpoints(o->sessions, eps, n);
+}
+
+void overlay_set_cert(struct overlay *o, const uint8_t *der, size_t len)
+{
+    sessions_set_cert(o->sessions, der, len);
+}
+
+void overlay_set_crl(struct overlay *o, const struct cert_crl *crl)
+{
+    sessions_set_crl(o->sessions, crl);
+}
+
+void overlay_network_changed(struct overlay *o)
+{
+    for (size_t i = 0; i < o->ring.count; i++)
+        session_probe_now(link_of(o->ring.peers[i])->session);
+    contacts_retry_all(o);
+}
+
+/* Leaving. */
+
+static void leave_now(struct overlay *o)
+{
+    if (o->left)
+        return;
+    o->left = true;
+    for (size_t i = 0; i < o->ring.count; i++)
+        session_close(link_of(o->ring.peers[i])->session);
+}
+
+static void leave_due(struct overlay *o, struct alarm *alarm)
+{
+    bool all_know = true;
+
+    for (size_t i = 0; i < o->ring.count; i++)
+        all_know = all_know && link_settled(link_of(o->ring.peers[i]));
+    if (all_know || o->env->now_us >= o->leave_us + leave_us)
+        leave_now(o);
+    else
+        alarm_set(o, alarm, o->env->now_us + MSEC(20));
+}
+
+void overlay_leave(struct overlay *o)
+{
+    if (o->ring.state == OVERLAY_LEAVING)
+        return;
+    overlay_set_state(o, OVERLAY_LEAVING);
+    o->leave_us = o->env->now_us;
+    alarm_set(o, &o->leave_alarm, o->env->now_us + MSEC(1)); /* the goodbyes go out with the tick */
+}
+
+bool overlay_left(const struct overlay *o)
+{
+    return o->left;
+}
+
+/* Sending. */
+
+int overlay_route(struct overlay *o, const struct id *key, enum overlay_mode mode, uint8_t proto,
+                  const void *body, size_t len)
+{
+    struct route_header h = route_new(&o->ring.self, key, (enum route_mode)mode, proto);
+
+    return len > OVERLAY_BODY_MAX ? -ERR_RANGE : transit_send(o, &h, NULL, body, len);
+}
+
+static int send_upper(struct link *l, uint8_t proto, const void *body, size_t len)
+{
+    uint8_t message[1 + OVERLAY_BODY_MAX];
+
+    message[0] = proto;
+    if (len > 0)
+        memcpy(message + 1, body, len);
+    return session_send(l->session, MSG_UPPER, message, 1 + len);
+}
+
+int overlay_send(struct overlay *o, const struct id *node, uint8_t proto, const void *body,
+                 size_t len)
+{
+    struct link *l = link_find(o, node);
+
+    if (len > OVERLAY_BODY_MAX)
+        return -ERR_RANGE;
+    if (l != NULL && l->up)
+        return send_upper(l, proto, body, len);
+    return overlay_route(o, node, OVERLAY_EXACT, proto, body, len);
+}
+
+int overlay_answer(struct overlay *o, const struct overlay_from *to, uint8_t proto,
+                   const void *body, size_t len)
+{
+    struct link *l = link_find(o, &to->node);
+    struct route_header from = {.source = to->node, .via = to->via};
+
+    if (len > OVERLAY_BODY_MAX)
+        return -ERR_RANGE;
+    if (l != NULL && l->up)
+        return send_upper(l, proto, body, len);
+    return transit_answer(o, &from, NULL, proto, body, len);
+}
+
+int overlay_broadcast(struct overlay *o, uint8_t proto, const void *body, size_t len)
+{
+    return broadcast_start(o, proto, body, len);
+}
+
+/* The ring as we see it. */
+
+static size_t copy_list(const struct ring_list *list, struct id out[OVERLAY_NEAR])
+{
+    memcpy(out, list->id, list->count * sizeof list->id[0]);
+    return list->count;
+}
+
+size_t overlay_near_right(const struct overlay *o, struct id out[OVERLAY_NEAR])
+{
+    return copy_list(&o->ring.near[RING_RIGHT], out);
+}
+
+size_t overlay_near_left(const struct overlay *o, struct id out[OVERLAY_NEAR])
+{
+    return copy_list(&o->ring.near[RING_LEFT], out);
+}
+
+bool overlay_owns(const struct overlay *o, const struct id *key)
+{
+    return ring_owns(&o->ring, key);
+}
+
+double overlay_size_estimate(const struct overlay *o)
+{
+    return ring_members(&o->ring);
+}
+
+size_t overlay_shortcuts(const struct overlay *o)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < o->ring.count; i++)
+        n += o->ring.peers[i]->shortcut;
+    return n;
+}
+
+size_t overlay_connections(const struct overlay *o)
+{
+    return o->ring.count;
+}
+
+/* Data. */
+
+int overlay_demand(struct overlay *o, const struct id *peer)
+{
+    static const struct id nobody;
+    struct link *l;
+
+    if (o->ring.state == OVERLAY_LEAVING || id_eq(peer, &o->ring.self))
+        return -ERR_BAD_STATE;
+    l = link_open(o, peer, &nobody, NULL);
+    if (l == NULL)
+        return -ERR_FULL;
+    l->demand_until_us = o->env->now_us + demand_us;
+    l->mine |= OVERLAY_ROLE_DEMAND;
+    if (l->up) {
+        session_want_data(l->session);
+        link_need(o, l, OVERLAY_ROLE_DEMAND, 0);
+    }
+    return 0;
+}
+
+static void fill_data(const struct link *l, struct overlay_data *out)
+{
+    struct session_data d;
+
+    session_data(l->session, &d);
+    *out = (struct overlay_data){.token = d.token, .peer = l->peer.id, .tx = d.tx};
+    out->udp = d.path.kind == PATH_UDP;
+    if (out->udp)
+        out->to = d.path.ep;
+    memcpy(out->rx, d.rx, sizeof out->rx);
+}
+
+bool overlay_data(const struct overlay *o, const struct id *peer, struct overlay_data *out)
+{
+    const struct link *l = link_find(o, peer);
+
+    *out = (struct overlay_data){.token = 0};
+    if (l == NULL || !l->up)
+        return false;
+    fill_data(l, out);
+    return true;
+}
+
+bool overlay_data_next(const struct overlay *o, size_t *i, struct overlay_data *out)
+{
+    *out = (struct overlay_data){.token = 0};
+    if (*i >= o->ring.count)
+        return false;
+    fill_data(link_of(o->ring.peers[(*i)++]), out);
+    return true;
+}
+
+void overlay_data_seen(struct overlay *o, uint32_t token, usec last_tx_us, usec last_rx_us,
+                       uint64_t tx_packets)
+{
+    struct session *s = sessions_by_token(o->sessions, token);
+    struct link *l = s != NULL ? session_user(s) : NULL;
+    usec last_us = last_tx_us > last_rx_us ? last_tx_us : last_rx_us;
+
+    if (s == NULL)
+        return;
+    session_data_seen(s, last_tx_us, last_rx_us, tx_packets);
+    if (l == NULL || !l->up || last_us + demand_us <= l->demand_until_us)
+        return;
+    if (last_us + demand_us <= o->env->now_us)
+        return;
+    l->demand_until_us = last_us + demand_us;
+    link_need(o, l, OVERLAY_ROLE_DEMAND, 0);
+}
+
+void overlay_data_roamed(struct overlay *o, uint32_t token, const struct endpoint *from)
+{
+    struct session *s = sessions_by_token(o->sessions, token);
+
+    if (s != NULL)
+        session_data_roamed(s, from);
+}
+
+int overlay_send_data(struct overlay *o, const struct id *peer, const uint8_t *pkt, size_t len)
+{
+    struct link *l = link_find(o, peer);
+
+    if (l == NULL || !l->up)
+        return -ERR_BAD_STATE;
+    on_send(o, session_path(l->session), pkt, len);
+    return 0;
+}
+
+const struct cert *overlay_peer_cert(const struct overlay *o, const struct id *peer)
+{
+    const struct link *l = link_find(o, peer);
+
+    return l != NULL && l->up ? session_cert(l->session) : NULL;
+}
+
+/* For people. */
+
+static void say_why(const struct overlay *o, const struct link *l, char why[96])
+{
+    static const char *const roles[] = {"ring neighbour", "shortcut", "traffic", "bootstrap"};
+    const char *what = "no use of ours";
+    const char *refusal = session_refusal(l->session);
+    uint8_t all = l->mine | l->theirs;
+
+    for (int i = 3; i >= 0; i--)
+        if ((all & 1u << i) != 0)
+            what = roles[i];
+    if (!l->up && refusal[0] != '\0')
+        snprintf(why, 96, "refused: %s", refusal);
+    else if (!l->up)
+        snprintf(why, 96, "opening a session over the ring for %s", what);
+    else if (l->peer.indirect)
+        snprintf(why, 96, "over the ring: no direct address answers yet (%s)", what);
+    else
+        snprintf(why, 96, "direct: this address answered (%s)", what);
+}
+
+static void fill_info(const struct overlay *o, const struct link *l, struct overlay_peer_info *out)
+{
+    const struct cert *cert = session_cert(l->session);
+    struct session_data d;
+
+    *out = (struct overlay_peer_info){.node = l->peer.id, .up = l->up};
+    session_data(l->session, &d);
+    out->token = d.token;
+    out->udp = d.path.kind == PATH_UDP;
+    if (out->udp)
+        out->endpoint = d.path.ep;
+    out->roles = l->mine | l->theirs;
+    out->rtt_us = session_rtt(l->session);
+    out->up_since_us = session_up_since(l->session);
+    out->last_heard_us = session_last_heard(l->session);
+    if (d.tx != NULL)
+        out->cipher = seal_key_alg(d.tx);
+    if (cert != NULL)
+        memcpy(out->user, cert->user, sizeof out->user);
+    say_why(o, l, out->why);
+}
+
+static int by_id(const void *a, const void *b)
+{
+    return id_cmp(&(*(struct link *const *)a)->peer.id, &(*(struct link *const *)b)->peer.id);
+}
+
+size_t overlay_peers(const struct overlay *o, struct overlay_peer_info *out, size_t max)
+{
+    struct link **links = calloc(o->links.count + 1, sizeof *links), *l;
+    size_t n = 0, i = 0;
+
+    if (links == NULL)
+        return 0;
+    while ((l = table_next(&o->links, &i)) != NULL)
+        links[n++] = l;
+    qsort(links, n, sizeof *links, by_id);
+    n = n < max ? n : max;
+    for (i = 0; i < n; i++)
+        fill_info(o, links[i], &out[i]);
+    free(links);
+    return n;
+}
+
+size_t overlay_refusals(const struct overlay *o, struct overlay_refusal *out, size_t max)
+{
+    struct session_refused refused[16];
+    size_t n = sessions_refused(o->sessions, refused, ARRAY_LEN(refused));
+
+    n = n < max ? n : max;
+    for (size_t i = 0; i < n; i++) {
+        out[i] = (struct overlay_refusal){
+            .node = refused[i].peer, .why = refused[i].why, .at_us = refused[i].at_us};
+        if (refused[i].from.kind == PATH_UDP)
+            out[i].from = refused[i].from.ep;
+        memcpy(out[i].user, refused[i].user, sizeof out[i].user);
+    }
+    return n;
+}
+
+bool overlay_counter(const struct overlay *o, size_t i, const char **name, uint64_t *value)
+{
+    static const char *const names[OVERLAY_COUNT_MAX] = {
+        [OVERLAY_COUNT_ROUTED] = "routed",
+        [OVERLAY_COUNT_DELIVERED] = "delivered",
+        [OVERLAY_COUNT_DROP_BAD] = "drop_malformed",
+        [OVERLAY_COUNT_DROP_NOBODY] = "drop_unreachable",
+        [OVERLAY_COUNT_DROP_HOPS] = "drop_hop_limit",
+        [OVERLAY_COUNT_DROP_FULL] = "drop_queue_full",
+        [OVERLAY_COUNT_DROP_STRANGER] = "drop_not_member",
+        [OVERLAY_COUNT_JOINS] = "introductions",
+        [OVERLAY_COUNT_MERGES] = "foreign_rings",
+        [OVERLAY_COUNT_REPAIRS] = "neighbours_lost",
+        [OVERLAY_COUNT_BROADCASTS] = "broadcasts",
+    };
+
+    if (i < OVERLAY_COUNT_MAX) {
+        *name = names[i];
+        *value = o->counts[i];
+        return true;
+    }
+    i -= OVERLAY_COUNT_MAX;
+    if (i >= SESSION_COUNT_MAX)
+        return false;
+    *name = session_count_text((enum session_count)i);
+    *value = sessions_counted(o->sessions, (enum session_count)i);
+    return true;
+}

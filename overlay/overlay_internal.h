@@ -1,0 +1,321 @@
+/*
+ * overlay_internal.h - struct overlay and struct link, shared by the files that make up one node of
+ * an overlay and by nobody else: overlay.c (doors, public functions), link.c (one peer: roles and
+ * what we tell each other), transit.c (routed messages), carry.c (session packets that travel over
+ * the ring), join.c (finding one's place, keeping it), contact.c (bootstraps and lost peers),
+ * shortcut.c, ping.c, crawl.c, broadcast.c.
+ *
+ * A call runs so: input or tick goes through sessions_input or sessions_tick, whose callbacks land
+ * in these files and may send; overlay_settle then moves what is queued, brings the ring's lists up
+ * to date, opens what is wanted, tells the peers what is news, and tells the host last.
+ */
+#ifndef PEAL_OVERLAY_OVERLAY_INTERNAL_H
+#define PEAL_OVERLAY_OVERLAY_INTERNAL_H
+
+#include "overlay/core/err.h"
+#include "overlay/core/heap.h"
+#include "overlay/core/limits.h"
+#include "overlay/core/table.h"
+#include "overlay/core/wire.h"
+#include "overlay/msg.h"
+#include "overlay/overlay.h"
+#include "overlay/ring.h"
+#include "overlay/route.h"
+#include "overlay/session.h"
+
+struct overlay;
+
+/* One timer and what it does. Names the event, not the moment. */
+struct alarm {
+    struct timer timer;
+    void (*due)(struct overlay *o, struct alarm *alarm);
+};
+
+/* A node that we have a session with, or an attempt at one. */
+struct link {
+    struct ring_peer peer; /* peer.id: key of overlay.links */
+    struct session *session;
+    struct alarm alarm;
+    struct endpoint ep;                 /* of the last direct path; family 0: never had one */
+    usec said_us;                       /* when it was told something last */
+    usec unused_us;                     /* nobody needs it since then; 0: somebody does */
+    usec demand_until_us;               /* 0: no demand */
+    uint32_t near_said, shortcuts_said; /* ring.*_version of what it was told */
+    uint32_t shortcuts_heard;           /* of what it confirmed */
+    uint16_t seq, seq_theirs;
+    uint8_t mine, theirs; /* masks of enum overlay_role */
+    uint8_t state_said, mine_said;
+    uint8_t says; /* times it was told the same without a confirmation; 0: confirmed */
+    bool up;
+    bool met;        /* it told us something */
+    bool met_lists;  /* and its lists */
+    bool judge_ring; /* as a neighbour: is it of our ring? */
+};
+
+enum overlay_count {
+    OVERLAY_COUNT_ROUTED, /* messages passed on */
+    OVERLAY_COUNT_DELIVERED,
+    OVERLAY_COUNT_DROP_BAD,      /* malformed, or of an unknown type */
+    OVERLAY_COUNT_DROP_NOBODY,   /* destination not reachable from here */
+    OVERLAY_COUNT_DROP_HOPS,     /* hop limit */
+    OVERLAY_COUNT_DROP_FULL,     /* one of our queues is */
+    OVERLAY_COUNT_DROP_STRANGER, /* to be passed on, and we are no member */
+    OVERLAY_COUNT_JOINS,         /* nodes introduced to their neighbours */
+    OVERLAY_COUNT_MERGES,        /* foreign rings met */
+    OVERLAY_COUNT_REPAIRS,       /* near neighbours that fell silent */
+    OVERLAY_COUNT_BROADCASTS,    /* delivered */
+    OVERLAY_COUNT_MAX,
+};
+
+/* A message to ourselves, for the next tick. */
+struct letter {
+    struct letter *next;
+    struct route_header header;
+    size_t len;
+    uint8_t body[];
+};
+
+/* A session's packet that came over the ring or is to go over it. */
+struct parcel {
+    struct parcel *next;
+    struct path_addr path;
+    size_t len;
+    uint8_t pkt[];
+};
+
+struct queue {
+    void *first, **last;
+    size_t count;
+};
+
+struct join {
+    struct alarm alarm;
+    usec started_us, asked_us;
+    uint32_t token; /* of our latest question for our own place */
+    uint8_t asks;
+    bool answered;     /* by a member, since we last were alone */
+    struct id gate;    /* while we are no member: whom our messages go through and come back by */
+    struct alarm seek; /* looking around our place as a member */
+    uint32_t seek_token;
+    uint8_t seeks;          /* since something was lost */
+    usec merge_told_us;     /* last time we told, or were told, of a foreign ring; 0: never */
+    uint32_t introductions; /* left of this second's */
+    usec introductions_us;
+};
+
+enum contact_kind { CONTACT_BOOTSTRAP, CONTACT_REMEMBERED, CONTACT_LOST };
+
+struct contact {
+    struct endpoint ep;
+    struct id node;          /* zero: not known */
+    struct session *session; /* an attempt, or our leaf connection to it */
+    usec next_us;            /* when it is tried, or the try is over */
+    usec interval_us;
+    usec lost_us;   /* CONTACT_LOST: when */
+    uint32_t token; /* of the question that went through it */
+    uint8_t kind;
+};
+
+enum { CONTACTS_LOST_MAX = 16 }; /* victim: the one lost first */
+enum { CONTACTS_MAX = OVERLAY_BOOTSTRAPS_MAX + OVERLAY_CONTACTS_MAX + CONTACTS_LOST_MAX };
+
+struct contacts {
+    struct alarm alarm;
+    struct contact *v;
+    size_t count, size;
+};
+
+enum { SHORTCUT_TRIALS = 4 }; /* candidates whose round trips are compared */
+
+struct shortcuts {
+    struct alarm alarm;
+    uint32_t token; /* of the question who lives around the point; 0: none asked */
+    struct id trial[SHORTCUT_TRIALS];
+    uint8_t trials; /* 0: none under way */
+    double whole;   /* this node's rounding of a broken number of shortcuts */
+    double members; /* ring size that the present ones were drawn for */
+};
+
+enum { PINGS_MAX = 32 };
+struct ping {
+    uint32_t number; /* on the wire */
+    uint32_t token;
+    usec sent_us, until_us;
+    void (*done)(void *ctx, const struct overlay_ping_result *r);
+    void *ctx;
+};
+
+struct crawl;
+struct broadcast;
+struct fragments;
+
+struct overlay {
+    struct env *env;
+    struct overlay_host host;
+    void *ctx;
+    struct sessions *sessions;
+    struct ring ring;
+    struct table links;
+    struct heap timers;
+    struct alarm ring_alarm;
+    struct join join;
+    struct contacts contacts;
+    struct shortcuts shortcuts;
+    struct alarm ping_alarm;
+    struct ping *pings; /* PINGS_MAX, or NULL before the first */
+    size_t ping_count;
+    struct crawl *crawl; /* NULL: none under way */
+    struct broadcast *broadcast;
+    struct queue letters; /* to ourselves */
+    struct queue parcels_in, parcels_out;
+    struct fragments *fragments; /* NULL before the first */
+    struct alarm leave_alarm;
+    uint16_t parcel_number;
+    usec leave_us; /* when we said goodbye */
+    bool left;
+    bool ring_changed; /* the host is to be told */
+    uint64_t counts[OVERLAY_COUNT_MAX];
+};
+
+static inline void overlay_counted(struct overlay *o, enum overlay_count c)
+{
+    o->counts[c]++;
+}
+
+void alarm_set(struct overlay *o, struct alarm *alarm, usec at_us);
+/* Not later than before. */
+void alarm_sooner(struct overlay *o, struct alarm *alarm, usec at_us);
+void overlay_set_state(struct overlay *o, enum overlay_state state);
+
+/* queue.c: first in, first out, of items that begin with their `next`. */
+void queue_init(struct queue *q);
+void queue_put(struct queue *q, void *item);
+void *queue_take(struct queue *q); /* NULL: empty */
+
+/* link.c */
+static inline struct link *link_of(struct ring_peer *peer)
+{
+    return CONTAINER_OF(peer, struct link, peer);
+}
+struct link *link_find(const struct overlay *o, const struct id *id);
+/* The link, with a session up or being opened over the ring (and to ep, which may be NULL). NULL:
+ * full. */
+struct link *link_open(struct overlay *o, const struct id *id, const struct id *via,
+                       const struct endpoint *ep);
+void link_up(struct overlay *o, struct session *s);
+void link_down(struct overlay *o, struct session *s, enum session_end why);
+void link_data_changed(struct overlay *o, struct session *s);
+/* What we need it for: adds and takes away, tells the peer. */
+void link_need(struct overlay *o, struct link *l, uint8_t add, uint8_t remove);
+/* After ring_update: near roles, news. */
+void link_refresh(struct overlay *o, struct link *l);
+bool link_said_input(struct overlay *o, struct link *l, bool lists, struct reader *r);
+bool link_heard_input(struct overlay *o, struct link *l, struct reader *r);
+void link_free(struct overlay *o, struct link *l);
+/* Told everything and it was confirmed. */
+bool link_settled(const struct link *l);
+
+/* transit.c */
+/* Starts a message of ours. first: the peer to begin with, or NULL. 0, -ERR_RANGE, -ERR_BAD_STATE.
+ */
+int transit_send(struct overlay *o, struct route_header *h, struct link *first, const void *body,
+                 size_t len);
+int transit_answer(struct overlay *o, const struct route_header *to, const struct id *via,
+                   uint8_t proto, const void *body, size_t len);
+bool transit_input(struct overlay *o, struct link *from, const uint8_t *bytes, size_t len);
+void transit_deliver_letters(struct overlay *o);
+
+/* carry.c */
+void carry_send(struct overlay *o, const struct path_addr *to, const uint8_t *pkt, size_t len);
+void carry_input(struct overlay *o, const struct route_header *h, struct reader *r);
+/* Moves what is queued. True when something was. */
+bool carry_run(struct overlay *o);
+void carry_free(struct overlay *o);
+
+/* join.c */
+enum ask_flag {
+    ASK_PLACE = 1,  /* the source wants neighbours: introduce it to those around it */
+    ASK_MEMBER = 2, /* the source is a member of a ring */
+};
+enum lists_flag { LISTS_KNOWN = 1 /* the asker is in them, or near enough and a member here */ };
+/* The upper 4 bits of a question's token: whose it is. */
+enum ask_purpose {
+    ASK_FOR_JOIN = 1,
+    ASK_FOR_CONTACT = 2,
+    ASK_FOR_SEEK = 3,
+    ASK_FOR_SHORTCUT = 4,
+    ASK_FOR_CRAWL = 5,
+};
+void join_begin(struct overlay *o);
+void join_link_up(struct overlay *o, struct link *l);
+void join_link_down(struct overlay *o, struct link *l);
+void join_member_met(struct overlay *o, struct link *l);
+/* The ring's lists changed. */
+void join_refresh(struct overlay *o);
+/* A near neighbour fell silent: look around soon. */
+void join_seek_soon(struct overlay *o);
+/* Sends a question; with ASK_PLACE it is about ourselves. 0 or as transit_send. */
+int join_ask(struct overlay *o, const struct id *key, enum route_mode mode, uint8_t flags,
+             uint32_t token, struct link *first);
+uint32_t join_token(struct overlay *o, enum ask_purpose purpose);
+void join_ask_input(struct overlay *o, struct link *from, const struct route_header *h,
+                    struct reader *r);
+void join_lists_input(struct overlay *o, const struct route_header *h, struct reader *r);
+void join_introduce_input(struct overlay *o, const struct route_header *h, struct reader *r);
+/* A new near neighbour: of another ring, perhaps; then everybody is to look for theirs. */
+void join_judge_ring(struct overlay *o, struct link *l);
+/* A broadcast says so. */
+void join_merge_input(struct overlay *o, struct reader *r);
+
+/* An answer's lists as they came: closest first. */
+struct lists {
+    uint32_t token;
+    struct id from, via;
+    enum overlay_state state;
+    bool known;
+    struct ring_list side[2];
+};
+
+/* Nodes of a ring that does not know us. via: through whom they can be reached, or NULL. */
+void join_learn_lists(struct overlay *o, const struct lists *lists, const struct id *via);
+
+/* contact.c */
+void contacts_begin(struct overlay *o);
+void contacts_clear(struct overlay *o);
+int contact_add(struct overlay *o, enum contact_kind kind, const struct id *node,
+                const struct endpoint *ep);
+/* A peer that fell silent: it may be behind a cut that heals. */
+void contact_lost(struct overlay *o, const struct link *l);
+void contact_up(struct overlay *o, struct session *s, struct link *l);
+void contact_down(struct overlay *o, struct session *s, enum session_end why);
+void contact_lists(struct overlay *o, const struct lists *lists);
+/* We became a member. */
+void contacts_member(struct overlay *o);
+/* Tries all lost ones now. */
+void contacts_retry_lost(struct overlay *o);
+/* Tries everything now: our addresses changed. */
+void contacts_retry_all(struct overlay *o);
+
+/* shortcut.c */
+void shortcuts_begin(struct overlay *o);
+void shortcut_lists(struct overlay *o, const struct lists *lists);
+void shortcut_lost(struct overlay *o);
+
+/* ping.c */
+void ping_input(struct overlay *o, const struct route_header *h, struct reader *r);
+void pong_input(struct overlay *o, const struct route_header *h, struct reader *r);
+void ping_due(struct overlay *o, struct alarm *alarm);
+
+/* crawl.c */
+void crawl_lists(struct overlay *o, const struct lists *lists);
+void crawl_free(struct overlay *o);
+
+/* broadcast.c */
+enum broadcast_proto { BROADCAST_PROTO_MERGE = 64 }; /* the ring's own, beside enum overlay_proto */
+int broadcast_start(struct overlay *o, uint8_t proto, const void *body, size_t len);
+bool broadcast_input(struct overlay *o, struct link *from, struct reader *r);
+bool broadcast_heard_input(struct overlay *o, struct link *from, struct reader *r);
+void broadcast_link_down(struct overlay *o, struct link *l);
+void broadcast_free(struct overlay *o);
+
+#endif
