@@ -209,14 +209,18 @@ static struct path *path_add(struct session *s, const struct path_addr *addr)
 
 struct path *path_proven(struct session *s, const struct path_addr *addr)
 {
-    struct path *path = paths_find(&s->paths, addr);
+    struct path_addr to = *addr;
+
+    if (to.kind == PATH_RING)
+        to.peer = s->cert.node; /* whoever the envelope named */
+    struct path *path = paths_find(&s->paths, &to);
 
     if (path != NULL) {
-        path->addr = *addr;
+        path->addr = to;
         path->heard_us = s->ss->env->now_us;
         return path;
     }
-    path = path_add(s, addr);
+    path = path_add(s, &to);
     if (path != NULL && path != paths_best(&s->paths) && better(s, path, paths_best(&s->paths)))
         move_to(s, path);
     return path;
@@ -279,13 +283,29 @@ static void trial_start(struct session *s, const struct endpoint *ep, bool roame
     trial_send(s, t);
 }
 
+/* A peer may send us to so many addresses in a while and no more: we are nobody's reflector. */
+static bool start_allowed(struct session *s)
+{
+    struct paths *p = &s->paths;
+    usec now_us = s->ss->env->now_us;
+
+    if (now_us >= p->starts_us + SEC(PATH_STARTS_S)) {
+        p->starts_us = now_us;
+        p->starts = 0;
+    }
+    if (p->starts == PATH_STARTS_MAX)
+        return false;
+    p->starts++;
+    return true;
+}
+
 /* Starts a trial, unless one is under way or the path is known already. */
 static void candidate_try(struct session *s, const struct endpoint *ep)
 {
     const struct path_addr addr = {.kind = PATH_UDP, .ep = *ep};
 
     if (trial_find(&s->paths, ep) == NULL && paths_find(&s->paths, &addr) == NULL &&
-        candidate_ok(s, ep))
+        candidate_ok(s, ep) && start_allowed(s))
         trial_start(s, ep, false, 0);
 }
 

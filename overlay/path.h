@@ -27,6 +27,9 @@ enum {
     PATH_TRIES = 4,       /* challenges per trial: at 0, 250, 750 and 1750 ms */
     PATH_PEER_ENDPOINTS_MAX = 8,
     PATH_CHALLENGE_LEN = 8,
+    PATH_STARTS_MAX = 16, /* candidates challenged in PATH_STARTS_S at one peer's word; the rest
+                             waits for a round */
+    PATH_STARTS_S = 10,
     PATH_AMPLIFICATION = 3,  /* RFC 9000 8.1 */
     PATH_ROUND_FIRST_S = 15, /* all candidates again while the ring is the best we have ... */
     PATH_ROUND_LAST_S = 600, /* ... at an interval that doubles up to this */
@@ -59,6 +62,8 @@ struct paths {
     struct endpoint *peer_eps; /* what the peer named, filtered */
     uint8_t count, size, best;
     uint8_t trial_count, peer_ep_count;
+    uint8_t starts; /* candidates tried since starts_us */
+    usec starts_us;
     uint8_t rounds;   /* made since the ring became the best path */
     usec round_at_us; /* the next round; USEC_NEVER while a direct path is there */
 };

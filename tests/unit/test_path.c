@@ -324,6 +324,42 @@ static void an_unanswered_challenge_is_sent_four_times(void **state)
     world_free(w);
 }
 
+static bool count_elsewhere(struct world *w, struct world_node *from, const struct path_addr *to,
+                            uint8_t *pkt, size_t *len)
+{
+    struct tally *t = w->hook_arg;
+
+    if (to->kind == PATH_UDP && !endpoint_eq(&to->ep, &t->to))
+        t->packets++;
+    return true;
+}
+
+static void a_member_cannot_make_us_a_reflector(void **state)
+{
+    struct world *w = two_over_the_ring(13);
+    struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
+    struct tally t = {.to = a->ep};
+
+    world_run(w, SEC(1));
+    w->udp_cut = true;
+    session_probe_now(world_session(b, a));
+    world_run(w, SEC(11)); /* both are back on the ring */
+    w->hook = count_elsewhere;
+    w->hook_arg = &t;
+    for (unsigned i = 0; i < 100; i++) {
+        uint8_t body[1 + 8 * 7];
+        struct writer out = writer_of(body, sizeof(body));
+
+        write_u8(&out, 8);
+        for (unsigned k = 0; k < 8; k++)
+            write_endpoint(&out, &(struct endpoint){addr_v4(0xcb007100u + 8 * i + k), 53});
+        session_send(world_session(a, b), MSG_ENDPOINTS, body, writer_len(&out));
+        world_run(w, MSEC(50));
+    }
+    assert_in_range(t.packets, PATH_TRIES, PATH_TRIES * 2 * PATH_STARTS_MAX);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -340,6 +376,7 @@ int main(void)
         cmocka_unit_test(a_lan_address_beats_the_public_one),
         cmocka_unit_test(a_ring_envelope_with_another_sender_adds_no_path),
         cmocka_unit_test(an_unanswered_challenge_is_sent_four_times),
+        cmocka_unit_test(a_member_cannot_make_us_a_reflector),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
