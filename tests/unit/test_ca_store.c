@@ -1,0 +1,214 @@
+// link: peal_ca
+#include "test_ca_desk.h"
+
+#include <sys/stat.h>
+
+static int64_t users(struct store *s)
+{
+    return store_int(s, -1, "SELECT count(*) FROM users", VALUES());
+}
+
+static int add(struct store *s, const char *name)
+{
+    return store_run(s, "INSERT INTO users (name, email, made_s) VALUES (?1, 'e', 0)",
+                     VALUES(v_text(name)));
+}
+
+static void what_is_not_committed_is_gone(void **state)
+{
+    struct bench b;
+
+    bench_open(&b);
+    assert_int_equal(store_begin(b.desk.store), 0);
+    assert_int_equal(add(b.desk.store, "a"), 1);
+    store_rollback(b.desk.store);
+    assert_int_equal(users(b.desk.store), 0);
+    assert_int_equal(store_begin(b.desk.store), 0);
+    assert_int_equal(add(b.desk.store, "a"), 1);
+    assert_int_equal(store_commit(b.desk.store), 0);
+    assert_int_equal(users(b.desk.store), 1);
+    bench_close(&b);
+}
+
+static void a_constraint_is_told_apart_from_a_failure(void **state)
+{
+    struct bench b;
+
+    bench_open(&b);
+    assert_int_equal(add(b.desk.store, "a"), 1);
+    assert_int_equal(add(b.desk.store, "a"), -ERR_BAD_STATE);
+    assert_int_equal(store_run(b.desk.store,
+                               "INSERT INTO roles (group_row, user_row, role)"
+                               " VALUES (99, 99, 'owner')",
+                               VALUES()),
+                     -ERR_BAD_STATE); /* foreign keys are on */
+    bench_close(&b);
+}
+
+/* Opening or closing one must not take another's locks, nor its log of changes, away. */
+static void connections_see_each_others_commits_at_once(void **state)
+{
+    struct bench b;
+    const char *why = NULL;
+
+    bench_open(&b);
+    struct store *second = home_store(&b.home, &why);
+    assert_non_null(second);
+    int64_t change = store_change(b.desk.store);
+    for (int i = 0; i < 20; i++) {
+        char name[16];
+        struct store *third = home_store(&b.home, &why);
+        assert_non_null(third);
+        snprintf(name, sizeof name, "u%d", i);
+        assert_int_equal(add(third, name), 1);
+        store_close(third);
+        assert_int_equal(users(b.desk.store), i + 1);
+        assert_int_equal(users(second), i + 1);
+    }
+    assert_true(store_change(b.desk.store) != change);
+    store_close(second);
+    bench_close(&b);
+}
+
+static void the_audit_log_only_grows(void **state)
+{
+    struct bench b;
+
+    bench_open(&b);
+    bench_user(&b, "a");
+    assert_int_equal(store_int(b.desk.store, 0, "SELECT count(*) FROM audit", VALUES()), 1);
+    assert_true(store_run(b.desk.store, "UPDATE audit SET actor = 'x'", VALUES()) < 0);
+    assert_true(store_run(b.desk.store, "DELETE FROM audit", VALUES()) < 0);
+    assert_int_equal(store_int(b.desk.store, 0,
+                               "SELECT count(*) FROM audit WHERE actor = '(console)'", VALUES()),
+                     1);
+    bench_close(&b);
+}
+
+static void a_newer_databases_is_left_alone(void **state)
+{
+    struct bench b;
+    const char *why = NULL;
+    char path[1200], name[1200];
+
+    bench_open(&b);
+    assert_true(store_run(b.desk.store, "PRAGMA user_version = 1000", VALUES()) >= 0);
+    strcpy(path, home_path(&b.home, "peal-ca.sqlite", name));
+    assert_null(store_open(path, &why));
+    assert_string_equal(why, "the database was written by a newer peal-ca");
+    bench_close(&b);
+}
+
+static void everything_in_the_directory_is_the_owners_alone(void **state)
+{
+    static const char *const files[] = {"master.key", "peal-ca.sqlite", "peal-ca.sqlite-wal",
+                                        "peal-ca.sqlite-shm"};
+    struct bench b;
+    struct stat st;
+    char path[1200], why[1400];
+    struct home again;
+
+    bench_open(&b);
+    assert_int_equal(chmod(b.dir, 0755), 0);
+    assert_int_equal(chmod(home_path(&b.home, "peal-ca.sqlite", path), 0644), 0);
+    assert_int_equal(home_open(&again, b.dir, NULL, why, sizeof why), 0);
+    assert_int_equal(stat(b.dir, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0700);
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        assert_int_equal(stat(home_path(&b.home, files[i], path), &st), 0);
+        assert_int_equal(st.st_mode & 07777, 0600);
+    }
+    home_close(&again);
+    bench_close(&b);
+}
+
+static void what_is_sealed_opens_only_in_its_own_place(void **state)
+{
+    struct bench b;
+    const char *why = NULL;
+    const struct id here = {{1}}, there = {{2}};
+    uint8_t sealed[4 + VAULT_OVERHEAD], opened[4];
+    char path[1200];
+
+    bench_open(&b);
+    vault_seal(b.home.vault, "one", &here, "word", 4, sealed);
+    assert_true(vault_unseal(b.home.vault, "one", &here, sealed, sizeof sealed, opened));
+    assert_memory_equal(opened, "word", 4);
+    assert_false(vault_unseal(b.home.vault, "two", &here, sealed, sizeof sealed, opened));
+    assert_false(vault_unseal(b.home.vault, "one", &there, sealed, sizeof sealed, opened));
+    assert_false(vault_unseal(b.home.vault, "one", &here, sealed, VAULT_OVERHEAD - 1, opened));
+    for (size_t i = 0; i < sizeof sealed; i++) {
+        sealed[i] ^= 1;
+        assert_false(vault_unseal(b.home.vault, "one", &here, sealed, sizeof sealed, opened));
+        sealed[i] ^= 1;
+    }
+    struct vault *other = vault_open(home_path(&b.home, "other.key", path), true, &why);
+    assert_non_null(other);
+    assert_false(vault_unseal(other, "one", &here, sealed, sizeof sealed, opened));
+    vault_close(other);
+    bench_close(&b);
+}
+
+static void another_master_key_is_refused(void **state)
+{
+    struct bench b;
+    struct home wrong;
+    const char *made = NULL;
+    char path[1200], why[1400];
+
+    bench_open(&b);
+    home_path(&b.home, "other.key", path);
+    /* Not made where a database exists already: it could never be the right one. */
+    assert_int_equal(home_open(&wrong, b.dir, path, why, sizeof why), 4);
+    vault_close(vault_open(path, true, &made));
+    assert_int_equal(home_open(&wrong, b.dir, path, why, sizeof why), 1);
+    assert_non_null(strstr(why, "not the one the database was made with"));
+    bench_close(&b);
+}
+
+static void the_master_key_is_64_hex_digits(void **state)
+{
+    static const struct {
+        const char *text;
+        bool good;
+    } rows[] = {
+        {"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff", true},
+        {"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n", true},
+        {"00112233445566778899aabbccddeeff00112233445566778899aabbccddeef", false},
+        {"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff0", false},
+        {"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n\n", false},
+        {"00112233445566778899aabbccddeegg00112233445566778899aabbccddeeff", false},
+        {"", false},
+    };
+    struct bench b;
+    char path[1200];
+
+    bench_open(&b);
+    home_path(&b.home, "some.key", path);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const char *why = NULL;
+        FILE *f = fopen(path, "w");
+        fputs(rows[i].text, f);
+        fclose(f);
+        struct vault *v = vault_open(path, true, &why);
+        assert_int_equal(v != NULL, rows[i].good);
+        vault_close(v);
+    }
+    bench_close(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_not_committed_is_gone),
+        cmocka_unit_test(a_constraint_is_told_apart_from_a_failure),
+        cmocka_unit_test(connections_see_each_others_commits_at_once),
+        cmocka_unit_test(the_audit_log_only_grows),
+        cmocka_unit_test(a_newer_databases_is_left_alone),
+        cmocka_unit_test(everything_in_the_directory_is_the_owners_alone),
+        cmocka_unit_test(what_is_sealed_opens_only_in_its_own_place),
+        cmocka_unit_test(another_master_key_is_refused),
+        cmocka_unit_test(the_master_key_is_64_hex_digits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
