@@ -277,7 +277,10 @@ struct blob *blob_parse(const char *text, size_t len, char why[BLOB_WHY_SIZE])
     }
     o = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
     if (!o) {
-        refuse(why, "is not valid JSON: line %d, column %d: %s", error.line, error.column,
+        /* jansson goes on with the text at that place, which may be the secret. */
+        refuse(why, "is not valid JSON: line %d, column %d: %.*s", error.line, error.column,
+               (int)(strstr(error.text, " near ") ? strstr(error.text, " near ") - error.text
+                                                  : (long)strlen(error.text)),
                error.text);
         return NULL;
     }

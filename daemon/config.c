@@ -54,9 +54,13 @@ static bool read_port(void *field, const char *value, const char **why)
 
 static bool read_tcp_port(void *field, const char *value, const char **why)
 {
+    uint32_t port = 0;
+
     *why = "a port, 1 to 65535, or nothing";
-    *(uint16_t *)field = 0;
-    return value[0] == '\0' || (read_port(field, value, why) && *(uint16_t *)field != 0);
+    if (value[0] && (!read_number(&port, value, 65535) || port == 0))
+        return false;
+    *(uint16_t *)field = (uint16_t)port;
+    return true;
 }
 
 static bool read_public(void *field, const char *value, const char **why)

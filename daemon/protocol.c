@@ -15,8 +15,8 @@ static const struct {
     [PROTOCOL_TIMEOUT] = {"timeout", 6},
     [PROTOCOL_BAD_BLOB] = {"bad_blob", 1},
     [PROTOCOL_WRONG_PIN] = {"wrong_pin", 1},
-    [PROTOCOL_NO_SERVICE] = {"service_unreachable", 6},
-    [PROTOCOL_NOT_FOUND] = {"not_found", 1},
+    [PROTOCOL_NO_SERVICE] = {"service_unreachable", 1},
+    [PROTOCOL_NOT_FOUND] = {"not_found", 5},
 };
 
 const char *protocol_error_code(enum protocol_error e)

@@ -35,7 +35,7 @@ enum protocol_error {
     PROTOCOL_BAD_BLOB,
     PROTOCOL_WRONG_PIN,  /* the service's key is not the one in the blob */
     PROTOCOL_NO_SERVICE, /* the service cannot be reached */
-    PROTOCOL_NOT_FOUND,
+    PROTOCOL_NOT_FOUND,  /* no member has that name, address or id */
     PROTOCOL_ERROR_COUNT,
 };
 const char *protocol_error_code(enum protocol_error e);
