@@ -1,5 +1,7 @@
 #include "dht/inside.h"
 
+#include <string.h>
+
 struct id range_middle(const struct id *a, const struct id *b)
 {
     struct id half = id_sub(b, a);
@@ -16,22 +18,39 @@ struct id range_middle(const struct id *a, const struct id *b)
 
 bool fill_done(const struct dht *d)
 {
-    const struct fill *f = &d->fill;
+    for (size_t i = 0; i < FILL_SIDES; i++)
+        if (d->fill.sides[i].present && !d->fill.sides[i].filled)
+            return false;
+    return true;
+}
 
-    return (!f->left.present || f->left.filled) && (!f->right.present || f->right.filled);
+/* Where the records of a gap also stand. */
+static struct id spot_of(const struct side *s)
+{
+    struct id middle = range_middle(&s->lo, &s->hi);
+    struct id spots[FILL_SPOTS] = {range_middle(&s->lo, &middle), middle,
+                                   range_middle(&middle, &s->hi)};
+
+    return id_point(&spots[s->step % FILL_SPOTS], 1 + s->step / FILL_SPOTS, DHT_POINTS);
 }
 
 static void ask_page(struct dht *d, struct side *s)
 {
     struct parcel p;
+    struct id spot;
 
     parcel_start(&p, PARCEL_ASK, s->id);
     write_id(&p.w, &s->lo);
     write_id(&p.w, &s->hi);
     write_id(&p.w, &s->after_key);
     write_id(&p.w, &s->after_owner);
-    parcel_send(d, &s->peer, &p);
     s->due_us = d->env->now_us + FILL_TRY_US;
+    if (!s->gap) {
+        parcel_send(d, &s->peer, &p);
+        return;
+    }
+    spot = spot_of(s);
+    parcel_route(d, &spot, &p);
 }
 
 static void ask_from_start(struct dht *d, struct side *s)
@@ -56,6 +75,36 @@ static void beside(struct dht *d, struct side *s, const struct id *peer, const s
     ask_from_start(d, s);
 }
 
+static void gap(struct dht *d, struct side *s, const struct id *lo, const struct id *hi)
+{
+    *s = (struct side){.gap = true, .present = true, .lo = *lo, .hi = *hi};
+    s->since_us = d->env->now_us;
+    ask_from_start(d, s);
+}
+
+static bool all_gone(const struct dht *d, const struct id *ids, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (replica_near(d, &ids[i]))
+            return false;
+    return n == OVERLAY_NEAR;
+}
+
+static void find_gaps(struct dht *d)
+{
+    const struct replica *r = &d->replica;
+    struct fill *f = &d->fill;
+
+    if (r->lefts > 0 && all_gone(d, f->left, f->lefts))
+        gap(d, &f->sides[FILL_LEFT_GAP], &r->left[0], &d->config.node);
+    if (r->rights > 0 && all_gone(d, f->right, f->rights))
+        gap(d, &f->sides[FILL_RIGHT_GAP], &d->config.node, &r->right[0]);
+    memcpy(f->left, r->left, sizeof(f->left));
+    memcpy(f->right, r->right, sizeof(f->right));
+    f->lefts = r->lefts;
+    f->rights = r->rights;
+}
+
 /*
  * What a neighbour shares with us is what it is closest to and what we are closest to. Of the
  * latter each side is asked for its half: between the two neighbours and us all copies were
@@ -72,9 +121,17 @@ void fill_ring_changed(struct dht *d)
         lo = range_middle(&r->left[1], &r->left[0]);
     if (r->rights >= 2)
         hi = range_middle(&r->right[0], &r->right[1]);
-    beside(d, &d->fill.left, r->lefts > 0 ? &r->left[0] : NULL, &lo, self);
-    beside(d, &d->fill.right, r->rights > 0 && !one ? &r->right[0] : NULL, self, &hi);
+    beside(d, &d->fill.sides[FILL_LEFT], r->lefts > 0 ? &r->left[0] : NULL, &lo, self);
+    beside(d, &d->fill.sides[FILL_RIGHT], r->rights > 0 && !one ? &r->right[0] : NULL, self, &hi);
+    find_gaps(d);
     d->fill.ever |= fill_done(d);
+}
+
+static void filled(struct dht *d, struct side *s)
+{
+    s->filled = true;
+    d->fill.ever |= fill_done(d);
+    repair_soon(d);
 }
 
 static void side_tick(struct dht *d, struct side *s)
@@ -84,26 +141,25 @@ static void side_tick(struct dht *d, struct side *s)
     if (!s->present || s->filled || s->due_us > now_us)
         return;
     if (now_us - s->since_us >= FILL_WAIT_US)
-        s->filled = true;
+        filled(d, s);
     else
         ask_page(d, s);
 }
 
 void fill_tick(struct dht *d)
 {
-    side_tick(d, &d->fill.left);
-    side_tick(d, &d->fill.right);
-    d->fill.ever |= fill_done(d);
-}
-
-static usec side_deadline(const struct side *s)
-{
-    return s->present && !s->filled ? s->due_us : USEC_NEVER;
+    for (size_t i = 0; i < FILL_SIDES; i++)
+        side_tick(d, &d->fill.sides[i]);
 }
 
 usec fill_deadline(const struct dht *d)
 {
-    return usec_min(side_deadline(&d->fill.left), side_deadline(&d->fill.right));
+    usec at = USEC_NEVER;
+
+    for (size_t i = 0; i < FILL_SIDES; i++)
+        if (d->fill.sides[i].present && !d->fill.sides[i].filled)
+            at = usec_min(at, d->fill.sides[i].due_us);
+    return at;
 }
 
 void fill_on_ask(struct dht *d, const struct overlay_from *from, uint64_t id, struct reader *r)
@@ -154,16 +210,29 @@ static void take_page(struct dht *d, const struct item *items, size_t n)
 
 static void end_of_pages(struct dht *d, struct side *s, bool peer_ready)
 {
-    if (peer_ready || d->fill.ever) {
-        s->filled = true;
-        d->fill.ever |= fill_done(d);
-        repair_soon(d);
-        return;
+    if (s->gap) {
+        if (++s->step == FILL_SPOTS * FILL_TURNS)
+            filled(d, s);
+        else
+            ask_from_start(d, s);
+    } else if (peer_ready || d->fill.ever) {
+        filled(d, s);
+    } else { /* it is being filled itself: again in a while, from the start */
+        s->after_key = s->after_owner = (struct id){{0}};
+        s->id = parcel_new_id(d);
+        s->due_us = d->env->now_us + FILL_TRY_US;
     }
-    /* It is being filled itself: again in a while, from the start. */
-    s->after_key = s->after_owner = (struct id){{0}};
-    s->id = parcel_new_id(d);
-    s->due_us = d->env->now_us + FILL_TRY_US;
+}
+
+static struct side *asked_side(struct dht *d, uint64_t id)
+{
+    for (size_t i = 0; i < FILL_SIDES; i++) {
+        struct side *s = &d->fill.sides[i];
+
+        if (s->present && !s->filled && s->id == id)
+            return s;
+    }
+    return NULL;
 }
 
 void fill_on_page(struct dht *d, const struct overlay_from *from, uint64_t id, struct reader *r)
@@ -171,16 +240,13 @@ void fill_on_page(struct dht *d, const struct overlay_from *from, uint64_t id, s
     uint8_t flags = read_u8(r);
     struct item items[ITEMS_MAX];
     size_t n = read_items(r, items);
-    struct side *s = NULL;
+    struct side *s;
 
     if (!reader_done(r)) {
         dht_count(d, COUNT_MALFORMED);
         return;
     }
-    if (d->fill.left.present && !d->fill.left.filled && d->fill.left.id == id)
-        s = &d->fill.left;
-    else if (d->fill.right.present && !d->fill.right.filled && d->fill.right.id == id)
-        s = &d->fill.right;
+    s = asked_side(d, id);
     if (s == NULL) {
         dht_count(d, COUNT_UNASKED);
         return;
@@ -194,7 +260,7 @@ void fill_on_page(struct dht *d, const struct overlay_from *from, uint64_t id, s
     }
     s->after_key = items[n - 1].rec.key;
     s->after_owner = items[n - 1].rec.owner;
-    s->since_us = d->env->now_us;
     s->id = parcel_new_id(d);
+    s->since_us = d->env->now_us;
     ask_page(d, s);
 }

@@ -5,6 +5,10 @@
  * Until both sides have answered we are not filled, and neither grant nor deny. A neighbour that is
  * not filled itself is asked again for FILL_WAIT_US at most; a member that was filled before
  * takes its first answer. One page is under way per side, repeated until it comes.
+ *
+ * When all that we knew on one side are gone at once, a point's three holders may have died
+ * together. Then nobody near has its records, and those who hold the other points are asked for
+ * the gap: at FILL_SPOTS spots of it, turned by one and by two points.
  */
 #ifndef PEAL_DHT_FILL_H
 #define PEAL_DHT_FILL_H
@@ -13,18 +17,25 @@
 
 #define FILL_TRY_US MSEC(400)
 #define FILL_WAIT_US SEC(5)
+enum { FILL_SPOTS = 3, FILL_TURNS = 2 };
 
+/* A range that we are being given, by a neighbour or (a gap) by the holders of other points. */
 struct side {
-    struct id peer;
     bool present, filled;
+    bool gap;
+    unsigned step;    /* of a gap: which spot and turn */
+    struct id peer;   /* unless a gap */
     uint64_t id;      /* of the page that was asked for */
-    struct id lo, hi; /* the range we share with the peer; lo == hi: all */
+    struct id lo, hi; /* lo == hi: all of the ring */
     struct id after_key, after_owner;
     usec since_us, due_us;
 };
+enum fill_side { FILL_LEFT, FILL_RIGHT, FILL_LEFT_GAP, FILL_RIGHT_GAP, FILL_SIDES };
 struct fill {
-    struct side left, right; /* in a ring of two only left */
-    bool ever;               /* both sides were filled once */
+    struct side sides[FILL_SIDES];
+    struct id left[OVERLAY_NEAR], right[OVERLAY_NEAR]; /* as they were, to see gaps */
+    size_t lefts, rights;
+    bool ever; /* all were filled once */
 };
 
 void fill_ring_changed(struct dht *d);

@@ -6,7 +6,7 @@
 struct moving {
     struct id key, owner;
     uint64_t version;
-    uint8_t bits; /* of entry.pending that this settles */
+    uint8_t bits; /* of entry.pending and entry.check that this settles */
 };
 
 /* One list of records on its way to one member. */
@@ -24,6 +24,7 @@ struct handover {
 void handover_init(struct dht *d)
 {
     d->handovers.next_us = USEC_NEVER;
+    d->handovers.check_us = d->env->now_us + env_jitter(d->env, HANDOVER_CHECK_US, 20);
 }
 
 static void end(struct dht *d, size_t slot)
@@ -53,12 +54,30 @@ void handover_ring_changed(struct dht *d)
 
         e->pending = (uint8_t)((e->pending | e->points) & ~points);
         e->points = points;
+        e->check &= (uint8_t)~points; /* neighbours compare what they share anyway */
         pending |= e->pending != 0;
     }
     if (pending && d->replica.leaving)
         look_again(d, d->env->now_us);
     else if (pending)
         look_again(d, d->env->now_us + env_jitter(d->env, SETTLE_US, 30));
+}
+
+static void check_points(struct dht *d)
+{
+    d->handovers.check_us = d->env->now_us + env_jitter(d->env, HANDOVER_CHECK_US, 20);
+    for (size_t i = 0; i < d->store.count; i++) {
+        struct entry *e = d->store.v[i];
+
+        for (unsigned p = 0; p < DHT_POINTS; p++) {
+            struct id point = id_point(&e->rec.key, p, DHT_POINTS);
+
+            if (e->points & 1u << p && replica_closest(d, &point))
+                e->check |= (uint8_t)(1u << (p + 1) % DHT_POINTS);
+        }
+        e->check &= (uint8_t)~e->points;
+    }
+    look_again(d, d->env->now_us);
 }
 
 bool handover_over(const struct dht *d)
@@ -91,7 +110,7 @@ static struct aim aim_at(const struct dht *d, const struct entry *e)
         bool routed = !known_neighbour(d, index);
         const struct id *target = routed ? &point : &d->replica.ring[index];
 
-        if (!(e->pending & 1u << i))
+        if (!((e->pending | e->check) & 1u << i))
             continue;
         if (aim.bits == 0) {
             aim.routed = routed;
@@ -121,8 +140,10 @@ static void settle(struct dht *d, const struct moving *m)
 
     if (e == NULL)
         return;
+    if (e->pending & m->bits)
+        dht_count(d, COUNT_HANDED_OVER);
     e->pending &= (uint8_t)~m->bits;
-    dht_count(d, COUNT_HANDED_OVER);
+    e->check &= (uint8_t)~m->bits;
     if (e->points == 0 && e->pending == 0)
         store_drop(&d->store, e);
 }
@@ -178,11 +199,23 @@ static void send_copies(struct dht *d, struct handover *h)
     }
 }
 
+/* A point that could not be looked after is for the next round; what is pending stays so. */
+static void give_up_checks(struct dht *d, const struct handover *h)
+{
+    for (size_t i = 0; i < h->count; i++) {
+        struct entry *e = store_find(&d->store, &h->v[i].key, &h->v[i].owner);
+
+        if (e != NULL)
+            e->check &= (uint8_t)~h->v[i].bits;
+    }
+}
+
 static void drive(struct dht *d, size_t slot)
 {
     struct handover *h = d->handovers.v[slot];
 
     if (h->tries >= HANDOVER_TRIES) {
+        give_up_checks(d, h);
         look_again(d, d->env->now_us + env_jitter(d->env, HANDOVER_AGAIN_US, 30));
         end(d, slot);
         return;
@@ -213,7 +246,7 @@ static struct handover *collect(struct dht *d)
         const struct entry *e = d->store.v[i];
         struct aim aim;
 
-        if (e->pending == 0 || under_way(d, e))
+        if ((e->pending | e->check) == 0 || under_way(d, e))
             continue;
         aim = aim_at(d, e);
         if (h == NULL) {
@@ -234,7 +267,7 @@ static struct handover *collect(struct dht *d)
 static void nobody_left(struct dht *d)
 {
     for (size_t i = 0; i < d->store.count; i++)
-        d->store.v[i]->pending = 0;
+        d->store.v[i]->pending = d->store.v[i]->check = 0;
     d->handovers.next_us = USEC_NEVER;
 }
 
@@ -260,13 +293,15 @@ void handover_tick(struct dht *d)
     for (size_t i = 0; i < HANDOVERS_MAX; i++)
         if (d->handovers.v[i] != NULL && d->handovers.v[i]->due_us <= d->env->now_us)
             drive(d, i);
+    if (d->handovers.check_us <= d->env->now_us)
+        check_points(d);
     if (d->handovers.next_us <= d->env->now_us)
         start_more(d);
 }
 
 usec handover_deadline(const struct dht *d)
 {
-    usec at = d->handovers.next_us;
+    usec at = usec_min(d->handovers.next_us, d->handovers.check_us);
 
     for (size_t i = 0; i < HANDOVERS_MAX; i++)
         if (d->handovers.v[i] != NULL)
@@ -316,7 +351,18 @@ bool handover_wanted(struct dht *d, const struct overlay_from *from, uint64_t id
     return true;
 }
 
-/* Refused or moved: it stays pending and is tried again later. */
+/* Refused, or moved on: what is pending stays so and is tried again later. */
+static void refused(struct dht *d, const struct moving *m)
+{
+    struct entry *e = store_find(&d->store, &m->key, &m->owner);
+
+    if (e == NULL)
+        return;
+    e->check &= (uint8_t)~m->bits;
+    if (e->pending != 0)
+        look_again(d, d->env->now_us + env_jitter(d->env, HANDOVER_AGAIN_US, 30));
+}
+
 bool handover_copied(struct dht *d, uint64_t id, const uint8_t *verdicts, size_t n)
 {
     size_t slot = slot_of(d, id);
@@ -331,7 +377,7 @@ bool handover_copied(struct dht *d, uint64_t id, const uint8_t *verdicts, size_t
         if (verdicts[i] == VERDICT_OK || verdicts[i] == VERDICT_TAKEN)
             settle(d, &h->v[i]);
         else
-            look_again(d, d->env->now_us + env_jitter(d->env, HANDOVER_AGAIN_US, 30));
+            refused(d, &h->v[i]);
         forget(h, i);
     }
     h->tries = 0;

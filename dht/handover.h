@@ -1,10 +1,13 @@
 /*
- * handover.h - giving away what is not ours to hold any more.
+ * handover.h - giving away what is not ours to hold any more, and seeing that the five points of a
+ * key do not lose it one by one.
  *
- * entry.pending says for which points. What goes to the same member is offered in one list; it says
- * what it lacks, is sent that, and acknowledges. Only then the bits are cleared, and an entry
- * without points and without pending bits is dropped. The member is a neighbour of ours when we
- * know it, else whoever is closest to the point (after a merge it may be far).
+ * entry.pending says for which points we held it and do not any more, entry.check which other
+ * points are to be offered it: the holder of point i looks after point i + 1, every
+ * HANDOVER_CHECK_US. What goes to the same member is offered in one list; it says what it lacks, is
+ * sent that, and acknowledges. Only then the bits are cleared, and an entry without points and
+ * without pending bits is dropped. The member is a neighbour of ours when we know it, else whoever
+ * is closest to the point.
  *
  * Bounds: HANDOVERS_MAX lists of HANDOVER_BATCH records at a time, one parcel of copies under way
  * in each. What was not acknowledged in HANDOVER_TRIES tries is tried again after
@@ -18,11 +21,13 @@
 enum { HANDOVERS_MAX = 4, HANDOVER_BATCH = 32, HANDOVER_TRIES = 3 };
 #define HANDOVER_TRY_US MSEC(400) /* then doubled */
 #define HANDOVER_AGAIN_US SEC(10)
+#define HANDOVER_CHECK_US SEC(3600)
 
 struct handover;
 struct handovers {
     struct handover *v[HANDOVERS_MAX]; /* NULL: free */
     usec next_us;                      /* when to look for more; USEC_NEVER: nothing is pending */
+    usec check_us;
 };
 
 void handover_init(struct dht *d);

@@ -769,10 +769,16 @@ static void taken_by_other(struct dht *d, struct op *op, unsigned i, const struc
         op->over = true;
 }
 
+/* By its numbers alone: a holder takes the same numbers for the same lease, and adds no time. */
+static bool numbered_after(const struct record *a, const struct record *b)
+{
+    return a->epoch != b->epoch ? a->epoch > b->epoch : a->sequence > b->sequence;
+}
+
 /* A record of ours stands there already. */
 static void taken_by_us(struct dht *d, struct op *op, unsigned i, const struct record *standing)
 {
-    bool newer = !record_newer(&op->rec, standing);
+    bool newer = !numbered_after(&op->rec, standing);
 
     if (op->kind == OP_RENEWAL && !keep_find(d, &op->key)) {
         op->over = true; /* removed while it was being renewed */

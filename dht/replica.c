@@ -132,8 +132,8 @@ bool replica_ready(const struct dht *d)
     return d->replica.member && !d->replica.leaving && fill_done(d);
 }
 
-/* Half of those around us are gone: many died, or rings have merged. What we own may have lost
- * holders, or found a rival. */
+/* Half of those around us are gone at once: many died, or rings have merged. What we own may have
+ * lost holders, or found a rival. */
 static void notice_upheaval(struct dht *d)
 {
     struct replica *r = &d->replica;
@@ -141,12 +141,13 @@ static void notice_upheaval(struct dht *d)
 
     for (size_t i = 0; i < r->knowns; i++)
         gone += !replica_near(d, &r->known[i]);
-    if (r->knowns >= 2 && 2 * gone < r->knowns)
-        return;
-    if (r->knowns >= 2)
+    if (gone > 0 && 2 * gone >= r->knowns - 1)
         keep_check_soon(d);
+    else if (d->env->now_us < r->known_us + UPHEAVAL_US)
+        return;
     memcpy(r->known, r->ring, sizeof(r->known));
     r->knowns = r->count;
+    r->known_us = d->env->now_us;
 }
 
 static void ring_changed(struct dht *d)

@@ -23,8 +23,9 @@ enum {
     NEAR_RING_MAX = 2 * OVERLAY_NEAR + 1,
 };
 #define WRITE_TRY_US MSEC(300)
-#define LOOK_US MSEC(100) /* how often to look whether the overlay has taken us in */
-#define SETTLE_US SEC(1)  /* between a change and what we do about it: changes come in groups */
+#define LOOK_US MSEC(100)   /* how often to look whether the overlay has taken us in */
+#define UPHEAVAL_US SEC(30) /* half of the neighbours gone within this is one */
+#define SETTLE_US SEC(1)    /* between a change and what we do about it: changes come in groups */
 
 struct write;
 struct replica {
@@ -34,8 +35,9 @@ struct replica {
     size_t lefts, rights;
     bool whole; /* ring[] is all of the ring */
     bool member, changed, leaving;
-    struct id known[NEAR_RING_MAX]; /* ring[] when our own leases were last looked after */
+    struct id known[NEAR_RING_MAX]; /* ring[] as it was at known_us, to see upheavals */
     size_t knowns;
+    usec known_us;
     usec look_us;
     struct write *writes;
     size_t write_count;

@@ -31,6 +31,7 @@ struct entry {
     uint64_t version;
     uint8_t points;  /* bit i: we are one of the members that hold it for point i */
     uint8_t pending; /* bit i: we were; those who are now have not said yet that they have it */
+    uint8_t check;   /* bit i: to be offered to who holds point i, should it lack it */
     uint8_t value[];
 };
 

@@ -1,0 +1,625 @@
+// link: peal_dht_alone
+/* Several DHTs on one ring: claims, lookups, and what churn and partitions do to them. */
+#include "tests/unit/dht_world.h"
+
+static int create(struct overlay *o, const struct id *key, const char *text, unsigned flags)
+{
+    return dht_create(o->dht, key, NULL, text, strlen(text), 3600, flags, world_done, o, 1);
+}
+
+static int get(struct overlay *o, const struct id *key, enum dht_mode mode)
+{
+    return dht_get(o->dht, key, mode, world_done, o, 2);
+}
+
+static enum dht_status create_now(struct overlay *o, const struct id *key, const char *text,
+                                  unsigned flags)
+{
+    assert_int_equal(create(o, key, text, flags), 0);
+    assert_true(world_run_until_done(o->world, o, o->done + 1, SEC(60)));
+    return o->status;
+}
+
+static enum dht_status get_now(struct overlay *o, const struct id *key, enum dht_mode mode)
+{
+    assert_int_equal(get(o, key, mode), 0);
+    assert_true(world_run_until_done(o->world, o, o->done + 1, SEC(60)));
+    return o->status;
+}
+
+static void a_ring_of_one_answers_itself_at_once(void **state)
+{
+    struct world w;
+    struct id key = world_key(1);
+    struct overlay *o;
+
+    world_init(&w, 1);
+    o = world_add(&w);
+    assert_int_equal(get_now(o, &key, DHT_ANY), DHT_NOT_FOUND);
+    assert_int_equal(create_now(o, &key, "10.77.0.5", DHT_KEEP), DHT_OK);
+    assert_int_equal(get_now(o, &key, DHT_MAJORITY), DHT_OK);
+    assert_true(id_eq(&o->value.owner, &o->id));
+    assert_int_equal(o->value.len, 9);
+    assert_memory_equal(o->bytes, "10.77.0.5", 9);
+    assert_true(w.now_us - SEC(1000) <= MSEC(10));
+    assert_int_equal(dht_records(o->dht), 1);
+    world_clear(&w);
+}
+
+static void everybody_finds_what_one_has_created(void **state)
+{
+    static const size_t sizes[] = {2, 3, 4, 5, 8, 20, 60};
+
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        struct world w;
+        struct id key = world_key(7);
+
+        world_init(&w, sizes[i]);
+        world_grow(&w, sizes[i], MSEC(100));
+        world_run(&w, SEC(3));
+        assert_int_equal(create_now(w.nodes[0], &key, "x", 0), DHT_OK);
+        for (size_t n = 0; n < w.count; n++) {
+            assert_int_equal(get_now(w.nodes[n], &key, n % 2 ? DHT_ANY : DHT_MAJORITY), DHT_OK);
+            assert_true(id_eq(&w.nodes[n]->value.owner, &w.nodes[0]->id));
+        }
+        world_clear(&w);
+    }
+}
+
+/* The three members that hold a point, by the ring as it is. */
+static size_t true_holders(const struct world *w, const struct id *point, struct overlay *out[3])
+{
+    struct overlay *ring[WORLD_MAX];
+    size_t n = world_ring(w, 0, ring), at = 0;
+
+    CHECK(n > 0);
+    for (size_t i = 1; i < n; i++)
+        if (id_closer(point, &ring[i]->id, &ring[at]->id))
+            at = i;
+    out[0] = ring[at];
+    out[1] = ring[(at + 1) % n];
+    out[2] = ring[(at + n - 1) % n];
+    return n < 3 ? n : 3;
+}
+
+static bool holds_version(const struct overlay *o, const struct dht_held *v)
+{
+    struct dht_held have;
+    size_t i = 0;
+
+    while (dht_held_next(o->dht, &i, &have))
+        if (id_eq(&have.v.key, &v->v.key) && id_eq(&have.v.owner, &v->v.owner))
+            return have.v.epoch == v->v.epoch && have.v.sequence == v->v.sequence;
+    return false;
+}
+
+static bool is_one_of(const struct overlay *o, struct overlay *const *set, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (set[i] == o)
+            return true;
+    return false;
+}
+
+/* How often a record lacks at a member that should hold it, or lies at one that should not. */
+static unsigned wrong_replicas(const struct world *w)
+{
+    unsigned wrong = 0;
+
+    for (size_t n = 0; n < w->count; n++) {
+        struct overlay *o = w->nodes[n];
+        struct dht_held held;
+
+        for (size_t i = 0; o->on && dht_held_next(o->dht, &i, &held);) {
+            bool mine = false;
+
+            for (unsigned p = 0; p < DHT_POINTS; p++) {
+                struct id point = id_point(&held.v.key, p, DHT_POINTS);
+                struct overlay *three[3];
+                size_t holders = true_holders(w, &point, three);
+
+                mine |= is_one_of(o, three, holders);
+                for (size_t h = 0; h < holders; h++)
+                    wrong += !holds_version(three[h], &held);
+            }
+            wrong += !mine;
+        }
+    }
+    return wrong;
+}
+
+static unsigned owners_of(const struct world *w, const struct id *key, struct id *owner)
+{
+    unsigned owners = 0;
+
+    for (size_t n = 0; n < w->count; n++) {
+        struct dht_held held;
+
+        if (!w->nodes[n]->on || !world_holds(w->nodes[n], key, &held))
+            continue;
+        if (owners == 0 || !id_eq(owner, &held.v.owner))
+            owners++;
+        *owner = held.v.owner;
+    }
+    return owners;
+}
+
+static void of_many_claims_at_once_one_is_granted(void **state)
+{
+    static const size_t sizes[] = {1, 2, 3, 5, 7, 12, 40};
+
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        for (uint64_t seed = 1; seed <= 5; seed++) {
+            struct world w;
+            struct id key = world_key(3);
+            unsigned ok = 0;
+
+            world_init(&w, seed);
+            w.loss_percent = seed == 5 ? 10 : 0;
+            world_grow(&w, sizes[i], MSEC(50));
+            world_run(&w, SEC(5));
+            for (size_t n = 0; n < w.count; n++)
+                assert_int_equal(create(w.nodes[n], &key, "mine", DHT_KEEP), 0);
+            world_run(&w, SEC(90));
+            for (size_t n = 0; n < w.count; n++) {
+                assert_int_equal(w.nodes[n]->done, 1);
+                ok += w.nodes[n]->status == DHT_OK;
+                if (w.nodes[n]->status == DHT_OK || w.nodes[n]->status == DHT_BUSY)
+                    continue;
+                assert_int_equal(w.nodes[n]->status, DHT_TAKEN);
+                assert_int_equal(w.nodes[n]->count, 1);
+            }
+            assert_int_equal(ok, 1);
+            assert_int_equal(wrong_replicas(&w), 0);
+            world_clear(&w);
+        }
+    }
+}
+
+/* As when twenty machines boot together: each claims while the ring is still forming. */
+static void claims_during_a_join_storm_are_all_different(void **state)
+{
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        struct world w;
+        unsigned owners[8] = {0};
+
+        world_init(&w, seed);
+        for (size_t n = 0; n < 20; n++) {
+            struct id key = world_key((unsigned)n % 8);
+
+            world_add(&w);
+            assert_int_equal(create(w.nodes[n], &key, "mine", DHT_KEEP), 0);
+            world_run(&w, world_below(&w, MSEC(20)));
+        }
+        world_run(&w, SEC(90));
+        for (size_t n = 0; n < w.count; n++) {
+            struct id key = world_key((unsigned)n % 8);
+            struct dht_value v;
+
+            assert_int_equal(w.nodes[n]->done, 1);
+            owners[n % 8] += dht_kept(w.nodes[n]->dht, &key, &v);
+        }
+        for (size_t k = 0; k < 8; k++)
+            assert_int_equal(owners[k], 1);
+        assert_int_equal(wrong_replicas(&w), 0);
+        world_clear(&w);
+    }
+}
+
+static void an_owner_without_memory_gets_its_key_again(void **state)
+{
+    struct world w;
+    struct id key = world_key(4);
+    struct overlay *o, *other;
+
+    world_init(&w, 2);
+    world_grow(&w, 8, MSEC(100));
+    world_run(&w, SEC(5));
+    o = w.nodes[3];
+    other = w.nodes[5];
+    assert_int_equal(create_now(o, &key, "old", DHT_KEEP), DHT_OK);
+    assert_int_equal(o->value.epoch, 1);
+    world_crash(o);
+    world_run(&w, SEC(10));
+    assert_int_equal(create_now(other, &key, "theirs", DHT_KEEP), DHT_TAKEN);
+    o = world_again(o);
+    world_run(&w, SEC(2));
+    assert_int_equal(create_now(o, &key, "new", DHT_KEEP), DHT_OK);
+    assert_true(o->value.epoch > 1);
+    assert_int_equal(get_now(other, &key, DHT_MAJORITY), DHT_OK);
+    assert_memory_equal(other->bytes, "new", 3);
+    world_run(&w, SEC(130));
+    assert_int_equal(wrong_replicas(&w), 0);
+    world_clear(&w);
+}
+
+static void create_many(struct world *w, unsigned first, unsigned n)
+{
+    for (unsigned i = first; i < first + n; i++) {
+        struct id key = world_key(i);
+        struct overlay *o = w->nodes[i % w->count];
+
+        assert_int_equal(create_now(o, &key, "value", DHT_KEEP), DHT_OK);
+    }
+}
+
+static struct overlay *somebody(struct world *w)
+{
+    struct overlay *o;
+
+    do
+        o = w->nodes[world_below(w, w->count)];
+    while (!o->on);
+    return o;
+}
+
+static unsigned missing(struct world *w, unsigned first, unsigned n)
+{
+    unsigned bad = 0;
+
+    for (unsigned i = first; i < first + n; i++) {
+        struct id key = world_key(i);
+
+        bad += get_now(somebody(w), &key, DHT_ANY) != DHT_OK;
+    }
+    return bad;
+}
+
+static void ranges_follow_those_who_join_and_leave(void **state)
+{
+    struct world w;
+
+    world_init(&w, 3);
+    world_grow(&w, 5, MSEC(100));
+    world_run(&w, SEC(3));
+    create_many(&w, 0, 60);
+    world_grow(&w, 25, MSEC(300));
+    assert_int_equal(missing(&w, 0, 60), 0);
+    world_run(&w, SEC(120));
+    assert_int_equal(wrong_replicas(&w), 0);
+    for (unsigned i = 5; i < 25; i++) {
+        struct overlay *o = w.nodes[i];
+
+        dht_leave(o->dht);
+        while (!dht_left(o->dht))
+            world_run(&w, MSEC(10));
+        world_gone(o);
+        world_run(&w, MSEC(500));
+    }
+    assert_int_equal(missing(&w, 0, 60), 0);
+    world_run(&w, SEC(120));
+    assert_int_equal(wrong_replicas(&w), 0);
+    world_clear(&w);
+}
+
+static void crashes_lose_nothing(void **state)
+{
+    struct world w;
+
+    world_init(&w, 4);
+    world_grow(&w, 40, MSEC(100));
+    world_run(&w, SEC(5));
+    create_many(&w, 0, 80);
+    for (unsigned i = 0; i < 25; i++) {
+        world_crash(somebody(&w));
+        world_run(&w, SEC(10));
+        assert_int_equal(missing(&w, i, 10), 0);
+    }
+    world_run(&w, SEC(120));
+    assert_int_equal(wrong_replicas(&w), 0);
+    world_clear(&w);
+}
+
+static void half_of_all_may_die_at_once(void **state)
+{
+    struct world w;
+    unsigned at_once = 0;
+
+    world_init(&w, 5);
+    world_grow(&w, 100, MSEC(20));
+    world_run(&w, SEC(10));
+    create_many(&w, 0, 200);
+    for (unsigned i = 0; i < 50; i++)
+        world_crash(somebody(&w));
+    world_run(&w, w.notice_us + SEC(1));
+    at_once = missing(&w, 0, 200);
+    assert_true(at_once <= 1);
+    world_run(&w, SEC(30));
+    for (unsigned i = 0; i < 200; i++) {
+        struct id key = world_key(i);
+
+        if (w.nodes[i % w.count]->on)
+            assert_int_equal(get_now(somebody(&w), &key, DHT_ANY), DHT_OK);
+    }
+    world_run(&w, SEC(120));
+    assert_int_equal(wrong_replicas(&w), 0);
+    world_clear(&w);
+}
+
+static struct id psk_winner(const struct id *key, const struct id *a, const struct id *b)
+{
+    struct bytes for_a[] = {{key->b, ID_LEN}, {a->b, ID_LEN}};
+    struct bytes for_b[] = {{key->b, ID_LEN}, {b->b, ID_LEN}};
+    struct id lot_a = id_hash(for_a, 2), lot_b = id_hash(for_b, 2);
+
+    return id_cmp(&lot_a, &lot_b) < 0 ? *a : *b;
+}
+
+static void two_owners_after_a_partition_are_settled_within_a_minute(void **state)
+{
+    enum { KEYS = 30 };
+
+    for (unsigned parts = 2; parts <= 5; parts++) {
+        struct world w;
+        unsigned kept = 0, lost = 0, claims = 0;
+        usec healed_us;
+
+        world_init(&w, 6 + parts);
+        world_grow(&w, 30, MSEC(100));
+        world_run(&w, SEC(5));
+        world_split(&w, parts);
+        world_run(&w, SEC(20));
+        /* Every key is claimed in every part, each claimant having one key. */
+        for (unsigned i = 0; i < w.count; i++) {
+            struct id key = world_key(i / parts);
+
+            assert_int_equal(create(w.nodes[i], &key, "mine", DHT_KEEP), 0);
+        }
+        world_run(&w, SEC(30));
+        for (unsigned i = 0; i < w.count; i++)
+            claims += w.nodes[i]->status == DHT_OK && w.nodes[i]->done == 1;
+        assert_int_equal(claims, w.count);
+        world_merge(&w);
+        healed_us = w.now_us;
+        world_run(&w, SEC(60));
+        for (unsigned i = 0; i < w.count; i++) {
+            struct id key = world_key(i / parts), owner, winner = w.nodes[i]->id;
+            struct dht_value v;
+            bool keeps = dht_kept(w.nodes[i]->dht, &key, &v);
+
+            for (unsigned j = i / parts * parts; j < i / parts * parts + parts && j < w.count; j++)
+                winner = psk_winner(&key, &winner, &w.nodes[j]->id);
+            assert_int_equal(owners_of(&w, &key, &owner), 1);
+            assert_true(id_eq(&owner, &winner));
+            assert_int_equal(keeps, id_eq(&winner, &w.nodes[i]->id));
+            kept += keeps;
+            lost += w.nodes[i]->lost;
+            if (w.nodes[i]->lost > 0) {
+                assert_true(parts > 2 || id_eq(&w.nodes[i]->lost_to, &winner));
+                assert_true(w.nodes[i]->lost_us - healed_us <= SEC(60));
+            }
+        }
+        assert_int_equal(kept, (w.count + parts - 1) / parts);
+        assert_int_equal(kept + lost, w.count);
+        world_run(&w, SEC(60));
+        assert_int_equal(wrong_replicas(&w), 0);
+        world_clear(&w);
+    }
+}
+
+static void loss_only_delays(void **state)
+{
+    struct world w;
+
+    world_init(&w, 20);
+    world_grow(&w, 20, MSEC(100));
+    w.loss_percent = 25;
+    world_run(&w, SEC(10));
+    create_many(&w, 0, 40);
+    assert_true(missing(&w, 0, 40) <= 1);
+    w.loss_percent = 0;
+    world_run(&w, SEC(150));
+    assert_int_equal(wrong_replicas(&w), 0);
+    world_clear(&w);
+}
+
+static void a_list_has_one_value_per_owner(void **state)
+{
+    enum { OWNERS = 50 };
+    struct world w;
+    struct id key = world_key(9);
+    uint8_t value[DHT_VALUE_MAX];
+
+    world_init(&w, 21);
+    world_grow(&w, OWNERS, MSEC(50));
+    world_run(&w, SEC(5));
+    for (unsigned round = 0; round < 2; round++)
+        for (unsigned i = 0; i < OWNERS; i++) {
+            struct overlay *o = w.nodes[i];
+
+            memset(value, (int)(i + round), sizeof(value));
+            assert_int_equal(
+                dht_put(o->dht, &key, NULL, value, 100 + 15 * i, 3600, 0, world_done, o, 0), 0);
+            assert_true(world_run_until_done(&w, o, o->done + 1, SEC(20)));
+            assert_int_equal(o->status, DHT_OK);
+        }
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(get_now(w.nodes[i], &key, i % 2 ? DHT_MAJORITY : DHT_ANY), DHT_OK);
+        assert_int_equal(w.nodes[i]->count, OWNERS);
+    }
+    for (unsigned i = 0; i < 10; i++)
+        assert_int_equal(dht_remove(w.nodes[i]->dht, &key, NULL, NULL, 0), 0);
+    world_run(&w, SEC(5));
+    assert_int_equal(get_now(w.nodes[20], &key, DHT_ANY), DHT_OK);
+    assert_int_equal(w.nodes[20]->count, OWNERS - 10);
+    world_clear(&w);
+}
+
+static void the_largest_value_travels_in_two_parts(void **state)
+{
+    struct world w;
+    struct id key = world_key(10);
+    uint8_t value[DHT_VALUE_MAX + 1];
+    struct overlay *o;
+
+    world_init(&w, 22);
+    world_grow(&w, 12, MSEC(100));
+    world_run(&w, SEC(5));
+    o = w.nodes[0];
+    for (size_t i = 0; i < sizeof(value); i++)
+        value[i] = (uint8_t)(i * 7);
+    assert_int_equal(dht_create(o->dht, &key, NULL, value, sizeof(value), 3600, 0, NULL, NULL, 0),
+                     -ERR_RANGE);
+    assert_int_equal(
+        dht_create(o->dht, &key, NULL, value, DHT_VALUE_MAX, 3600, DHT_KEEP, world_done, o, 0), 0);
+    assert_true(world_run_until_done(&w, o, 1, SEC(5)));
+    assert_int_equal(o->status, DHT_OK);
+    assert_int_equal(get_now(w.nodes[7], &key, DHT_MAJORITY), DHT_OK);
+    assert_int_equal(w.nodes[7]->value.len, DHT_VALUE_MAX);
+    assert_memory_equal(w.nodes[7]->bytes, value, DHT_VALUE_MAX);
+    world_grow(&w, 12, MSEC(100));
+    world_run(&w, SEC(60));
+    assert_int_equal(wrong_replicas(&w), 0);
+    world_clear(&w);
+}
+
+static void what_is_removed_is_free_at_once_and_stays_removed(void **state)
+{
+    struct world w;
+    struct id key = world_key(11), other = world_key(12);
+    struct dht_value v;
+
+    world_init(&w, 23);
+    world_grow(&w, 10, MSEC(100));
+    world_run(&w, SEC(5));
+    assert_int_equal(dht_remove(w.nodes[1]->dht, &key, NULL, NULL, 0), -ERR_NOT_FOUND);
+    assert_int_equal(create_now(w.nodes[1], &key, "a", DHT_KEEP), DHT_OK);
+    assert_int_equal(create_now(w.nodes[1], &other, "b", DHT_KEEP), DHT_OK);
+    assert_true(dht_kept(w.nodes[1]->dht, &key, &v));
+    assert_int_equal(dht_remove(w.nodes[1]->dht, &key, world_done, w.nodes[1], 0), 0);
+    assert_false(dht_kept(w.nodes[1]->dht, &key, &v));
+    world_run_until_done(&w, w.nodes[1], 3, SEC(5));
+    assert_int_equal(w.nodes[1]->status, DHT_OK);
+    assert_int_equal(get_now(w.nodes[2], &key, DHT_ANY), DHT_NOT_FOUND);
+    assert_int_equal(create_now(w.nodes[2], &key, "c", DHT_KEEP), DHT_OK);
+    dht_leave(w.nodes[1]->dht); /* and with it what it kept */
+    assert_int_equal(create(w.nodes[1], &key, "d", 0), -ERR_BAD_STATE);
+    while (!dht_left(w.nodes[1]->dht))
+        world_run(&w, MSEC(10));
+    world_gone(w.nodes[1]);
+    assert_int_equal(create_now(w.nodes[3], &other, "e", DHT_KEEP), DHT_OK);
+    world_run(&w, SEC(200));
+    assert_int_equal(get_now(w.nodes[4], &key, DHT_MAJORITY), DHT_OK);
+    assert_true(id_eq(&w.nodes[4]->value.owner, &w.nodes[2]->id));
+    assert_int_equal(wrong_replicas(&w), 0);
+    world_clear(&w);
+}
+
+static void a_watcher_is_told_of_changes(void **state)
+{
+    struct world w;
+    struct id key = world_key(13);
+    struct overlay *watcher, *owner;
+
+    world_init(&w, 24);
+    world_grow(&w, 10, MSEC(100));
+    world_run(&w, SEC(5));
+    watcher = w.nodes[2];
+    owner = w.nodes[6];
+    assert_int_equal(dht_watch(watcher->dht, &key, world_done, watcher, 5), 0);
+    world_run(&w, SEC(3));
+    assert_int_equal(watcher->done, 1);
+    assert_int_equal(watcher->status, DHT_NOT_FOUND);
+    assert_int_equal(create_now(owner, &key, "a", DHT_KEEP), DHT_OK);
+    world_run(&w, SEC(1));
+    assert_int_equal(watcher->done, 2);
+    assert_memory_equal(watcher->bytes, "a", 1);
+    world_run(&w, SEC(300)); /* watches are renewed */
+    assert_int_equal(create_now(owner, &key, "b", DHT_KEEP), DHT_OK);
+    world_run(&w, SEC(1));
+    assert_int_equal(watcher->done, 3);
+    assert_memory_equal(watcher->bytes, "b", 1);
+    assert_int_equal(dht_remove(owner->dht, &key, NULL, NULL, 0), 0);
+    world_run(&w, SEC(1));
+    assert_int_equal(watcher->done, 4);
+    assert_int_equal(watcher->status, DHT_NOT_FOUND);
+    dht_unwatch(watcher->dht, &key, watcher);
+    assert_int_equal(create_now(owner, &key, "c", DHT_KEEP), DHT_OK);
+    world_run(&w, SEC(100));
+    assert_int_equal(watcher->done, 4);
+    world_clear(&w);
+}
+
+static void kept_leases_are_renewed_and_others_end(void **state)
+{
+    struct world w;
+    struct id kept = world_key(14), not_kept = world_key(15);
+    uint64_t sent_bytes = 0, sent = 0;
+    struct dht_held held;
+
+    world_init(&w, 25);
+    world_grow(&w, 5, MSEC(100));
+    world_run(&w, SEC(5));
+    for (unsigned i = 0; i < 5; i++) {
+        struct id key = world_key(100 + i);
+
+        assert_int_equal(
+            dht_create(w.nodes[i]->dht, &key, NULL, "x", 1, 86400, DHT_KEEP, NULL, NULL, 0), 0);
+    }
+    assert_int_equal(create_now(w.nodes[0], &kept, "a", DHT_KEEP), DHT_OK);
+    assert_int_equal(create_now(w.nodes[0], &not_kept, "b", 0), DHT_OK);
+    for (unsigned i = 0; i < w.count; i++) {
+        sent -= w.nodes[i]->sent;
+        sent_bytes -= w.nodes[i]->sent_bytes;
+    }
+    world_run(&w, SEC(3599));
+    assert_true(world_holds(w.nodes[0], &kept, &held));
+    assert_true(held.v.sequence > 1);
+    assert_true(held.v.remaining_s > 1500);
+    world_run(&w, SEC(2));
+    assert_int_equal(get_now(w.nodes[1], &not_kept, DHT_ANY), DHT_NOT_FOUND);
+    world_run(&w, SEC(2 * 86400));
+    assert_int_equal(missing(&w, 100, 5), 0);
+    assert_int_equal(get_now(w.nodes[1], &kept, DHT_ANY), DHT_OK);
+    assert_int_equal(wrong_replicas(&w), 0);
+    for (unsigned i = 0; i < w.count; i++) {
+        sent += w.nodes[i]->sent;
+        sent_bytes += w.nodes[i]->sent_bytes;
+    }
+    /* With IP and UDP headers, the control packet's and the route's: what idle members send. */
+    assert_true((sent_bytes + sent * 160) / (2 * 86400) / w.count <= 8);
+    world_clear(&w);
+}
+
+static void the_same_seed_gives_the_same_run(void **state)
+{
+    uint64_t digests[2];
+
+    for (unsigned run = 0; run < 2; run++) {
+        struct world w;
+
+        world_init(&w, 26);
+        w.loss_percent = 5;
+        world_grow(&w, 15, MSEC(100));
+        create_many(&w, 0, 15);
+        world_crash(w.nodes[4]);
+        world_run(&w, SEC(100));
+        digests[run] = w.digest;
+        world_clear(&w);
+    }
+    assert_true(digests[0] == digests[1]);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_ring_of_one_answers_itself_at_once),
+        cmocka_unit_test(everybody_finds_what_one_has_created),
+        cmocka_unit_test(of_many_claims_at_once_one_is_granted),
+        cmocka_unit_test(claims_during_a_join_storm_are_all_different),
+        cmocka_unit_test(an_owner_without_memory_gets_its_key_again),
+        cmocka_unit_test(ranges_follow_those_who_join_and_leave),
+        cmocka_unit_test(crashes_lose_nothing),
+        cmocka_unit_test(half_of_all_may_die_at_once),
+        cmocka_unit_test(two_owners_after_a_partition_are_settled_within_a_minute),
+        cmocka_unit_test(loss_only_delays),
+        cmocka_unit_test(a_list_has_one_value_per_owner),
+        cmocka_unit_test(the_largest_value_travels_in_two_parts),
+        cmocka_unit_test(what_is_removed_is_free_at_once_and_stays_removed),
+        cmocka_unit_test(a_watcher_is_told_of_changes),
+        cmocka_unit_test(kept_leases_are_renewed_and_others_end),
+        cmocka_unit_test(the_same_seed_gives_the_same_run),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
