@@ -3,9 +3,10 @@
  *
  * A session is keys, counters, windows and the peer's verified identity (design 3). It outlives its
  * paths: it may hold several and sends on the best. Roaming is a path change, not a new session.
- * handshake.c makes sessions (Noise XX / XXpsk3; MAC first, half-open slots, cookies), session.c
- * holds the keys and timers, path.c the paths. This header is what the rest of overlay/ sees of the
- * three.
+ * This header is what the rest of overlay/ sees of it. Behind it: session.c, its life and its one
+ * timer; handshake.c with initiator.c and responder.c, which make it (Noise XX / XXpsk3; MAC first,
+ * half-open slots, cookies); control.c, the packets of the control plane; datakey.c, the keys of
+ * the data plane; path.c, the ways to the peer; probe.c, whether it lives.
  *
  * Follows: Noise rev. 34; WireGuard (Donenfeld 2017) 5.3-5.4 and 6 for MACs, cookies and timers;
  * RFC 9000 8.1, 8.2 for address validation; RFC 6298 for probe timeouts.
@@ -16,8 +17,8 @@
  * to an address that did not prove itself beyond 3 times what came from it. Replies are never
  * longer than the request.
  *
- * Timers: only session.c knows which event moves which timer. Keepalive, probe, handshake retry,
- * hourly full handshake, data key renewal.
+ * Timers: each of those files names its next deadline; only session_schedule (session.c) sees all:
+ * handshake retry, hourly full handshake, probe, idle end, data key renewal, path challenges.
  */
 #ifndef PEAL_OVERLAY_SESSION_H
 #define PEAL_OVERLAY_SESSION_H

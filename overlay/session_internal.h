@@ -1,5 +1,6 @@
 /*
- * session_internal.h - the structs that session.c, handshake.c, path.c and datakey.c share. Nobody
+ * session_internal.h - the structs that the files of one session share: session.c (its life),
+ * handshake.c, initiator.c, responder.c, control.c, datakey.c, path.c, probe.c, index.c. Nobody
  * else includes it.
  *
  * One struct session per peer is alive at most; it is found by peer id (once known or expected) and
@@ -143,6 +144,8 @@ struct sessions {
     uint64_t counts[SESSION_COUNT_MAX];
 };
 
+/* index.c */
+
 /* Takes an unused random index for owner. False: the table is full or out of memory. */
 bool index_take(struct sessions *ss, struct index_ref *ref, enum index_kind kind, void *owner);
 void index_drop(struct sessions *ss, struct index_ref *ref);
@@ -156,6 +159,8 @@ static inline void session_counted(struct sessions *ss, enum session_count c)
     ss->counts[c]++;
 }
 
+/* session.c */
+
 /* NULL: full, and nobody without a hold to make room. */
 struct session *session_new(struct sessions *ss);
 /* The peer is known, or expected. */
@@ -167,13 +172,6 @@ void session_event(struct session *s, enum session_event event);
 /* Sets the session's timer to its earliest deadline. */
 void session_schedule(struct session *s);
 
-/* From a handshake's end. index is moved into the new object. NULL: out of memory, the index is
- * dropped. */
-struct control *control_new(struct sessions *ss, struct index_ref *index, uint32_t remote_index,
-                            const struct noise_result *r, struct session *s, bool initiator);
-void control_free(struct sessions *ss, struct control *c);
-/* The session sends with these from now on, or (two opened at once) goes on with what it has. */
-void session_adopt(struct session *s, struct control *c);
 /* OPENING to UP. */
 void session_came_up(struct session *s);
 /* What the peer said of itself. */
@@ -187,14 +185,33 @@ size_t sessions_own_endpoints(const struct sessions *ss, struct endpoint out[HEL
 /* MSG_ENDPOINTS with all of them. */
 void session_tell_endpoints(struct session *s);
 
+/* The peer told us how it sees us. */
+void session_observed(struct session *s, const struct endpoint *us);
+
+/* control.c */
+
+/* From a handshake's end. index is moved into the new object. NULL: out of memory, the index is
+ * dropped. */
+struct control *control_new(struct sessions *ss, struct index_ref *index, uint32_t remote_index,
+                            const struct noise_result *r, struct session *s, bool initiator);
+void control_free(struct sessions *ss, struct control *c);
+/* The session sends with these from now on, or (two opened at once) goes on with what it has. */
+void session_adopt(struct session *s, struct control *c);
+/* A control packet for one of our indices. */
+void control_input(struct sessions *ss, const struct path_addr *from, uint8_t *pkt, size_t len);
+
 /* One message over a given path, coalesced where it can be. */
 void session_queue(struct session *s, const struct path_addr *to, uint8_t type, const void *body,
                    size_t len);
 /* One packet of one message under given keys at once: a session's own keys may be others. */
 void session_send_under(struct session *s, struct control *c, const struct path_addr *to,
                         uint8_t type, const void *body, size_t len);
-/* The peer told us how it sees us. */
-void session_observed(struct session *s, const struct endpoint *us);
+/* probe.c */
+
+/* Something authenticated arrived. Over the best path, or we cannot tell which: it is alive. */
+void probe_heard(struct session *s, bool over_best);
+void probe_tick(struct session *s);
+usec probe_deadline(const struct session *s);
 
 enum ping_flag { PING_ASK_ENDPOINT = 0x01 }; /* in PONG: the endpoint is given */
 

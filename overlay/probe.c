@@ -1,0 +1,145 @@
+/*
+ * probe.c - liveness: when a silent session is probed, and when it is given up.
+ *
+ * The lower id probes after `silent_us`; the other end a little later, when that fails to come. Any
+ * authenticated packet counts as heard. A probe goes over the best path, and from the second on
+ * over every path and the ring. After three timeouts without an answer (2.4 s at least) the peer is
+ * silent; when another path answered meanwhile, it takes over.
+ */
+#include "overlay/session_internal.h"
+
+/* The end that does not probe waits so much longer. */
+static const usec silent_late_us = MSEC(2250);
+/* Data out and nothing in for so long is suspicious; the data plane reports once a second. */
+static const usec data_silent_us = MSEC(1200);
+/* Probing goes on at least so long: a short outage, or the next report of data, may end it. */
+static const usec verdict_us = MSEC(2400);
+
+static bool we_probe(const struct session *s)
+{
+    return id_cmp(&s->ss->config.node, &s->cert.node) < 0;
+}
+
+/* When the next first probe is due. */
+static usec probe_due_us(const struct session *s)
+{
+    usec silent_us = s->silent_us + (we_probe(s) ? 0 : silent_late_us);
+
+    return usec_min(s->heard_us + silent_us, s->data_probe_us);
+}
+
+usec probe_deadline(const struct session *s)
+{
+    return s->probes > 0 ? s->probe_at_us : probe_due_us(s);
+}
+
+static void probe_stop(struct session *s)
+{
+    s->probes = 0;
+    s->data_probe_us = USEC_NEVER;
+}
+
+/*
+ * When the probe after the n-th is due: one in the first timeout, two in each of the next two (loss
+ * is not death), then ever fewer until the verdict.
+ */
+static usec probe_interval_us(const struct session *s, unsigned n)
+{
+    usec timeout_us = path_timeout_us(s);
+
+    if (n == 1)
+        return timeout_us;
+    return n < 5 ? timeout_us / 2 : timeout_us << (n - 5);
+}
+
+static usec probe_verdict_us(const struct session *s)
+{
+    usec three_us = 3 * path_timeout_us(s);
+
+    return s->probe_since_us + (three_us > verdict_us ? three_us : verdict_us);
+}
+
+/* From the second on they go every way there is: the address may be gone while the peer lives. */
+static void probe_send(struct session *s)
+{
+    s->probes++;
+    s->probe_at_us =
+        usec_min(s->ss->env->now_us + probe_interval_us(s, s->probes), probe_verdict_us(s));
+    if (paths_best(&s->paths) != NULL)
+        path_ping(s, paths_best(&s->paths), 0);
+    if (s->probes > 1)
+        path_ping_others(s);
+}
+
+static void probe_begin(struct session *s)
+{
+    s->probe_since_us = s->ss->env->now_us;
+    probe_send(s);
+}
+
+static void probe_unanswered(struct session *s)
+{
+    if (s->probes > 1 && path_fail_over(s, s->probe_since_us))
+        probe_stop(s);
+    else if (s->ss->env->now_us < probe_verdict_us(s))
+        probe_send(s);
+    else
+        session_end(s, SESSION_END_SILENT, NULL);
+}
+
+void probe_tick(struct session *s)
+{
+    usec now_us = s->ss->env->now_us;
+
+    if (s->probes > 0 && now_us >= s->probe_at_us)
+        probe_unanswered(s);
+    else if (s->probes == 0 && now_us >= probe_due_us(s))
+        probe_begin(s);
+}
+
+/* Something authenticated arrived. Over the best path, or we cannot tell which: it is alive. */
+void probe_heard(struct session *s, bool over_best)
+{
+    s->heard_us = s->ss->env->now_us;
+    if (over_best)
+        probe_stop(s);
+}
+
+void session_probe_now(struct session *s)
+{
+    if (s->state != SESSION_UP || s->probes > 0)
+        return;
+    probe_begin(s);
+    session_schedule(s);
+}
+
+void session_set_probe(struct session *s, usec silent_us)
+{
+    s->silent_us = silent_us;
+    session_schedule(s);
+}
+
+void session_data_seen(struct session *s, usec last_tx_us, usec last_rx_us, uint64_t tx_packets)
+{
+    usec now_us = s->ss->env->now_us;
+
+    if (s->state != SESSION_UP)
+        return;
+    last_tx_us = usec_min(last_tx_us, now_us);
+    last_rx_us = usec_min(last_rx_us, now_us);
+    if (last_rx_us > s->heard_us) {
+        s->heard_us = last_rx_us;
+        if (last_rx_us > s->probe_since_us)
+            probe_stop(s);
+    }
+    if (last_tx_us > s->heard_us)
+        s->data_probe_us = s->heard_us + data_silent_us;
+    else
+        s->data_probe_us = USEC_NEVER;
+    if (last_tx_us > s->carried_us)
+        s->carried_us = last_tx_us;
+    if (last_rx_us > s->carried_us)
+        s->carried_us = last_rx_us;
+    datakey_seen(s, last_tx_us);
+    session_schedule(s);
+}
