@@ -324,7 +324,6 @@ void link_up(struct overlay *o, struct session *s)
     contact_up(o, s, l);
     if (l->demand_until_us != 0)
         session_want_data(s);
-    link_refresh(o, l);
     join_link_up(o, l);
     o->host.peer_up(o->ctx, &l->peer.id);
 }
@@ -515,7 +514,6 @@ bool link_said_input(struct overlay *o, struct link *l, bool lists, struct reade
     }
     if (joined)
         join_member_met(o, l);
-    think(o, l);
     return true;
 }
 

@@ -322,9 +322,10 @@ static void pick_offer(struct pick *p, const struct id *id, const struct ring_pe
     pick_on_side(p, RING_LEFT, &left, id, peer);
 }
 
+/* A node that we took in counts before it has said a word: it waits to hear that. */
 static bool counts(const struct ring_peer *peer)
 {
-    return peer->state == OVERLAY_MEMBER || (peer->state == OVERLAY_JOINING && peer->welcome);
+    return peer->state == OVERLAY_MEMBER || (peer->state != OVERLAY_LEAVING && peer->welcome);
 }
 
 static void offer_peers(struct pick *p)
@@ -406,7 +407,7 @@ static struct ring_entry entry_of(const struct ring_peer *peer)
 {
     struct ring_entry e = {.id = peer->id, .rtt = peer->rtt};
 
-    if (peer->state == OVERLAY_JOINING)
+    if (peer->state != OVERLAY_MEMBER)
         e.flags |= RING_ENTRY_JOINING;
     if (peer->indirect)
         e.flags |= RING_ENTRY_INDIRECT;

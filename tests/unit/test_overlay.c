@@ -1,0 +1,172 @@
+// link: peal_overlay
+/* Whole overlays on an in-memory wire: joining, leaving, crashing, merging. */
+#include "tests/unit/overlay_net.h"
+
+static const usec rtt_half = MSEC(70);
+
+static void one_node_is_a_ring_of_one_after_a_second(void **state)
+{
+    struct overlay_net *net = net_new(1, rtt_half);
+    struct net_node *a = net_start_new(net);
+
+    net_run(net, MSEC(990));
+    assert_int_equal(overlay_state(a->o), OVERLAY_ALONE);
+    net_run(net, MSEC(20));
+    assert_int_equal(overlay_state(a->o), OVERLAY_MEMBER);
+    assert_true(overlay_size_estimate(a->o) == 1);
+    assert_true(overlay_owns(a->o, &a->config.overlay));
+    net_free(net);
+}
+
+/* n nodes, one after the other, each into a settled ring. */
+static struct overlay_net *ring_of(uint64_t seed, int n)
+{
+    struct overlay_net *net = net_new(seed, rtt_half);
+
+    for (int i = 0; i < n; i++) {
+        net_start_new(net);
+        net_settle(net, SEC(5));
+    }
+    net_run(net, SEC(10));
+    assert_true(net_ideal(net, true));
+    return net;
+}
+
+static void a_node_is_in_its_neighbours_lists_seven_one_way_delays_after_its_start(void **state)
+{
+    for (uint64_t seed = 1; seed < 20; seed++) {
+        struct overlay_net *net = ring_of(seed, 7);
+
+        net_start_new(net);
+        assert_in_range(net_settle(net, SEC(5)), 0, 7 * rtt_half);
+        net_free(net);
+    }
+}
+
+static void small_rings_know_their_size_exactly(void **state)
+{
+    for (int n = 1; n <= 7; n++) {
+        struct overlay_net *net = ring_of(3, n);
+
+        for (int i = 0; i < n; i++) {
+            assert_true(overlay_size_estimate(net->nodes[i]->o) == n);
+            assert_int_equal(overlay_connections(net->nodes[i]->o), n - 1);
+        }
+        net_free(net);
+    }
+}
+
+static void twenty_nodes_at_once_form_one_ring(void **state)
+{
+    for (uint64_t seed = 1; seed < 6; seed++) {
+        struct overlay_net *net = net_new(seed, rtt_half);
+
+        for (int i = 0; i < 20; i++)
+            net_start_new(net);
+        fprintf(stderr, "20 at once: %.0f ms\n", (double)net_settle(net, SEC(30)) / 1000);
+        net_free(net);
+    }
+}
+
+static void a_goodbye_closes_the_ring_within_a_second(void **state)
+{
+    struct overlay_net *net = ring_of(4, 12);
+
+    for (int i = 1; i < 11; i++) {
+        struct net_node *n = net->nodes[i];
+
+        overlay_leave(net_enter(n));
+        assert_int_equal(overlay_state(n->o), OVERLAY_LEAVING);
+        for (int k = 0; k < 300 && !overlay_left(n->o); k++)
+            net_run(net, MSEC(10));
+        assert_true(overlay_left(n->o));
+        net_run(net, MSEC(1)); /* the last packet leaves with the tick */
+        net_kill(n);
+        fprintf(stderr, "leave: %.0f ms\n", (double)net_settle(net, SEC(1)) / 1000);
+    }
+    net_free(net);
+}
+
+static void a_crash_is_repaired_within_15_seconds(void **state)
+{
+    struct overlay_net *net = ring_of(5, 20);
+
+    for (int i = 1; i < 15; i++) {
+        net_kill(net->nodes[i]);
+        fprintf(stderr, "crash: %.0f ms\n", (double)net_settle(net, SEC(15)) / 1000);
+        net_run(net, SEC(30));
+        assert_true(net_ideal(net, true));
+    }
+    net_free(net);
+}
+
+static void two_rings_become_one_when_a_bootstrap_answers(void **state)
+{
+    struct overlay_net *net = net_new(6, rtt_half);
+    unsigned first[2] = {0, 8};
+
+    for (unsigned i = 0; i < 16; i++) {
+        struct net_node *n = net_add(net);
+
+        n->part = i / 8;
+        net_start(n, first, 2);
+    }
+    net_settle(net, SEC(30));
+    net_run(net, SEC(100));
+    for (unsigned i = 8; i < 16; i++)
+        net->nodes[i]->part = 0;
+    fprintf(stderr, "merge: %.0f ms\n", (double)net_settle(net, SEC(60)) / 1000);
+    net_free(net);
+}
+
+static void a_cut_that_heals_leaves_one_ring(void **state)
+{
+    for (unsigned parts = 2; parts <= 8; parts += 3) {
+        struct overlay_net *net = net_new(parts, rtt_half);
+
+        for (unsigned i = 0; i < 40; i++)
+            net_start_new(net);
+        net_settle(net, SEC(60));
+        net_run(net, SEC(60));
+        for (unsigned i = 0; i < 40; i++)
+            net->nodes[i]->part = (unsigned)(net_random(net) % parts);
+        net_settle(net, SEC(90));
+        net_run(net, SEC(600));
+        assert_true(net_ideal(net, true));
+        for (unsigned i = 0; i < 40; i++)
+            net->nodes[i]->part = 0;
+        fprintf(stderr, "heal of %u: %.0f ms\n", parts, (double)net_settle(net, SEC(60)) / 1000);
+        net_free(net);
+    }
+}
+
+static void a_killed_node_that_comes_back_is_in_the_ring_within_5_seconds(void **state)
+{
+    struct overlay_net *net = ring_of(7, 10);
+    unsigned first = 0;
+
+    for (int i = 1; i < 6; i++) {
+        net_kill(net->nodes[i]);
+        net_run(net, MSEC(200));
+        net_start(net->nodes[i], &first, 1);
+        fprintf(stderr, "restart: %.0f ms\n", (double)net_settle(net, SEC(5)) / 1000);
+    }
+    net_free(net);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_node_is_a_ring_of_one_after_a_second),
+        cmocka_unit_test(a_node_is_in_its_neighbours_lists_seven_one_way_delays_after_its_start),
+        cmocka_unit_test(small_rings_know_their_size_exactly),
+        cmocka_unit_test(twenty_nodes_at_once_form_one_ring),
+        cmocka_unit_test(a_goodbye_closes_the_ring_within_a_second),
+        cmocka_unit_test(a_crash_is_repaired_within_15_seconds),
+        cmocka_unit_test(two_rings_become_one_when_a_bootstrap_answers),
+        cmocka_unit_test(a_cut_that_heals_leaves_one_ring),
+        cmocka_unit_test(a_killed_node_that_comes_back_is_in_the_ring_within_5_seconds),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
