@@ -93,7 +93,7 @@ static void a_field_that_is_wrong_is_named(void **state)
         if (cases[i].why)
             assert_string_equal(why, cases[i].why);
         else
-            assert_memory_equal(why, "\"ca\" is not a group's CA certificate: ", 40);
+            assert_memory_equal(why, "\"ca\" is not a group's CA certificate: ", 37);
     }
 }
 
