@@ -15,7 +15,7 @@ static const usec rekey_late_us = SEC(4500);
 
 /* Control keys. */
 
-struct control *control_new(struct sessions *ss, struct index_ref *index, uint32_t remote_index,
+struct control *control_keys_new(struct sessions *ss, struct index_ref *index, uint32_t remote_index,
                             const struct noise_result *r, struct session *s, bool initiator)
 {
     struct control *c = calloc(1, sizeof(*c));
@@ -29,13 +29,13 @@ struct control *control_new(struct sessions *ss, struct index_ref *index, uint32
     c->until_us = USEC_NEVER;
     c->initiator = initiator;
     if (c->tx == NULL || c->rx == NULL || !index_move(ss, &c->ref, index, INDEX_CONTROL, s)) {
-        control_free(ss, c);
+        control_keys_free(ss, c);
         return NULL;
     }
     return c;
 }
 
-void control_free(struct sessions *ss, struct control *c)
+void control_keys_free(struct sessions *ss, struct control *c)
 {
     if (c == NULL)
         return;
@@ -48,7 +48,7 @@ void control_free(struct sessions *ss, struct control *c)
 
 static void keys_retire(struct session *s, struct control *c)
 {
-    control_free(s->ss, s->old);
+    control_keys_free(s->ss, s->old);
     s->old = c;
     c->until_us = s->ss->env->now_us + SEC(SESSION_OVERLAP_S);
 }

@@ -87,7 +87,7 @@ static void attempt_free(struct sessions *ss, struct attempt *a)
     if (a == NULL)
         return;
     index_drop(ss, &a->ref);
-    control_free(ss, a->next);
+    control_keys_free(ss, a->next);
     noise_free(a->noise);
     free(a->packet3);
     free(a);
@@ -186,7 +186,7 @@ static void attempt_unconfirmed(struct session *s)
         return;
     }
     /* We both opened; theirs got through. */
-    control_free(ss, s->keys);
+    control_keys_free(ss, s->keys);
     s->keys = s->old;
     s->old = NULL;
 }
@@ -307,7 +307,7 @@ static bool attempt_answer(struct session *s, uint32_t remote_index, enum seal_a
     noise_split(a->noise, &result);
     noise_free(a->noise);
     a->noise = NULL;
-    *keys = control_new(ss, &a->ref, remote_index, &result, s, true);
+    *keys = control_keys_new(ss, &a->ref, remote_index, &result, s, true);
     noise_result_clear(&result);
     return *keys != NULL;
 }

@@ -277,7 +277,7 @@ static void responder_complete(struct sessions *ss, struct half_open *ho,
                                const struct noise_result *result, struct session *s,
                                const struct hello *h, const struct cert *who)
 {
-    struct control *c = control_new(ss, &ho->ref, ho->remote_index, result, s, false);
+    struct control *c = control_keys_new(ss, &ho->ref, ho->remote_index, result, s, false);
 
     if (c == NULL) {
         if (s->state == SESSION_OPENING)

@@ -203,8 +203,8 @@ static void session_release(struct session *s)
         CHECK(table_remove(&ss->by_peer, &s->cert.node) == s);
     s->named = false;
     handshake_abort(s);
-    control_free(ss, s->keys);
-    control_free(ss, s->old);
+    control_keys_free(ss, s->keys);
+    control_keys_free(ss, s->old);
     s->keys = s->old = NULL;
     datakey_free(s->data, ss);
     s->data = NULL;
@@ -449,7 +449,7 @@ static void session_tick_up(struct session *s)
     usec now_us = s->ss->env->now_us;
 
     if (s->old != NULL && now_us >= s->old->until_us) {
-        control_free(s->ss, s->old);
+        control_keys_free(s->ss, s->old);
         s->old = NULL;
     }
     datakey_tick(s);

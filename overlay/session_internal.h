@@ -192,9 +192,9 @@ void session_observed(struct session *s, const struct endpoint *us);
 
 /* From a handshake's end. index is moved into the new object. NULL: out of memory, the index is
  * dropped. */
-struct control *control_new(struct sessions *ss, struct index_ref *index, uint32_t remote_index,
+struct control *control_keys_new(struct sessions *ss, struct index_ref *index, uint32_t remote_index,
                             const struct noise_result *r, struct session *s, bool initiator);
-void control_free(struct sessions *ss, struct control *c);
+void control_keys_free(struct sessions *ss, struct control *c);
 /* The session sends with these from now on, or (two opened at once) goes on with what it has. */
 void session_adopt(struct session *s, struct control *c);
 /* A control packet for one of our indices. */
