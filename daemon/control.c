@@ -450,8 +450,8 @@ static void on_control_closed(uv_handle_t *handle)
     free(c);
 }
 
-struct control *control_new(struct daemon *d, const char *path, const char *operators,
-                            char why[512])
+struct control *control_open(struct daemon *d, const char *path, const char *operators,
+                             char why[512])
 {
     struct control *c = calloc(1, sizeof *c);
     bool ok;
@@ -471,11 +471,11 @@ struct control *control_new(struct daemon *d, const char *path, const char *oper
         snprintf(why, 512, "the socket's path %.300s is longer than unix(7) allows", path);
     if (ok && make_parent(c, path, why) && clear_path(path, why) && listen_on(c, path, why))
         return c;
-    control_free(c);
+    control_close(c);
     return NULL;
 }
 
-void control_free(struct control *c)
+void control_close(struct control *c)
 {
     while (c->clients)
         client_close(c->clients);

@@ -21,9 +21,9 @@ struct control;
 struct request; /* valid until it is done, failed or cancelled */
 
 /* Makes the socket and its directory. NULL with a sentence in why. */
-struct control *control_new(struct daemon *d, const char *path, const char *operators,
-                            char why[512]);
-void control_free(struct control *c); /* cuts off everybody, removes the file; memory goes with the
+struct control *control_open(struct daemon *d, const char *path, const char *operators,
+                             char why[512]);
+void control_close(struct control *c); /* cuts off everybody, removes the file; memory goes with the
                                          loop's next turn */
 void control_set_operators(struct control *c, const char *operators);
 

@@ -280,11 +280,11 @@ static int lock_state(struct daemon *d)
     return rc;
 }
 
-static int open_control(struct daemon *d)
+static int start_control(struct daemon *d)
 {
     char why[512];
 
-    d->control = control_new(d, d->config.socket, d->config.operators, why);
+    d->control = control_open(d, d->config.socket, d->config.operators, why);
     if (!d->control)
         log_write(LOG_LEVEL_ERROR, NULL, "%s", why);
     return d->control ? 0 : -1;
@@ -340,7 +340,7 @@ int daemon_start(struct daemon *d, const struct daemon_options *options, struct 
     d->stop_timer.data = d;
     log_set_level(d->config.log_level);
     /* Files and names first, while we may; then powers go, then threads and sockets come. */
-    if (lock_state(d) || open_control(d))
+    if (lock_state(d) || start_control(d))
         return -1;
     privilege_drop(d->config.state);
     if (open_udp(d) || open_links(d))
@@ -396,7 +396,7 @@ bool daemon_close(struct daemon *d)
     unsigned i = 0;
 
     if (d->control)
-        control_free(d->control);
+        control_close(d->control);
     for (struct network *n; (n = daemon_next(d, &i)) != NULL; i++)
         daemon_remove(d, n);
     if (d->links)
