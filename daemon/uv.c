@@ -19,6 +19,19 @@ enum {
     HOST_WALL_JUMP_S = 60,
     HANDSHAKE_RECEIVER_AT = 8, /* overlay/handshake.h; other packets have their index at 4 */
     INDEX_AT = 4,
+    OUTBOX_BYTES = 64 * 1024, /* full: published and sent at once */
+};
+
+/* Datagrams of this turn. They leave after the forwarding table was published: an answer that makes
+ * the far end send data must not arrive before the workers know the key that opens it. */
+struct outbox {
+    size_t used;
+    uint8_t bytes[OUTBOX_BYTES]; /* each: struct outbox_head, then the datagram */
+};
+
+struct outbox_head {
+    struct endpoint to;
+    size_t len;
 };
 
 struct host {
@@ -38,6 +51,7 @@ struct host {
     bool restored; /* wall and boot clock jumped apart */
     bool forward_dirty;
     uint64_t dropped_no_network, dropped_stun;
+    struct outbox outbox;
 };
 
 static usec clock_us(clockid_t id)
@@ -194,6 +208,23 @@ static void publish(struct host *h)
     }
 }
 
+static void flush(struct host *h)
+{
+    struct outbox *out = &h->outbox;
+
+    if (h->forward_dirty)
+        publish(h);
+    for (size_t at = 0; at < out->used;) {
+        struct outbox_head head;
+
+        memcpy(&head, out->bytes + at, sizeof head);
+        at += sizeof head;
+        (void)!plane_send(h->plane, &head.to, out->bytes + at, head.len); /* the plane counts losses */
+        at += head.len;
+    }
+    out->used = 0;
+}
+
 static void arm(struct host *h, usec at_us)
 {
     struct itimerspec t = {{0, 0}, {0, 0}};
@@ -241,8 +272,7 @@ static void on_before_sleep(uv_prepare_t *prepare)
             least = usec_min(least, network_deadline(h->networks[i]));
         }
     }
-    if (h->forward_dirty)
-        publish(h);
+    flush(h);
     arm(h, least);
 }
 
@@ -293,6 +323,7 @@ static void on_last_closed(uv_handle_t *handle)
 
 void host_free(struct host *h)
 {
+    flush(h);
     uv_close((uv_handle_t *)&h->plane_poll, NULL);
     uv_close((uv_handle_t *)&h->timer_poll, NULL);
     uv_close((uv_handle_t *)&h->before_sleep, on_last_closed);
@@ -324,7 +355,14 @@ unsigned host_workers(const struct host *h)
 
 void host_send(struct host *h, const struct endpoint *to, const uint8_t *pkt, size_t len)
 {
-    (void)!plane_send(h->plane, to, pkt, len); /* lost is lost: the plane counts it */
+    struct outbox_head head = {*to, len};
+
+    CHECK(sizeof head + len <= OUTBOX_BYTES);
+    if (h->outbox.used + sizeof head + len > OUTBOX_BYTES)
+        flush(h);
+    memcpy(h->outbox.bytes + h->outbox.used, &head, sizeof head);
+    memcpy(h->outbox.bytes + h->outbox.used + sizeof head, pkt, len);
+    h->outbox.used += sizeof head + len;
 }
 
 void host_forward_changed(struct host *h)
