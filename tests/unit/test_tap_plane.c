@@ -52,16 +52,30 @@ struct machine {
     struct forward_flow *flow; /* of its peer */
 };
 
-static int udp_socket(struct endpoint *at)
+/* How the planes' sockets are made. */
+enum socket_kind { SOCKET_V4, SOCKET_BOTH_USED_BY_V4, SOCKET_BOTH_USED_BY_V6 };
+
+static int udp_socket_of(struct endpoint *at, enum socket_kind kind)
 {
-    union sockaddr_any a = {.v4 = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}}};
+    union sockaddr_any a;
     socklen_t len = sizeof(a);
-    int size = 4 << 20, fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(fd, &a.any, sizeof(a.v4)), 0);
+    int size = 4 << 20, off = 0, family = kind == SOCKET_V4 ? AF_INET : AF_INET6;
+    int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    struct endpoint any = {addr_of(kind == SOCKET_V4 ? "127.0.0.1" : "::"), 0};
+    if (kind != SOCKET_V4) {
+        assert_int_equal(setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)), 0);
+    }
+    assert_int_equal(bind(fd, &a.any, sockaddr_put(&a, &any, kind != SOCKET_V4)), 0);
     assert_int_equal(getsockname(fd, &a.any, &len), 0);
     assert_true(sockaddr_get(at, &a));
+    at->addr = addr_of(kind == SOCKET_BOTH_USED_BY_V6 ? "::1" : "127.0.0.1");
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
     return fd;
+}
+
+static int udp_socket(struct endpoint *at)
+{
+    return udp_socket_of(at, SOCKET_V4);
 }
 
 static void add_device(struct machine *m, uint16_t network)
@@ -77,11 +91,12 @@ static void add_device(struct machine *m, uint16_t network)
 }
 
 /* own4 and own6 end with the same number, in 10.77.0.0/16 and fd00:77::/64. */
-static void machine_start(struct machine *m, unsigned number, unsigned workers)
+static void machine_start_on(struct machine *m, unsigned number, unsigned workers,
+                             enum socket_kind kind)
 {
     char text[ADDR_TEXT_SIZE];
     *m = (struct machine){.workers = workers, .flow = forward_flow_new(TOKEN)};
-    m->udp = udp_socket(&m->at);
+    m->udp = udp_socket_of(&m->at, kind);
     m->network = (struct forward_network){.present = true,
                                           .device_mac = device_mac,
                                           .ipv4 = net_of("10.77.0.0/16"),
@@ -91,10 +106,16 @@ static void machine_start(struct machine *m, unsigned number, unsigned workers)
     m->network.own4 = addr_of(text);
     snprintf(text, sizeof(text), "fd00:77::%u", number);
     m->network.own6 = addr_of(text);
-    struct plane_config config = {.udp_fd = m->udp, .workers = workers};
+    struct plane_config config = {
+        .udp_fd = m->udp, .udp_is_v6 = kind != SOCKET_V4, .workers = workers};
     m->plane = plane_new(&config);
     assert_non_null(m->plane);
     add_device(m, 0);
+}
+
+static void machine_start(struct machine *m, unsigned number, unsigned workers)
+{
+    machine_start_on(m, number, workers, SOCKET_V4);
 }
 
 static void machine_stop(struct machine *m)
@@ -235,17 +256,22 @@ struct pair {
     struct machine a, b;
 };
 
-static void pair_start(struct pair *p, unsigned workers)
+static void pair_start_on(struct pair *p, unsigned workers, enum socket_kind kind)
 {
     struct seal_key *ab_tx = tx_key(0), *ab_rx = rx_key(0), *ba_tx = tx_key(1), *ba_rx = rx_key(1);
-    machine_start(&p->a, 2, workers);
-    machine_start(&p->b, 3, workers);
+    machine_start_on(&p->a, 2, workers, kind);
+    machine_start_on(&p->b, 3, workers, kind);
     plane_publish(p->a.plane, table_of(&p->a, 3, &p->b.at, ab_tx, ba_rx));
     plane_publish(p->b.plane, table_of(&p->b, 2, &p->a.at, ba_tx, ab_rx));
     seal_key_unref(ab_tx);
     seal_key_unref(ab_rx);
     seal_key_unref(ba_tx);
     seal_key_unref(ba_rx);
+}
+
+static void pair_start(struct pair *p, unsigned workers)
+{
+    pair_start_on(p, workers, SOCKET_V4);
 }
 
 static void pair_stop(struct pair *p)
@@ -291,6 +317,21 @@ static void frames_go_both_ways(void **state)
     struct plane_item item;
     assert_false(plane_next(p.a.plane, &item));
     pair_stop(&p);
+}
+
+/* One socket for both families; a sender's address is told apart from its path by neither. */
+static void frames_go_over_a_socket_for_both_families(void **state)
+{
+    static const enum socket_kind kinds[] = {SOCKET_BOTH_USED_BY_V4, SOCKET_BOTH_USED_BY_V6};
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct pair p;
+        struct plane_item item;
+        pair_start_on(&p, 1, kinds[i]);
+        check_delivery(&p.a, &p.b, "10.77.0.2", "10.77.0.3", 100);
+        check_delivery(&p.b, &p.a, "fd00:77::3", "fd00:77::2", 100);
+        assert_false(plane_next(p.a.plane, &item) || plane_next(p.b.plane, &item));
+        pair_stop(&p);
+    }
 }
 
 /* 16 bytes of header, the IP packet alone, 16 bytes of tag. */
@@ -922,6 +963,73 @@ static void a_packet_too_big_is_answered(void **state)
     pair_stop(&p);
 }
 
+/* The socket refuses (broadcast is not allowed on it), or cannot reach that family. */
+static void what_the_kernel_does_not_send_is_counted(void **state)
+{
+    static const char *const refused[] = {"255.255.255.255:9", "[::1]:9"};
+    for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
+        struct machine m;
+        struct endpoint to;
+        struct seal_key *tx = tx_key(0);
+        uint8_t frame[200];
+        assert_true(endpoint_parse(&to, refused[i]));
+        machine_start(&m, 2, 1);
+        plane_publish(m.plane, table_of(&m, 3, &to, tx, NULL));
+        for (int j = 0; j < 3; j++) {
+            push(&m, frame, put_frame(frame, "10.77.0.2", "10.77.0.3", "x", 1));
+        }
+        while (plane_drops(m.plane, PLANE_DROP_SEND) < 3) {
+            sched_yield();
+        }
+        sync_device(&m);
+        assert_int_equal(plane_drops(m.plane, PLANE_DROP_SEND), 3);
+        seal_key_unref(tx);
+        machine_stop(&m);
+    }
+}
+
+/* With IP_RECVERR refused datagrams come back on an error queue, which would keep a worker awake.
+ */
+static void the_error_queue_is_emptied(void **state)
+{
+    struct machine m;
+    struct endpoint to;
+    int on = 1, closed = udp_socket(&to);
+    struct seal_key *tx = tx_key(0);
+    uint8_t frame[200];
+    machine_start(&m, 2, 1);
+    assert_int_equal(setsockopt(m.udp, IPPROTO_IP, IP_RECVERR, &on, sizeof(on)), 0);
+    close(closed);
+    plane_publish(m.plane, table_of(&m, 3, &to, tx, NULL));
+    for (int i = 0; i < 5; i++) {
+        push(&m, frame, put_frame(frame, "10.77.0.2", "10.77.0.3", "x", 1));
+        sync_device(&m);
+    }
+    struct pollfd p = {.fd = m.udp, .events = POLLIN};
+    while (poll(&p, 1, 0) > 0) {
+        sched_yield();
+    }
+    seal_key_unref(tx);
+    machine_stop(&m);
+}
+
+static void a_control_thread_that_is_behind_loses_the_newest(void **state)
+{
+    struct stranger s;
+    uint8_t packet[1000] = {PACKET_CONTROL};
+    struct plane_item item;
+    stranger_start(&s);
+    for (uint32_t i = 0; plane_drops(s.b.plane, PLANE_DROP_RING_FULL) == 0; i++) {
+        put_u32(packet + 4, i);
+        send_to(&s, packet, sizeof(packet));
+    }
+    for (uint32_t i = 0; i < 200; i++) {
+        next_item(&s.b, &item);
+        assert_int_equal(get_u32(item.bytes + 4), i);
+    }
+    stranger_stop(&s);
+}
+
 /* The event stays readable as long as there may be something left, however little is taken. */
 static void the_event_is_readable_until_all_is_taken(void **state)
 {
@@ -1210,6 +1318,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_go_both_ways),
+        cmocka_unit_test(frames_go_over_a_socket_for_both_families),
         cmocka_unit_test(the_packet_on_the_wire),
         cmocka_unit_test(frames_from_the_device),
         cmocka_unit_test(without_an_address_nothing_leaves),
@@ -1221,6 +1330,9 @@ int main(void)
         cmocka_unit_test(a_sender_elsewhere_is_reported_once_a_second),
         cmocka_unit_test(a_datagram_beyond_the_buffer_is_dropped),
         cmocka_unit_test(a_packet_too_big_is_answered),
+        cmocka_unit_test(what_the_kernel_does_not_send_is_counted),
+        cmocka_unit_test(the_error_queue_is_emptied),
+        cmocka_unit_test(a_control_thread_that_is_behind_loses_the_newest),
         cmocka_unit_test(the_event_is_readable_until_all_is_taken),
         cmocka_unit_test(the_control_thread_writes_and_sends),
         cmocka_unit_test(devices_come_and_go),
