@@ -1,0 +1,959 @@
+"""peal-ca as its users meet it: the real program, its command line, and HTTPS on loopback."""
+
+import base64
+import concurrent.futures
+import hashlib
+import html.parser
+import http.client
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import sqlite3
+import ssl
+import stat
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.parse
+
+import pytest
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PEAL_CA = os.path.join(os.environ.get("PEAL_BUILD", os.path.join(TOP, "build")), "bin", "peal-ca")
+FORM = "application/x-www-form-urlencoded"
+
+
+class Answer:
+    def __init__(self, response):
+        self.status, self.body = response.status, response.read()
+        self.headers = response.headers
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    @property
+    def code(self):
+        return self.json["error"]["code"]
+
+    @property
+    def text(self):
+        return self.body.decode()
+
+
+class Ca:
+    """A data directory, its commands and, between start() and stop(), the service."""
+
+    def __init__(self, data):
+        self.data, self.process, self.log, self.port = data, None, "", None
+
+    def run(self, *args, check=True, **kw):
+        done = subprocess.run([PEAL_CA, *args, "--data", self.data], capture_output=True, text=True,
+                              timeout=60, **kw)
+        if check and done.returncode:
+            raise AssertionError(f"{args}: {done.returncode}: {done.stderr}")
+        return done
+
+    def start(self, *args, listen="127.0.0.1:0", env=None):
+        self.log = ""
+        self.process = subprocess.Popen([PEAL_CA, "serve", "--data", self.data, "--listen", listen,
+                                         *args], stderr=subprocess.PIPE, text=True, env=env)
+        self.reader = threading.Thread(target=self.collect, args=(self.process,), daemon=True)
+        self.reader.start()
+        until = time.monotonic() + 15
+        while "listening on" not in self.log:
+            assert self.process.poll() is None and time.monotonic() < until, self.log
+            time.sleep(0.02)
+        self.port = int(re.search(r"listening on https://\S+:(\d+)", self.log).group(1))
+        return self
+
+    def collect(self, process):
+        for line in process.stderr:
+            self.log += line
+
+    def stop(self, with_signal=signal.SIGTERM):
+        if self.process:
+            self.process.send_signal(with_signal)
+            status = self.process.wait(20)
+            self.reader.join(5)
+            self.process = None
+            return status
+
+    def connect(self, timeout=20):
+        """Trusts the service's own certificate and nothing else, and checks the name."""
+        context = ssl.create_default_context(cafile=os.path.join(self.data, "tls.crt"))
+        return http.client.HTTPSConnection("127.0.0.1", self.port, context=context, timeout=timeout)
+
+    def http(self, method, path, body=None, headers=None, timeout=20):
+        connection = self.connect(timeout)
+        connection.request(method, path, body, headers or {})
+        answer = Answer(connection.getresponse())
+        connection.close()
+        return answer
+
+    def post(self, path, value):
+        return self.http("POST", path, json.dumps(value), {"Content-Type": "application/json"})
+
+    def sql(self, statement, *values):
+        db = sqlite3.connect(os.path.join(self.data, "peal-ca.sqlite"))
+        try:
+            return db.execute(statement, values).fetchall()
+        finally:
+            db.close()
+
+    def state(self):
+        """Everything in the database, but for what a log-in page may touch."""
+        db = sqlite3.connect(os.path.join(self.data, "peal-ca.sqlite"))
+        try:
+            tables = [r[0] for r in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            return {t: db.execute(f"SELECT * FROM {t}").fetchall() for t in tables}
+        finally:
+            db.close()
+
+    def user(self, name, *options, password=None):
+        if password:
+            path = os.path.join(os.path.dirname(self.data), name + ".password")
+            with open(path, "w", encoding="ascii") as f:
+                f.write(password + "\nsecond line\n")
+            options += ("--password-file", path)
+        self.run("user", "add", name, "--email", name + "@example.org", *options)
+
+    def member(self, group, user):
+        self.user(user)
+        self.run("member", "request", group, user)
+        self.run("member", "approve", group, user)
+
+    def blob(self, group, user):
+        return json.loads(self.run("blob", group, user).stdout)
+
+
+class Key:
+    """A machine's key and its certificate request, made by openssl."""
+
+    def __init__(self, folder, algorithm=("ed25519",)):
+        self.path = os.path.join(folder, base64.b32encode(os.urandom(10)).decode())
+        subprocess.run(["openssl", "genpkey", "-algorithm", *algorithm, "-out", self.path], check=True,
+                       stderr=subprocess.DEVNULL)
+        self.csr = subprocess.run(["openssl", "req", "-new", "-key", self.path, "-subj", "/CN=ws"],
+                                  check=True, capture_output=True, text=True).stdout
+
+
+def openssl(*args, stdin=b""):
+    done = subprocess.run(["openssl", *args], input=stdin, capture_output=True)
+    return done.returncode, (done.stdout + done.stderr).decode()
+
+
+@pytest.fixture
+def folder():
+    path = tempfile.mkdtemp(prefix="peal-test-ca-")
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def ca(folder):
+    made = Ca(os.path.join(folder, "data"))
+    yield made
+    made.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def lab(ca):
+    """A running service with the group lab, owned by alice, and bob in it."""
+    ca.start()
+    ca.user("alice")
+    ca.run("group", "add", "lab", "--owner", "alice", "--ipv4", "10.77.0.0/16", "--bootstrap",
+           "192.0.2.1:4747")
+    ca.member("lab", "bob")
+    return ca
+
+
+def enrol(ca, blob, key, **other):
+    ask = {"group": blob["group"], "user": blob["user"], "secret": blob["secret"], "csr": key.csr}
+    return ca.post("/api/v1/enroll", {**ask, **other})
+
+
+# --- the command line ---
+
+
+def test_help_and_version_are_answers():
+    for option, begins in (("--help", "usage: peal-ca serve"), ("--version", "peal-ca 0")):
+        done = subprocess.run([PEAL_CA, option], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith(begins)
+
+
+def test_exit_status_and_words(ca):
+    ca.user("alice", password="correct horse")
+    rows = [
+        (2, ["nonsense"]), (2, []), (2, ["user"]), (2, ["user", "add"]), (2, ["user", "add", "x"]),
+        (2, ["user", "add", "x", "y", "--email", "e@x.y"]), (2, ["user", "add", "--mail", "e@x.y"]),
+        (2, ["user", "add", "a b", "--email", "e@x.y"]), (2, ["user", "add", "x", "--email", "e"]),
+        (1, ["user", "add", "ALICE", "--email", "e@x.y"]),
+        (1, ["user", "add", "x", "--email", "e@x.y", "--password-file", "/nonexistent"]),
+        (2, ["group", "add", "lab"]), (5, ["group", "add", "lab", "--owner", "nobody"]),
+        (2, ["group", "add", "lab", "--owner", "alice", "--ipv4", "8.8.8.0/24"]),
+        (2, ["group", "add", "lab", "--owner", "alice", "--bootstrap", "x"]),
+        (0, ["group", "add", "lab", "--owner=alice"]), (1, ["group", "add", "lab", "--owner=alice"]),
+        (5, ["member", "request", "nowhere", "alice"]), (5, ["member", "request", "lab", "nobody"]),
+        (0, ["user", "add", "bob", "--email=bob@example.org"]),
+        (5, ["member", "approve", "lab", "bob"]), (5, ["member", "deny", "lab", "bob"]),
+        (5, ["member", "revoke", "lab", "bob"]), (5, ["blob", "lab", "bob", "--url", "https://ca:1"]),
+        (0, ["member", "request", "lab", "bob", "--reason", "please"]),
+        (0, ["member", "approve", "lab", "bob"]), (0, ["member", "approve", "lab", "bob"]),
+        (0, ["member", "request", "lab", "bob"]), (1, ["blob", "lab", "bob"]),
+        (2, ["blob", "lab", "bob", "--url", "http://ca:1"]),
+        (0, ["member", "revoke", "lab", "bob"]), (5, ["member", "revoke", "lab", "bob"]),
+        (1, ["member", "revoke", "lab", "alice"]), (2, ["serve"]), (2, ["serve", "--listen", "ca:1"]),
+    ]
+    for want, words in rows:
+        done = ca.run(*words, check=False)
+        assert done.returncode == want, (words, done)
+        assert done.stdout == ""
+        assert want in (0, 5) or done.stderr.startswith(("peal-ca: ", "usage: ")), words
+
+
+def test_a_blob_before_the_first_serve_takes_the_url_it_is_told(ca, folder):
+    ca.user("alice")
+    ca.run("group", "add", "lab", "--owner", "alice")
+    refused = ca.run("blob", "lab", "alice", check=False)
+    assert refused.returncode == 1 and "--url" in refused.stderr
+    blob = json.loads(ca.run("blob", "lab", "alice", "--url", "https://localhost:1").stdout)
+    ca.start("--url", "https://localhost:1")
+    assert ca.blob("lab", "alice")["server_pins"] == blob["server_pins"]
+    assert enrol(ca, blob, Key(folder)).status == 200
+
+
+def test_everything_made_is_the_owners_alone(lab):
+    assert stat.S_IMODE(os.stat(lab.data).st_mode) == 0o700
+    names = os.listdir(lab.data)
+    assert {"master.key", "peal-ca.sqlite", "tls.key", "tls.crt"} <= set(names)
+    for name in names:
+        assert stat.S_IMODE(os.stat(os.path.join(lab.data, name)).st_mode) == 0o600, name
+
+
+def test_commands_on_a_fresh_directory_may_meet(folder):
+    ca = Ca(os.path.join(folder, "deep", "er", "data"))
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: ca.user(f"u{i}"), range(8)))
+    assert ca.sql("SELECT count(*) FROM users") == [(8,)]
+
+
+def test_a_file_that_others_may_not_read_is_status_4(ca):
+    if os.geteuid() != 0:
+        pytest.skip("needs to be somebody else")
+    ca.user("alice")
+    os.chmod(os.path.dirname(ca.data), 0o755)
+    done = subprocess.run([PEAL_CA, "member", "list", "lab", "--data", ca.data], capture_output=True,
+                          text=True, user="nobody", group="nogroup", extra_groups=[])
+    assert (done.returncode, done.stdout) == (4, "")
+
+
+def test_root_becomes_the_directorys_owner(folder):
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    os.chmod(folder, 0o755)
+    ca = Ca(os.path.join(folder, "data"))
+    os.mkdir(ca.data)
+    shutil.chown(ca.data, "nobody", "nogroup")
+    ca.run("user", "add", "alice", "--email", "a@example.org")
+    ca.run("group", "add", "lab", "--owner", "alice")
+    ca.start()
+    try:
+        with open(f"/proc/{ca.process.pid}/status", encoding="ascii") as f:
+            status = f.read()
+        nobody = os.stat(ca.data).st_uid
+        assert f"Uid:\t{nobody}\t{nobody}\t{nobody}\t{nobody}\n" in status
+        ca.blob("lab", "alice")
+        for name in os.listdir(ca.data):
+            assert os.stat(os.path.join(ca.data, name)).st_uid == nobody, name
+    finally:
+        ca.stop()
+
+
+def test_the_master_key_may_live_elsewhere(ca, folder):
+    key = os.path.join(folder, "elsewhere.key")
+    ca.run("user", "add", "alice", "--email", "a@example.org", "--key-file", key)
+    assert not os.path.exists(os.path.join(ca.data, "master.key"))
+    assert stat.S_IMODE(os.stat(key).st_mode) == 0o600
+    refused = ca.run("group", "add", "lab", "--owner", "alice", check=False)
+    assert refused.returncode != 0 and "master.key" in refused.stderr
+    credentials = os.path.join(folder, "credentials")
+    os.mkdir(credentials)
+    shutil.copy(key, os.path.join(credentials, "master.key"))
+    ca.run("group", "add", "lab", "--owner", "alice",
+           env={**os.environ, "CREDENTIALS_DIRECTORY": credentials})
+
+
+def test_the_list_as_text_and_as_json(lab):
+    lab.user("carol")
+    lab.run("member", "request", "lab", "carol", "--reason", 'a "reason"')
+    lines = lab.run("member", "list", "lab").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["USER", "carol", "alice", "bob"]
+    answer = json.loads(lab.run("member", "list", "lab", "--json").stdout)
+    assert answer["schema"] == "peal.ca-members/1"
+    assert [(m["user"], m["state"], m["role"]) for m in answer["members"]] == [
+        ("carol", "requested", "member"), ("alice", "approved", "owner"),
+        ("bob", "approved", "member")]
+    assert answer["members"][0]["reason"] == 'a "reason"'
+
+
+# --- enrolment ---
+
+
+def test_a_blob_and_what_it_gets(lab, folder):
+    blob, key = lab.blob("lab", "bob"), Key(folder)
+    assert blob["server"] == f"https://127.0.0.1:{lab.port}"
+    assert set(blob) == {"peal", "group", "group_id", "group_key", "ca", "user", "secret", "server",
+                         "server_pins", "network", "bootstrap", "public_bootstrap", "psk"}
+    assert blob["network"]["ipv4"] == "10.77.0.0/16" and blob["bootstrap"] == ["192.0.2.1:4747"]
+    assert len(base64.b64decode(blob["group_key"])) == 32 and blob["psk"] is False
+
+    served = ssl.get_server_certificate(("127.0.0.1", lab.port))
+    public = openssl("x509", "-noout", "-pubkey", stdin=served.encode())[1]
+    der = subprocess.run(["openssl", "pkey", "-pubin", "-outform", "der"], input=public.encode(),
+                         capture_output=True, check=True).stdout
+    assert blob["server_pins"] == [base64.b64encode(hashlib.sha256(der).digest()).decode()]
+
+    answer = enrol(lab, blob, key)
+    assert answer.status == 200
+    assert set(answer.json) == {"certificate", "chain", "network", "server_pins"}
+    assert answer.json["chain"] == blob["ca"] and answer.json["network"] == blob["network"]
+    assert answer.json["server_pins"] == blob["server_pins"]
+    with open(os.path.join(folder, "ca.pem"), "w", encoding="ascii") as f:
+        f.write(blob["ca"])
+    certificate = answer.json["certificate"].encode()
+    assert openssl("verify", "-CAfile", os.path.join(folder, "ca.pem"), stdin=certificate)[0] == 0
+    text = openssl("x509", "-noout", "-text", stdin=certificate)[1]
+    public = subprocess.run(["openssl", "pkey", "-in", key.path, "-pubout", "-outform", "der"],
+                            capture_output=True, check=True).stdout[-32:]
+    node = hashlib.sha256(public + bytes.fromhex(blob["group_id"]) + (1).to_bytes(8, "big"))
+    for want in ("Issuer: CN = lab", "Subject: CN = bob", "CA:FALSE",
+                 f"URI:peal:node:{node.hexdigest()[:40]}, URI:peal:group:{blob['group_id']}, "
+                 "URI:peal:enrolment:1"):
+        assert want in text
+
+
+def test_a_secret_is_good_for_one_key(lab, folder):
+    blob, key = lab.blob("lab", "bob"), Key(folder)
+    first = enrol(lab, blob, key)
+    assert first.status == 200
+    assert enrol(lab, blob, key).body == first.body
+    stolen = enrol(lab, blob, Key(folder))
+    assert (stolen.status, stolen.code) == (409, "secret_used")
+    another = lab.blob("lab", "bob")
+    assert another["secret"] != blob["secret"]
+    assert enrol(lab, another, Key(folder)).status == 200
+    assert lab.sql("SELECT count(*) FROM machines") == [(2,)]
+
+
+def test_of_many_at_once_one_wins(lab, folder):
+    blob = lab.blob("lab", "bob")
+    with concurrent.futures.ThreadPoolExecutor(10) as pool:
+        keys = list(pool.map(lambda _: Key(folder), range(20)))
+        answers = list(pool.map(lambda key: enrol(lab, blob, key).status, keys))
+    assert sorted(answers) == [200] + [409] * 19
+    assert lab.sql("SELECT count(*), max(enrolment) FROM machines") == [(1, 1)]
+
+
+def test_refused_enrolments_change_nothing(lab, folder):
+    blob, key = lab.blob("lab", "bob"), Key(folder)
+    rsa = Key(folder, ("rsa", "-pkeyopt", "rsa_keygen_bits:2048"))
+    before = lab.state()
+    rows = [
+        ({"secret": "wrong"}, 403, "bad_secret"), ({"user": "alice"}, 403, "bad_secret"),
+        ({"user": "nobody"}, 403, "bad_secret"), ({"group": "nowhere"}, 403, "bad_secret"),
+        ({"group": "lab\u0000"}, 400, "bad_request"), ({"secret": "x" * 200}, 400, "bad_request"),
+        ({"secret": None}, 400, "bad_request"), ({"secret": 7}, 400, "bad_request"),
+        ({"csr": ""}, 400, "bad_csr"), ({"csr": "x"}, 400, "bad_csr"),
+        ({"csr": rsa.csr}, 400, "bad_csr"), ({"csr": blob["ca"]}, 400, "bad_csr"),
+        ({"csr": key.csr[:-40]}, 400, "bad_csr"),
+    ]
+    for other, status, code in rows:
+        answer = enrol(lab, blob, key, **other)
+        assert (answer.status, answer.code) == (status, code), other
+    assert lab.state() == before
+    assert enrol(lab, blob, key).status == 200
+
+
+def test_replays_run_into_the_limit_and_issue_nothing(lab, folder):
+    blob = lab.blob("lab", "bob")
+    assert enrol(lab, blob, Key(folder)).status == 200
+    thief, connection, seen = Key(folder), lab.connect(), set()
+    body = json.dumps({"group": "lab", "user": "bob", "secret": blob["secret"], "csr": thief.csr})
+    for _ in range(400):
+        connection.request("POST", "/api/v1/enroll", body, {"Content-Type": "application/json"})
+        answer = Answer(connection.getresponse())
+        seen.add(answer.status)
+        if answer.status == 429:
+            assert int(answer.headers["Retry-After"]) >= 1
+    assert seen == {409, 429}
+    assert lab.sql("SELECT count(*) FROM certificates") == [(1,)]
+
+
+def test_who_is_not_approved_or_was_removed_is_refused(lab, folder):
+    blob, unused, key = lab.blob("lab", "bob"), lab.blob("lab", "bob"), Key(folder)
+    assert enrol(lab, blob, key).status == 200
+    assert lab.post("/api/v1/renew", {"group": "lab", "csr": key.csr}).status == 200
+    lab.run("member", "revoke", "lab", "bob")
+    for answer in (enrol(lab, blob, key), enrol(lab, unused, Key(folder)),
+                   lab.post("/api/v1/renew", {"group": "lab", "csr": key.csr})):
+        assert (answer.status, answer.code) == (403, "revoked")
+    stranger = lab.post("/api/v1/renew", {"group": "lab", "csr": Key(folder).csr})
+    assert (stranger.status, stranger.code) == (403, "not_enrolled")
+
+
+def test_the_service_hears_of_a_removal_at_once(lab, folder):
+    blob, key = lab.blob("lab", "bob"), Key(folder)
+    assert enrol(lab, blob, key).status == 200
+    first = lab.http("GET", "/api/v1/groups/lab/crl")
+    assert first.headers["Content-Type"] == "application/pkix-crl"
+    again = lab.http("GET", "/api/v1/groups/lab/crl",
+                     headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status, again.body) == (304, b"")
+    number = int(first.headers["ETag"].strip('"'))
+
+    heard = {}
+
+    def listen():
+        heard["answer"] = lab.http("GET", f"/api/v1/groups/lab/events?after={number}", timeout=70)
+        heard["at"] = time.monotonic()
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    time.sleep(0.5)
+    assert not heard
+    lab.run("member", "revoke", "lab", "bob")
+    done = time.monotonic()
+    listener.join(10)
+    assert heard["at"] - done < 0.5
+    events = heard["answer"].json
+    assert events["number"] == number + 1 and len(events["events"]) == 1
+    assert re.fullmatch(r"[0-9a-f]{40}", events["events"][0]["node"])
+    crl = lab.http("GET", "/api/v1/groups/lab/crl", headers={"If-None-Match": first.headers["ETag"]})
+    assert crl.status == 200
+    with open(os.path.join(folder, "ca.pem"), "w", encoding="ascii") as f:
+        f.write(blob["ca"])
+    status, text = openssl("crl", "-inform", "der", "-noout", "-text", "-CAfile",
+                           os.path.join(folder, "ca.pem"), stdin=crl.body)
+    assert status == 0 and "verify OK" in text and text.count("Serial Number") == 1
+    for path, status in (("/api/v1/groups/nowhere/crl", 404), ("/api/v1/groups/lab/events?after=x", 400),
+                         ("/api/v1/groups/nowhere/events", 404)):
+        assert lab.http("GET", path).status == status
+
+
+# --- pages ---
+
+
+class Forms(html.parser.HTMLParser):
+    def __init__(self, page):
+        super().__init__()
+        self.forms, self.words = [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        assert tag != "script" and not [a for a in attrs if a.startswith("on")]
+        if tag == "form":
+            self.forms.append({"action": attrs["action"], "fields": {}})
+        if tag in ("input", "textarea"):
+            self.forms[-1]["fields"][attrs["name"]] = attrs.get("value", "")
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+class Browser:
+    """Keeps cookies, follows no redirect by itself, fills forms in."""
+
+    def __init__(self, ca):
+        self.ca, self.cookies, self.page = ca, {}, None
+
+    def ask(self, method, path, body=None, **headers):
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        if self.cookies:
+            headers["Cookie"] = "; ".join(f"{n}={v}" for n, v in self.cookies.items())
+        self.page = self.ca.http(method, path, body, headers)
+        for cookie in self.page.headers.get_all("Set-Cookie") or []:
+            assert re.fullmatch(r"__Host-peal(-form)?=[\w-]*; Path=/; Secure; HttpOnly; "
+                                r"SameSite=Strict(; Max-Age=0)?", cookie)
+            name, value = cookie.split(";")[0].split("=")
+            self.cookies[name] = value
+        return self.page
+
+    def get(self, path):
+        return self.ask("GET", path)
+
+    def form(self, action):
+        return next(f["fields"] for f in Forms(self.page.text).forms if f["action"] == action)
+
+    def submit(self, action, to=None, **values):
+        body = urllib.parse.urlencode({**self.form(action), **values})
+        return self.ask("POST", to or action, body, Content_Type=FORM,
+                        Origin=f"https://127.0.0.1:{self.ca.port}")
+
+    def register(self, name, password="correct horse"):
+        self.get("/")
+        page = self.submit("/register", name=name, email=name + "@example.org", password=password)
+        assert page.status == 303, page.text
+        return self
+
+
+def test_the_whole_story_on_pages(ca, folder):
+    ca.start()
+    link = re.search(r"https://127.0.0.1:\d+(/setup/[\w-]+)", ca.log).group(1)
+    admin, bob = Browser(ca), Browser(ca)
+    assert admin.get(link).status == 200
+    assert admin.submit(link, name="root", email="r@example.org", password="short").status == 400
+    assert admin.submit(link, name="Root", email="r@example.org", password="long enough").status == 303
+    assert admin.page.headers["Location"] == "/groups"
+    assert Browser(ca).get(link).status == 403
+
+    admin.get("/new-group")
+    assert admin.submit("/new-group", name="lab", ipv4="1.2.3.0/24").status == 400
+    assert admin.submit("/new-group", name="Lab", ipv4="10.5.0.0/16").status == 303
+    assert admin.page.headers["Location"] == "/groups/lab"
+
+    bob.register("bob")
+    assert bob.get("/groups?find=lab").headers["Location"] == "/groups/lab"
+    assert bob.get("/groups/lab").headers["Location"] == "/groups/lab/join"
+    bob.get("/groups/lab/join")
+    reason = "<script>alert('x')</script> & \"why\"\nnot"
+    assert bob.submit("/groups/lab/join", reason=reason).status == 303
+    assert bob.get("/groups/lab/join?done=asked").status == 200
+    assert bob.get("/groups/lab/blob").status == 403
+
+    page = admin.get("/groups/lab")
+    assert reason in Forms(page.text).words[0:] or reason in "".join(Forms(page.text).words)
+    assert admin.submit("/groups/lab/approve", user="bob", note="welcome").status == 303
+    assert bob.get("/groups/lab").status == 200
+    assert bob.get("/groups/lab/blob").status == 200
+    page = bob.submit("/groups/lab/blob")
+    assert page.headers["Content-Disposition"] == 'attachment; filename="lab.peal"'
+    assert page.headers["Cache-Control"] == "no-store"
+    assert page.json["user"] == "bob" and page.json["network"]["ipv4"] == "10.5.0.0/16"
+    assert enrol(ca, page.json, Key(folder)).status == 200
+    assert ">ws<" in bob.get("/groups/lab").text
+
+    assert "blob.make" in admin.get("/groups/lab").text
+    admin.get("/groups/lab/revoke?user=bob")
+    assert admin.submit("/groups/lab/revoke").status == 303
+    assert bob.get("/groups/lab").headers["Location"] == "/groups/lab/join"
+    assert "removed" in bob.get("/groups/lab/join").text
+
+
+def test_deny_and_ask_again(lab):
+    lab.run("user", "add", "chief", "--email", "c@example.org", "--admin", "--password-file",
+            "/dev/stdin", input="correct horse\n")
+    chief, carol = Browser(lab), Browser(lab).register("carol")
+    chief.get("/")
+    assert chief.submit("/login", name="Chief", password="correct horse").status == 303
+    carol.get("/groups/lab/join")
+    carol.submit("/groups/lab/join", reason="please")
+    chief.get("/groups/lab")
+    # The same form has two buttons; the other one's address is the deny button's.
+    assert chief.submit("/groups/lab/approve", "/groups/lab/deny", note="not now").status == 303
+    assert "not now" in carol.get("/groups/lab/join").text
+    assert carol.submit("/groups/lab/join", reason="pretty please").status == 303
+    assert lab.sql("SELECT state FROM members m JOIN users u ON u.id = m.user_row"
+                   " WHERE u.name = 'carol'") == [("requested",)]
+
+
+def test_log_in_out_and_back_to_where_one_was_going(ca):
+    ca.start()
+    carol = Browser(ca).register("carol")
+    assert carol.get("/").headers["Location"] == "/groups"
+    carol.get("/groups")
+    assert carol.submit("/logout").status == 303
+    assert carol.cookies["__Host-peal"] == ""
+    assert carol.get("/groups?find=x").status == 401
+    assert carol.submit("/login", name="carol", password="wrong wrong").status == 401
+    carol.get("/groups?find=x")
+    page = carol.submit("/login", name="carol", password="correct horse")
+    assert page.headers["Location"] == "/groups?find=x"
+    for bad in ("//evil.example", "https://evil.example", "/\\evil", "javascript:x"):
+        other = Browser(ca)
+        other.get("/")
+        page = other.submit("/login", name="carol", password="correct horse", next=bad)
+        assert page.headers["Location"] == "/groups"
+
+
+def test_a_new_password_ends_every_other_session(ca):
+    ca.start()
+    here, there = Browser(ca).register("carol"), Browser(ca)
+    there.get("/")
+    assert there.submit("/login", name="carol", password="correct horse").status == 303
+    here.get("/account")
+    assert here.submit("/account", old="wrong wrong", password="battery staple").status == 401
+    assert here.submit("/account", old="correct horse", password="short").status == 400
+    assert here.submit("/account", old="correct horse", password="battery staple").status == 303
+    assert there.get("/groups").status == 401
+    assert here.get("/groups").status == 200
+
+
+def test_forms_need_their_own_sessions_token(lab):
+    carol, eve = Browser(lab).register("carol"), Browser(lab).register("eve")
+    carol.get("/groups/lab/join")
+    eve.get("/groups/lab/join")
+    stolen, mine = eve.form("/groups/lab/join")["csrf"], carol.form("/groups/lab/join")["csrf"]
+    assert stolen != mine
+    before = lab.state()
+    for token in ("", "0" * 32, stolen, mine[:-1], mine + "0"):
+        page = carol.ask("POST", "/groups/lab/join", urllib.parse.urlencode(
+            {"csrf": token, "reason": "x"}), Content_Type=FORM)
+        assert page.status == 403, token
+    assert lab.state() == before
+    old = dict(carol.cookies)
+    carol.get("/groups")
+    carol.submit("/logout")
+    carol.cookies = old
+    page = carol.ask("POST", "/groups/lab/join", urllib.parse.urlencode(
+        {"csrf": mine, "reason": "x"}), Content_Type=FORM)
+    assert page.status == 401 or page.status == 403
+    stranger = lab.http("POST", "/login", "name=carol&password=correct+horse", {"Content-Type": FORM})
+    assert stranger.status == 403
+    assert lab.sql("SELECT count(*) FROM members WHERE state = 'requested'") == [(0,)]
+
+
+def test_forms_and_hosts_of_other_sites_are_refused(lab):
+    carol = Browser(lab).register("carol")
+    carol.get("/groups/lab/join")
+    body = urllib.parse.urlencode({**carol.form("/groups/lab/join"), "reason": "x"})
+    ours = f"https://127.0.0.1:{lab.port}"
+    rows = [
+        (403, {"Origin": "https://evil.example"}), (403, {"Origin": "null"}),
+        (403, {"Origin": f"http://127.0.0.1:{lab.port}"}), (403, {"Origin": ours + "0"}),
+        (403, {"Sec-Fetch-Site": "cross-site"}), (403, {"Sec-Fetch-Site": "same-site"}),
+        (421, {"Host": "evil.example"}), (421, {"Host": "127.0.0.1.evil.example"}),
+        (421, {"Host": f"evil.example:{lab.port}"}), (400, {"Host": ""}),
+        (303, {"Origin": ours, "Sec-Fetch-Site": "same-origin"}),
+    ]
+    for want, headers in rows:
+        got = carol.ask("POST", "/groups/lab/join", body, Content_Type=FORM, **headers).status
+        assert got == want or (want == 400 and got == 421), (headers, got)
+    assert lab.sql("SELECT count(*) FROM members WHERE state = 'requested'") == [(1,)]
+
+
+def test_every_answer_carries_the_guards(lab):
+    for path in ("/", "/groups", "/nothing", "/style.css", "/healthz", "/api/v1/nothing"):
+        headers = lab.http("GET", path).headers
+        assert headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'self';")
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["X-Frame-Options"] == "DENY"
+        assert headers["Cache-Control"] in ("no-store", "no-cache")
+
+
+# Every page, as somebody with nothing, an account, a membership of another group, and the owner of
+# another group: what they get, and that nothing changes.
+ROUTES = [
+    ("GET", "/groups/lab", 401, 303), ("GET", "/groups/lab/join", 401, 200),
+    ("GET", "/groups/lab/blob", 401, 403), ("POST", "/groups/lab/blob", 403, 403),
+    ("POST", "/groups/lab/approve", 403, 403), ("POST", "/groups/lab/deny", 403, 403),
+    ("GET", "/groups/lab/revoke?user=bob", 401, 403), ("POST", "/groups/lab/revoke", 403, 403),
+    ("GET", "/new-group", 401, 403), ("POST", "/new-group", 403, 403), ("GET", "/account", 401, 200),
+    ("POST", "/account", 403, 401), ("GET", "/groups", 401, 200), ("GET", "/groups/nowhere", 401, 404),
+    ("GET", "/setup/x", 403, 403), ("POST", "/setup/x", 403, 403),
+]
+
+
+def test_who_has_no_business_here_gets_nowhere(lab):
+    outsider, owner = Browser(lab).register("outsider"), Browser(lab).register("owner")
+    lab.run("group", "add", "other", "--owner", "owner")
+    lab.user("asker")
+    lab.run("member", "request", "lab", "asker")
+    stranger = Browser(lab)
+    before = {t: rows for t, rows in lab.state().items() if t != "sessions"}
+    for method, path, as_stranger, as_user in ROUTES:
+        for browser, want in ((stranger, as_stranger), (outsider, as_user), (owner, as_user)):
+            if method == "POST":
+                browser.get("/account" if browser is not stranger else "/")
+                csrf = "x" if browser is stranger else browser.form("/account")["csrf"]
+                values = {"csrf": csrf, "user": "asker", "name": "x", "email": "x@y.z",
+                          "password": "long enough"}
+                got = browser.ask("POST", path, urllib.parse.urlencode(values), Content_Type=FORM)
+            else:
+                got = browser.get(path)
+            assert got.status == want, (method, path, got.status, browser is stranger)
+    after = {t: rows for t, rows in lab.state().items() if t != "sessions"}
+    assert after == before
+
+
+def test_passwords_tried_by_list(ca):
+    ca.start()
+    for name in ("carol", "dave"):
+        ca.user(name, password="correct horse")
+    eve = Browser(ca)
+    eve.get("/")
+    seen = [eve.submit("/login", name="carol", password=f"guess number {i}").status
+            for i in range(12)]
+    assert seen == [401] * 10 + [429] * 2
+    assert int(eve.page.headers["Retry-After"]) >= 1
+    assert eve.submit("/login", name="CAROL", password="correct horse").status == 429
+    assert eve.submit("/login", name="dave", password="correct horse").status == 303
+    metrics = ca.http("GET", "/metrics").text
+    assert "peal_ca_login_failures_total 10\n" in metrics
+    assert 'peal_ca_requests_total{method="POST",route="/login",code="429"} 3\n' in metrics
+
+
+def test_one_address_tries_many_names(ca):
+    ca.start()
+    eve = Browser(ca)
+    eve.get("/")
+    seen = [eve.submit("/login", name=f"user{i}", password="guess guess").status for i in range(22)]
+    assert seen == [401] * 20 + [429] * 2
+
+
+# --- HTTP ---
+
+
+def test_requests_that_make_no_sense(lab):
+    js = {"Content-Type": "application/json"}
+    before = lab.state()
+    rows = [
+        (404, "GET", "/nothing", None, {}), (404, "GET", "/groups/lab/nothing", None, {}),
+        (404, "GET", "/groups//join", None, {}), (404, "GET", "/groups/", None, {}),
+        (404, "GET", "/%67roups", None, {}), (404, "GET", "/../etc/passwd", None, {}),
+        (404, "GET", "//groups", None, {}), (404, "GET", "/" + "x" * 2000, None, {}),
+        (405, "GET", "/api/v1/enroll", None, {}), (405, "POST", "/healthz", "x", {}),
+        (405, "DELETE", "/groups", None, {}), (405, "PUT", "/api/v1/enroll", "{}", js),
+        (405, "TRACE", "/", None, {}), (415, "POST", "/api/v1/enroll", "{}", {}),
+        (415, "POST", "/api/v1/enroll", "a=b", {"Content-Type": FORM}),
+        (415, "POST", "/login", "{}", js), (400, "POST", "/api/v1/enroll", "", js),
+        (400, "POST", "/api/v1/enroll", "{", js), (400, "POST", "/api/v1/enroll", "[]", js),
+        (400, "POST", "/api/v1/enroll", "null", js), (400, "POST", "/api/v1/enroll", "{}", js),
+        (400, "POST", "/api/v1/enroll", '{"a":1,"a":2}', js),
+        (400, "POST", "/api/v1/enroll", "[" * 60000, js), (400, "POST", "/api/v1/enroll", b"\xff{}", js),
+        (400, "POST", "/api/v1/renew", "{}", js), (400, "POST", "/login", "a=%", {"Content-Type": FORM}),
+        (400, "GET", "/groups?find=%00", None, {}), (413, "POST", "/api/v1/enroll", "x" * 65537, js),
+        (403, "POST", "/login", "x" * 65536, {"Content-Type": FORM}),
+    ]
+    for want, method, path, body, headers in rows:
+        answer = lab.http(method, path, body, headers)
+        assert answer.status == want, (method, path, answer.status)
+        if want == 405:
+            assert answer.headers["Allow"]
+    assert lab.state() == before
+
+
+def raw(ca, data, timeout=5):
+    """Sends bytes over TLS; the first line of what comes back."""
+    context = ssl._create_unverified_context()
+    with socket.create_connection(("127.0.0.1", ca.port), timeout) as plain:
+        with context.wrap_socket(plain, server_hostname="127.0.0.1") as tls:
+            try:
+                tls.sendall(data)
+                return tls.recv(4096).split(b"\r\n")[0].decode("latin-1")
+            except (ConnectionError, ssl.SSLError, socket.timeout):
+                return ""
+
+
+def test_malformed_http_is_refused_and_the_next_is_served(lab):
+    host = f"Host: 127.0.0.1:{lab.port}\r\n".encode()
+    enroll = b"POST /api/v1/enroll HTTP/1.1\r\n" + host + b"Content-Type: application/json\r\n"
+    rows = [
+        b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\n" + host + host + b"\r\n", b"\r\n\r\n\r\n",
+        b"GARBAGE\r\n\r\n", b"GET\r\n\r\n", b"\x00\xff\x16\x03\x01" * 50 + b"\r\n\r\n",
+        b"GET / HTTP/9.9\r\n" + host + b"\r\n",
+        b"GET / HTTP/1.1\r\n" + host + b"X: " + b"y" * 40000 + b"\r\n\r\n",
+        b"GET /" + b"y" * 40000 + b" HTTP/1.1\r\n" + host + b"\r\n",
+        b"GET / HTTP/1.1\r\n" + host + b"".join(b"X%d: y\r\n" % i for i in range(4000)) + b"\r\n",
+        enroll + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+        enroll + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        enroll + b"Content-Length: -1\r\n\r\n", enroll + b"Content-Length: 99999999999999999999\r\n\r\n",
+        enroll + b"Content-Length: x\r\n\r\n", enroll + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n",
+        enroll + b"Transfer-Encoding: chunked\r\n\r\n" + (b"1000\r\n" + b"x" * 4096 + b"\r\n") * 20
+        + b"0\r\n\r\n",
+    ]
+    before = lab.state()
+    for data in rows:
+        line = raw(lab, data)
+        # An answer of refusal, or the connection closed without one.
+        assert line == "" or re.match(r"HTTP/1\.\d (4\d\d|505) ", line), (data[:60], line)
+        assert lab.http("GET", "/healthz").text == "ok\n", data[:60]
+    assert lab.state() == before
+
+
+def test_plain_text_on_the_tls_port(lab):
+    with socket.create_connection(("127.0.0.1", lab.port), 5) as plain:
+        plain.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert not plain.recv(4096).startswith(b"HTTP/1.1 2")
+    assert lab.http("GET", "/healthz").status == 200
+
+
+def test_old_tls_is_refused(lab):
+    context = ssl._create_unverified_context()
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with socket.create_connection(("127.0.0.1", lab.port), 5) as plain:
+        assert context.wrap_socket(plain).version() == "TLSv1.2"
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with socket.create_connection(("127.0.0.1", lab.port), 5) as plain:
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            context.wrap_socket(plain)
+
+
+def test_a_thousand_slow_clients_do_not_stop_the_next(lab):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    context, slow = ssl._create_unverified_context(), []
+    started = time.monotonic()
+    try:
+        for i in range(1000):
+            plain = socket.create_connection(("127.0.0.1", lab.port), 10)
+            if i % 4 == 0:
+                plain = context.wrap_socket(plain)
+                plain.sendall(b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 60000\r\n")
+            slow.append(plain)
+        asked = time.monotonic()
+        assert lab.http("GET", "/healthz").status == 200
+        assert time.monotonic() - asked < 1
+        # A byte now and then does not keep a connection: it is cut 15 s after it came.
+        time.sleep(max(0.0, started + 10 - time.monotonic()))
+        dripping = slow[0]
+        dripping.sendall(b"X")
+        dripping.settimeout(15)
+        assert dripping.recv(1) == b""
+        assert 14 < time.monotonic() - started < 25
+    finally:
+        for plain in slow:
+            plain.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert lab.http("GET", "/healthz").status == 200
+
+
+def test_health_and_metrics(lab, folder):
+    assert lab.http("GET", "/healthz").text == "ok\n"
+    assert enrol(lab, lab.blob("lab", "bob"), Key(folder)).status == 200
+    metrics = lab.http("GET", "/metrics").text
+    for line in ('peal_ca_requests_total{method="POST",route="/api/v1/enroll",code="200"} 1',
+                 'peal_ca_members{state="approved"} 2', "peal_ca_machines 1",
+                 "peal_ca_issued_total 1"):
+        assert line + "\n" in metrics
+
+
+# --- the service's life ---
+
+
+def test_sigterm_answers_whoever_waits(lab):
+    answers = []
+    waiting = threading.Thread(target=lambda: answers.append(
+        lab.http("GET", "/api/v1/groups/lab/events?after=99", timeout=70)))
+    waiting.start()
+    time.sleep(0.5)
+    started = time.monotonic()
+    assert lab.stop() == 0
+    assert time.monotonic() - started < 3
+    waiting.join(5)
+    assert answers[0].status == 200 and answers[0].json["events"] == []
+
+
+def test_a_restart_changes_nothing_that_members_hold(lab, folder):
+    blob, carol = lab.blob("lab", "bob"), Browser(lab).register("carol")
+    port = lab.port
+    lab.stop()
+    lab.start(listen=f"127.0.0.1:{port}")
+    assert lab.blob("lab", "bob")["server_pins"] == blob["server_pins"]
+    assert carol.get("/groups").status == 200
+    assert enrol(lab, blob, Key(folder)).status == 200
+
+
+def test_another_name_gets_another_certificate_for_the_same_key(lab):
+    pins = lab.blob("lab", "bob")["server_pins"]
+    lab.stop()
+    lab.start("--url", "https://ca.example.org:8443/")
+    blob = lab.blob("lab", "bob")
+    assert (blob["server"], blob["server_pins"]) == ("https://ca.example.org:8443", pins)
+    served = ssl.get_server_certificate(("127.0.0.1", lab.port))
+    assert "DNS:ca.example.org" in openssl("x509", "-noout", "-text", stdin=served.encode())[1]
+    assert lab.http("GET", "/healthz", headers={"Host": "ca.example.org"}).status == 200
+
+
+def test_a_certificate_that_was_given(ca, folder):
+    certificate, key = os.path.join(folder, "c.pem"), os.path.join(folder, "k.pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out",
+                    certificate, "-subj", "/CN=x", "-addext", "subjectAltName=IP:127.0.0.1"],
+                   check=True, stderr=subprocess.DEVNULL)
+    ca.start("--tls-cert", certificate, "--tls-key", key)
+    with open(certificate, encoding="ascii") as f:
+        assert ssl.get_server_certificate(("127.0.0.1", ca.port)).strip() == f.read().strip()
+    assert not os.path.exists(os.path.join(ca.data, "tls.key"))
+    ca.stop()
+    other = Key(folder)
+    done = ca.run("serve", "--listen", "127.0.0.1:0", "--tls-cert", certificate, "--tls-key",
+                  other.path, check=False)
+    assert done.returncode == 1 and "not the certificate's" in done.stderr
+
+
+def test_a_port_that_is_taken(lab):
+    done = lab.run("serve", "--listen", f"127.0.0.1:{lab.port}", check=False)
+    assert done.returncode == 1 and "in use" in done.stderr
+
+
+def test_it_tells_systemd(ca, folder):
+    path = os.path.join(folder, "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path)
+        manager.settimeout(15)
+        ca.start(env={**os.environ, "NOTIFY_SOCKET": path, "JOURNAL_STREAM": "1:2"})
+        assert manager.recv(100) == b"READY=1"
+        assert ca.stop() == 0
+        assert manager.recv(100) == b"STOPPING=1"
+    assert re.search(r"^<5>listening on ", ca.log, re.M)
+
+
+def test_nothing_secret_is_logged(lab, folder):
+    blob, carol = lab.blob("lab", "bob"), Browser(lab).register("carol", "very secret word")
+    assert enrol(lab, blob, Key(folder)).status == 200
+    carol.get("/groups")
+    lab.stop()
+    secrets = [blob["secret"], blob["group_key"], carol.cookies["__Host-peal"], "very secret word",
+               carol.form("/logout")["csrf"]]
+    for secret in secrets:
+        assert secret not in lab.log
+    assert "POST /api/v1/enroll 200" in lab.log
+
+
+def test_kill_at_any_moment_loses_and_doubles_nothing(lab, folder):
+    keys = [Key(folder) for _ in range(24)]
+    issued = {}
+
+    def machine(i):
+        """As a daemon does it: asks with its one secret until it has an answer."""
+        blob = blobs[i]
+        while True:
+            try:
+                answer = enrol(lab, blob, keys[i])
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.05)
+                continue
+            assert answer.status == 200, answer.body
+            issued.setdefault(i, answer.json["certificate"])
+            assert issued[i] == answer.json["certificate"]
+            return
+
+    blobs = [lab.blob("lab", "bob") for _ in range(12)]
+    lab.user("carol")
+    lab.run("member", "request", "lab", "carol")
+    lab.run("member", "approve", "lab", "carol")
+    blobs += [lab.blob("lab", "carol") for _ in range(12)]
+    port = lab.port
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        work = [pool.submit(machine, i) for i in range(len(keys))]
+        for _ in range(6):
+            time.sleep(0.03)
+            lab.stop(signal.SIGKILL)
+            lab.start(listen=f"127.0.0.1:{port}")
+        for one in work:
+            one.result(60)
+    # Whoever was answered before a kill gets the same again.
+    for i, key in enumerate(keys):
+        assert enrol(lab, blobs[i], key).json["certificate"] == issued[i]
+    assert lab.sql("PRAGMA integrity_check") == [("ok",)]
+    assert lab.sql("SELECT count(*), count(DISTINCT enrolment), count(DISTINCT node), max(enrolment)"
+                   " FROM machines") == [(24, 24, 24, 24)]
+    assert lab.sql("SELECT count(DISTINCT serial) FROM certificates") == [(24,)]
