@@ -43,7 +43,7 @@ struct host {
     uv_prepare_t before_sleep;
     struct network *networks[NETWORKS_MAX];
     uint8_t hash_key[16];
-    usec armed_us;       /* what timer_fd is set to; 0: nothing */
+    usec armed_us;       /* what timer_fd is set to */
     usec suspended_us;   /* boot clock ahead of the monotonic one */
     int64_t wall_boot_s; /* wall clock ahead of the boot clock */
     bool clock_started;
@@ -180,7 +180,7 @@ static void on_timer(uv_poll_t *poll, int status, int events)
 
     if (read(h->timer_fd, &fired, sizeof fired) < 0)
         return; /* moved on meanwhile */
-    h->armed_us = 0;
+    h->armed_us = USEC_NEVER;
     for (unsigned i = 0; i < NETWORKS_MAX; i++) {
         if (h->networks[i])
             network_tick(h->networks[i]);
@@ -219,7 +219,8 @@ static void flush(struct host *h)
 
         memcpy(&head, out->bytes + at, sizeof head);
         at += sizeof head;
-        (void)!plane_send(h->plane, &head.to, out->bytes + at, head.len); /* the plane counts losses */
+        (void)!plane_send(h->plane, &head.to, out->bytes + at,
+                          head.len); /* the plane counts losses */
         at += head.len;
     }
     out->used = 0;
@@ -292,6 +293,7 @@ struct host *host_new(uv_loop_t *loop, int udp_fd, bool udp_is_v6, unsigned work
     h->loop = loop;
     h->udp_fd = udp_fd;
     h->workers = workers;
+    h->armed_us = USEC_NEVER;
     randombytes_buf(h->hash_key, sizeof h->hash_key);
     h->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
     CHECK(h->timer_fd >= 0);
