@@ -16,7 +16,7 @@
 
 enum {
     HEADER_LEN = 46,
-    SEEN_MAX = 64,   /* messages remembered; victim: the oldest */
+    SEEN_MAX = 32,   /* messages remembered; victim: the oldest */
     PARTS_MAX = 128, /* waiting for confirmation; victim: the newest, it is sent once */
     TRIES = 4,
     HOPS_MAX = 64,
@@ -50,8 +50,8 @@ struct seen {
 struct broadcast {
     struct alarm alarm;
     struct seen seen[SEEN_MAX];
-    struct part parts[PARTS_MAX];
-    size_t part_count;
+    struct part *parts;
+    size_t part_count, part_size;
 };
 
 static void parts_due(struct overlay *o, struct alarm *alarm);
@@ -92,12 +92,27 @@ static usec part_again_at(const struct overlay *o, const struct link *l, uint8_t
     return o->env->now_us + ((2 * session_rtt(l->session) + again_us) << tries);
 }
 
+static bool room_for_part(struct broadcast *b)
+{
+    size_t size = b->part_size > 0 ? 2 * b->part_size : 8;
+    struct part *parts;
+
+    if (b->part_count < b->part_size)
+        return true;
+    parts = size <= PARTS_MAX ? realloc(b->parts, size * sizeof *parts) : NULL;
+    if (parts == NULL)
+        return false;
+    b->parts = parts;
+    b->part_size = size;
+    return true;
+}
+
 static void hand_part(struct overlay *o, struct link *l, struct news *n, const struct id *end)
 {
     struct broadcast *b = o->broadcast;
 
     send_part(o, l, n, end);
-    if (b->part_count == PARTS_MAX) {
+    if (!room_for_part(b)) {
         overlay_counted(o, OVERLAY_COUNT_DROP_FULL);
         return;
     }
@@ -166,6 +181,11 @@ static void drop_part(struct broadcast *b, size_t i)
 {
     b->part_count--;
     memmove(b->parts + i, b->parts + i + 1, (b->part_count - i) * sizeof b->parts[0]);
+    if (b->part_count > 0)
+        return;
+    free(b->parts); /* an idle node keeps no room for the next one */
+    b->parts = NULL;
+    b->part_size = 0;
 }
 
 static void give_up_part(struct overlay *o, size_t i)
@@ -368,5 +388,7 @@ void broadcast_free(struct overlay *o)
 {
     for (size_t i = 0; o->broadcast != NULL && i < o->broadcast->part_count; i++)
         news_unref(o->broadcast->parts[i].news);
+    if (o->broadcast != NULL)
+        free(o->broadcast->parts);
     free(o->broadcast);
 }

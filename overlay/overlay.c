@@ -169,11 +169,16 @@ static void on_observed(void *ctx, struct session *s, const struct endpoint *us)
 
 /* Between the doors. */
 
+static bool wants_neighbours(const struct overlay *o)
+{
+    return o->ring.state == OVERLAY_JOINING || o->ring.state == OVERLAY_MEMBER;
+}
+
 static void open_wanted(struct overlay *o)
 {
     const struct ring_candidate *c;
 
-    if (o->ring.state == OVERLAY_ALONE || o->ring.state == OVERLAY_LEAVING)
+    if (!wants_neighbours(o))
         return;
     while ((c = ring_due(&o->ring)) != NULL) {
         struct id id = c->id;
@@ -215,7 +220,7 @@ static void settle(struct overlay *o)
             refresh(o);
     }
     sessions_flush(o->sessions);
-    alarm_set(o, &o->ring_alarm, ring_deadline(&o->ring));
+    alarm_set(o, &o->ring_alarm, wants_neighbours(o) ? ring_deadline(&o->ring) : USEC_NEVER);
     if (o->ring_changed) {
         o->ring_changed = false;
         o->host.ring_changed(o->ctx);
@@ -335,7 +340,6 @@ static void free_links(struct overlay *o)
     size_t i = 0;
 
     while ((l = table_next(&o->links, &i)) != NULL) {
-        alarm_set(o, &l->alarm, USEC_NEVER);
         ring_peer_clear(&l->peer);
         free(l);
     }
@@ -348,6 +352,7 @@ void overlay_free(struct overlay *o)
 
     if (o == NULL)
         return;
+    heap_clear(&o->timers); /* before what the alarms stand in */
     while ((letter = queue_take(&o->letters)) != NULL)
         free(letter);
     carry_free(o);
@@ -357,7 +362,6 @@ void overlay_free(struct overlay *o)
     free_links(o);
     ring_clear(&o->ring);
     free(o->pings);
-    heap_clear(&o->timers);
     sessions_free(o->sessions);
     free(o);
 }

@@ -134,7 +134,7 @@ static inline void net_send(void *ctx, const struct endpoint *to, const uint8_t 
 }
 
 static inline void net_message(void *ctx, const struct overlay_from *from, uint8_t proto,
-                        const uint8_t *body, size_t len)
+                               const uint8_t *body, size_t len)
 {
     struct net_node *n = ctx;
 
@@ -222,7 +222,8 @@ static inline struct net_node *net_add(struct overlay_net *net)
     n->net = net;
     n->number = (unsigned)net->count;
     n->ep = net_endpoint(n->number);
-    n->env = (struct env){.level = LOG_LEVEL_ERROR, .host = net, .random = net_fill, .log = net_log};
+    n->env =
+        (struct env){.level = LOG_LEVEL_ERROR, .host = net, .random = net_fill, .log = net_log};
     net_fill(net, seed.b, sizeof seed.b);
     sign_keys(&n->config.pub, &n->config.sec, &seed);
     n->config.node = node_id_self(&n->config.pub);
@@ -333,7 +334,8 @@ static inline int net_by_id(const void *a, const void *b)
                   &(*(struct net_node *const *)b)->config.node);
 }
 
-static inline size_t net_alive_sorted(const struct overlay_net *net, unsigned part, struct net_node **out)
+static inline size_t net_alive_sorted(const struct overlay_net *net, unsigned part,
+                                      struct net_node **out)
 {
     size_t n = 0;
 

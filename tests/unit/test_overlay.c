@@ -130,9 +130,7 @@ static void a_cut_that_heals_leaves_one_ring(void **state)
         net_run(net, SEC(60));
         for (unsigned i = 0; i < 40; i++)
             net->nodes[i]->part = (unsigned)(net_random(net) % parts);
-        net_settle(net, SEC(90));
-        net_run(net, SEC(600));
-        assert_true(net_ideal(net, true));
+        net_run(net, SEC(600)); /* parts may fall to pieces: a node knows few of its own */
         for (unsigned i = 0; i < 40; i++)
             net->nodes[i]->part = 0;
         fprintf(stderr, "heal of %u: %.0f ms\n", parts, (double)net_settle(net, SEC(60)) / 1000);
