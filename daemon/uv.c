@@ -294,7 +294,6 @@ struct host *host_new(uv_loop_t *loop, int udp_fd, bool udp_is_v6, unsigned work
     h->udp_fd = udp_fd;
     h->workers = workers;
     h->armed_us = USEC_NEVER;
-    h->armed_us = USEC_NEVER;
     randombytes_buf(h->hash_key, sizeof h->hash_key);
     h->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
     CHECK(h->timer_fd >= 0);
