@@ -150,8 +150,9 @@ static int explain_failure(CURL *curl, CURLcode rc, const struct reply *reply, c
         return say_error(ENROLL_FAILED, "the answer of %s is too long", server);
     if (rc == CURLE_SSL_PINNEDPUBKEYNOTMATCH)
         return say_error(ENROLL_WRONG_PIN,
-                         "the key of %s is not the one in the blob: somebody may be in between, or "
-                         "the service has a new key; ask its administrator for a new blob",
+                         "the key of %s is not the one pinned in the blob: somebody may be in "
+                         "between, or the service has a new key; ask its administrator for a new "
+                         "blob",
                          server);
     if (rc == CURLE_PEER_FAILED_VERIFICATION)
         return say_error(ENROLL_WRONG_PIN, "this machine does not trust the certificate of %s",
