@@ -34,6 +34,16 @@ static struct id spot_of(const struct side *s)
     return id_point(&spots[s->step % FILL_SPOTS], 1 + s->step / FILL_SPOTS, DHT_POINTS);
 }
 
+static const struct id *asked_peer(const struct dht *d, const struct side *s)
+{
+    const struct replica *r = &d->replica;
+    bool left = s == &d->fill.sides[FILL_LEFT];
+    const struct id *peers = left ? r->left : r->right;
+    size_t n = left ? r->lefts : r->rights;
+
+    return &peers[s->hop % n];
+}
+
 static void ask_page(struct dht *d, struct side *s)
 {
     struct parcel p;
@@ -46,7 +56,7 @@ static void ask_page(struct dht *d, struct side *s)
     write_id(&p.w, &s->after_owner);
     s->due_us = d->env->now_us + FILL_TRY_US;
     if (!s->gap) {
-        parcel_send(d, &s->peer, &p);
+        parcel_send(d, asked_peer(d, s), &p);
         return;
     }
     spot = spot_of(s);
@@ -217,7 +227,13 @@ static void end_of_pages(struct dht *d, struct side *s, bool peer_ready)
             ask_from_start(d, s);
     } else if (peer_ready || d->fill.ever) {
         filled(d, s);
-    } else { /* it is being filled itself: again in a while, from the start */
+    } else { /* it is being filled itself */
+        s->hop++;
+        s->again = true;
+        if (s->hop % OVERLAY_NEAR != 0) {
+            ask_from_start(d, s);
+            return;
+        }
         s->after_key = s->after_owner = (struct id){{0}};
         s->id = parcel_new_id(d);
         s->due_us = d->env->now_us + FILL_TRY_US;
@@ -261,6 +277,7 @@ void fill_on_page(struct dht *d, const struct overlay_from *from, uint64_t id, s
     s->after_key = items[n - 1].rec.key;
     s->after_owner = items[n - 1].rec.owner;
     s->id = parcel_new_id(d);
-    s->since_us = d->env->now_us;
+    if (!s->again)
+        s->since_us = d->env->now_us;
     ask_page(d, s);
 }

@@ -2,9 +2,10 @@
  * fill.h - being handed our range: each member that is new beside us is asked, page by page, for
  * what it holds of the range that we share with it.
  *
- * Until both sides have answered we are not filled, and neither grant nor deny. A neighbour that is
- * not filled itself is asked again for FILL_WAIT_US at most; a member that was filled before
- * takes its first answer. One page is under way per side, repeated until it comes.
+ * Until both sides have answered we are not filled, and neither grant nor deny. When a neighbour is
+ * not filled itself (several joined beside each other) the next one on that side is asked, round and
+ * round for FILL_WAIT_US at most; a member that was filled before takes the first answer. One page is
+ * under way per side, repeated until it comes.
  *
  * When all that we knew on one side are gone at once, a point's three holders may have died
  * together. Then nobody near has its records, and those who hold the other points are asked for
@@ -23,12 +24,15 @@ enum { FILL_SPOTS = 3, FILL_TURNS = 2 };
 struct side {
     bool present, filled;
     bool gap;
+    bool again;       /* past the first round */
     unsigned step;    /* of a gap: which spot and turn */
-    struct id peer;   /* unless a gap */
+    struct id peer;   /* unless a gap: our neighbour on that side */
+    size_t hop;       /* which one on that side is asked: 0 is the neighbour */
     uint64_t id;      /* of the page that was asked for */
     struct id lo, hi; /* lo == hi: all of the ring */
     struct id after_key, after_owner;
-    usec since_us, due_us;
+    usec since_us;    /* when it began, or the last page of the first round came */
+    usec due_us;
 };
 enum fill_side { FILL_LEFT, FILL_RIGHT, FILL_LEFT_GAP, FILL_RIGHT_GAP, FILL_SIDES };
 struct fill {
