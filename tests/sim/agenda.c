@@ -1,0 +1,120 @@
+#include "tests/sim/agenda.h"
+
+#include <stdlib.h>
+
+#include "overlay/core/err.h"
+
+enum { AGENDA_ARITY = 4 }; /* flatter than binary: fewer cache lines for a pop */
+
+static bool before(const struct agenda_entry *a, const struct agenda_entry *b)
+{
+    return a->at_us != b->at_us ? a->at_us < b->at_us : a->seq < b->seq;
+}
+
+static void put(struct agenda *q, size_t i, struct agenda_entry entry)
+{
+    q->v[i] = entry;
+    entry.event->position = (uint32_t)i + 1;
+}
+
+static void sift_up(struct agenda *q, size_t i, struct agenda_entry entry)
+{
+    while (i > 0) {
+        size_t parent = (i - 1) / AGENDA_ARITY;
+
+        if (!before(&entry, &q->v[parent]))
+            break;
+        put(q, i, q->v[parent]);
+        i = parent;
+    }
+    put(q, i, entry);
+}
+
+static size_t least_child(const struct agenda *q, size_t i)
+{
+    size_t first = i * AGENDA_ARITY + 1, least = first;
+
+    for (size_t c = first + 1; c < first + AGENDA_ARITY && c < q->count; c++)
+        if (before(&q->v[c], &q->v[least]))
+            least = c;
+    return least;
+}
+
+static void sift_down(struct agenda *q, size_t i, struct agenda_entry entry)
+{
+    while (i * AGENDA_ARITY + 1 < q->count) {
+        size_t child = least_child(q, i);
+
+        if (!before(&q->v[child], &entry))
+            break;
+        put(q, i, q->v[child]);
+        i = child;
+    }
+    put(q, i, entry);
+}
+
+static void place(struct agenda *q, size_t i, struct agenda_entry entry)
+{
+    if (i > 0 && before(&entry, &q->v[(i - 1) / AGENDA_ARITY]))
+        sift_up(q, i, entry);
+    else
+        sift_down(q, i, entry);
+}
+
+static void take_out(struct agenda *q, struct event *e)
+{
+    size_t i = e->position - 1;
+
+    e->position = 0;
+    e->at_us = USEC_NEVER;
+    q->count--;
+    if (i < q->count)
+        place(q, i, q->v[q->count]);
+}
+
+static void make_room(struct agenda *q)
+{
+    if (q->count < q->size)
+        return;
+    q->size = q->size > 0 ? 2 * q->size : 1024;
+    q->v = realloc(q->v, q->size * sizeof(*q->v));
+    CHECK(q->v != NULL && q->size < UINT32_MAX);
+}
+
+void agenda_set(struct agenda *q, struct event *e, usec at_us)
+{
+    if (at_us == USEC_NEVER) {
+        if (e->position > 0)
+            take_out(q, e);
+        return;
+    }
+    struct agenda_entry entry = {at_us, q->seq++, e};
+
+    e->at_us = at_us;
+    if (e->position > 0) {
+        place(q, e->position - 1, entry);
+        return;
+    }
+    make_room(q);
+    sift_up(q, q->count++, entry);
+}
+
+struct event *agenda_first(const struct agenda *q)
+{
+    return q->count > 0 ? q->v[0].event : NULL;
+}
+
+struct event *agenda_pop(struct agenda *q)
+{
+    struct event *e = agenda_first(q);
+
+    CHECK(e != NULL);
+    take_out(q, e);
+    return e;
+}
+
+void agenda_clear(struct agenda *q)
+{
+    free(q->v);
+    *q = (struct agenda){0};
+}

@@ -1,0 +1,162 @@
+#include "tests/sim/ask.h"
+
+#include "overlay/core/err.h"
+#include "tests/sim/world.h"
+
+enum {
+    ASK_TIMEOUT_S = 8,
+    ASK_CALM_S = 60, /* nothing hurt for so long */
+};
+
+static void ask_next(struct world *w, struct event *e)
+{
+    struct host *from = world_any(w, &w->asks.random);
+
+    if (from != NULL && from->view.member)
+        (void)ask_now(w, from, NULL);
+    if (w->asks.mean_us > 0)
+        agenda_set(&w->agenda, e,
+                   w->now_us + 1 +
+                       (usec)random_exponential(&w->asks.random, (double)w->asks.mean_us));
+}
+
+void asks_init(struct asks *a, struct random random)
+{
+    a->random = random;
+    a->next.happen = ask_next;
+}
+
+void asks_clear(struct asks *a)
+{
+    asks_forget_figures(a);
+}
+
+void asks_forget_figures(struct asks *a)
+{
+    stats_clear(&a->hops);
+    stats_clear(&a->overlay_ms);
+    stats_clear(&a->direct_ms);
+}
+
+void asks_go_on(struct world *w, usec mean_us)
+{
+    w->asks.mean_us = mean_us;
+    agenda_set(&w->agenda, &w->asks.next, mean_us > 0 ? w->now_us + mean_us : USEC_NEVER);
+}
+
+void asks_forget_asker(struct asks *a, uint32_t host)
+{
+    for (size_t i = 0; i < ASKS_MAX; i++)
+        if (a->v[i].used && a->v[i].asker == host)
+            a->v[i].used = false;
+}
+
+size_t asks_pending(const struct asks *a)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < ASKS_MAX; i++)
+        count += a->v[i].used;
+    return count;
+}
+
+/* Somebody was there from question to answer and is closer to the key than who answered. */
+static bool somebody_closer(const struct world *w, const struct ask *ask, const struct host *from,
+                            const struct id *who)
+{
+    const struct host *owner = ring_check_owner(w, from, &ask->key);
+
+    return owner != NULL && !id_eq(&owner->identity.id, who) &&
+           owner->view.member_us < ask->asked_us && id_closer(&ask->key, &owner->identity.id, who);
+}
+
+static void judge_answer(struct world *w, const struct ask *ask, const struct host *from,
+                         const struct overlay_ping_result *r)
+{
+    bool right = ask->exact ? id_eq(&r->node, &w->hosts[ask->target].identity.id)
+                            : !somebody_closer(w, ask, from, &r->node);
+    const struct host *who = world_host(w, &r->node);
+
+    w->asks.answered++;
+    w->asks.correct += right;
+    w->asks.wrong += !right;
+    if (!right && ask->calm) {
+        w->asks.wrong_calm++;
+        world_violated(w, "host %u's question of %.3f s was answered by host %ld, not the owner",
+                       (unsigned)from->index, (double)ask->asked_us / 1e6,
+                       who != NULL ? (long)who->index : -1);
+    }
+    stats_add(&w->asks.hops, r->hops);
+    if (who == NULL || who == from)
+        return;
+    stats_add(&w->asks.overlay_ms, (double)r->rtt_us / 1e3);
+    stats_add(&w->asks.direct_ms,
+              (double)(internet_one_way(&w->internet, from->index, who->index) +
+                       internet_one_way(&w->internet, who->index, from->index)) /
+                  1e3);
+}
+
+static void judge_silence(struct world *w, const struct ask *ask, const struct host *from)
+{
+    if (!ask->calm || w->faults_on || w->fault_us >= ask->asked_us)
+        return;
+    w->asks.unanswered_calm++;
+    world_violated(w, "host %u's question of %.3f s was not answered with nothing broken",
+                   (unsigned)from->index, (double)ask->asked_us / 1e6);
+}
+
+static void ask_done(void *ctx, const struct overlay_ping_result *r)
+{
+    struct host *from = ctx;
+    struct world *w = from->world;
+    struct ask *ask = &w->asks.v[r->token % ASKS_MAX];
+    struct account *before = account_enter(NULL);
+
+    CHECK(ask->used && ask->asker == from->index);
+    ask->used = false;
+    if (r->answered)
+        judge_answer(w, ask, from, r);
+    else
+        judge_silence(w, ask, from);
+    account_enter(before);
+}
+
+static struct ask *ask_take(struct asks *a, uint32_t *token)
+{
+    for (uint32_t i = 0; i < ASKS_MAX; i++) {
+        struct ask *ask = &a->v[(a->asked + i) % ASKS_MAX];
+
+        if (ask->used)
+            continue;
+        *token = (uint32_t)((a->asked + i) % ASKS_MAX);
+        return ask;
+    }
+    return NULL;
+}
+
+bool ask_now(struct world *w, struct host *from, const struct host *target)
+{
+    uint32_t token;
+    struct ask *ask = ask_take(&w->asks, &token);
+    int r;
+
+    if (ask == NULL)
+        return false;
+    *ask = (struct ask){.exact = target != NULL, .asker = from->index, .asked_us = w->now_us};
+    ask->calm = !w->faults_on && w->ring.complete_us != 0 && w->ring.ideal_us != 0 &&
+                w->now_us - w->fault_us > SEC(ASK_CALM_S);
+    if (target != NULL) {
+        ask->target = target->index;
+        ask->key = target->identity.id;
+    } else {
+        random_bytes(&w->asks.random, ask->key.b, sizeof(ask->key.b));
+    }
+    host_enter(from);
+    r = overlay_ping(host_overlay(from), &ask->key,
+                     target != NULL ? OVERLAY_EXACT : OVERLAY_NEAREST, SEC(ASK_TIMEOUT_S), token,
+                     ask_done, from);
+    ask->used = r == 0;
+    w->asks.asked += r == 0;
+    host_exit(from);
+    return r == 0;
+}

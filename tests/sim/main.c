@@ -1,0 +1,48 @@
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "overlay/crypto/secret.h"
+#include "tests/sim/account.h"
+#include "tests/sim/run.h"
+
+/* The twin program lies beside this one. */
+static int run_twin(char **argv)
+{
+    char path[4096];
+    ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - sizeof("-null"));
+
+    if (len > 0) {
+        strcpy(path + len, "-null");
+        execv(path, argv);
+    }
+    perror("peal-sim: the twin program with a null cipher cannot be started");
+    return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    struct options o;
+    int status;
+
+    if (!options_read(&o, argc, argv, &status))
+        return status;
+    if (o.null_crypto && !PEAL_SIM_NULL)
+        return run_twin(argv);
+    account_start();
+    if (crypto_start() != 0)
+        return EXIT_USAGE;
+    if (o.sites)
+        account_trace();
+    switch (o.command) {
+    case COMMAND_RUN:
+    case COMMAND_RELAY:
+    case COMMAND_CLAIMS:
+        return run_command(&o);
+    case COMMAND_CHECK:
+        return check_command(&o);
+    case COMMAND_SMALL:
+        return small_command(&o);
+    }
+    return EXIT_USAGE;
+}

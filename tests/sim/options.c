@@ -1,0 +1,328 @@
+#include "tests/sim/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "overlay/core/err.h"
+
+static const char usage[] =
+    "usage: peal-sim run    --nodes N --seed S [--latency FILE] [--minutes M] [--loss P]\n"
+    "                       [--churn R] [--partition AT:FOR:PARTS] [--crash AT:SHARE]\n"
+    "                       [--null-crypto] [--json] [--plot FILE.svg]\n"
+    "       peal-sim check  --seeds A-B [--nodes N] [--minutes M] [--jobs J] [--verbose]\n"
+    "       peal-sim small  [--nodes N]      every order of join, leave and crash of 1..N hosts\n"
+    "       peal-sim relay  --nodes N --seed S --latency FILE [--json] [--plot FILE.svg]\n"
+    "       peal-sim claims --nodes N --seed S [--partition AT:FOR:PARTS] [--json]\n"
+    "\n"
+    "Thousands of real nodes in one process, in virtual time, repeatable from a seed.\n"
+    "\n"
+    "  --nodes N          hosts\n"
+    "  --seed S           everything random follows from it (default 1)\n"
+    "  --latency FILE     round trips in ms, a square matrix, one row a line, plain or gzip\n"
+    "  --delay MS         one way between any two, without a matrix (default 25)\n"
+    "  --jitter MS        up to so much more, at random for each packet\n"
+    "  --minutes M        virtual time (default 3)\n"
+    "  --start SECONDS    hosts start within (default 1)\n"
+    "  --bootstraps K     the first K hosts are known to all (default 2)\n"
+    "  --loss P           of all packets: 0.01 is one in a hundred\n"
+    "  --churn R          hosts a minute crash or leave, and come back\n"
+    "  --partition A:F:P  from second A, for F seconds, into P parts\n"
+    "  --crash AT:SHARE   at second AT a share of all hosts dies\n"
+    "  --no-device        nodes without addresses and names: the ring alone\n"
+    "  --null-crypto      the twin program with a null cipher, for size\n"
+    "  --json             one JSON object on stdout\n"
+    "  --plot FILE.svg    a picture of the ring\n"
+    "  --log LEVEL        what nodes log: error, warn, info, debug; --log-host N: only that one\n"
+    "  --memory           bytes by allocation site, to stderr\n"
+    "  --seeds A-B        a swarm: each seed chooses its own size and faults\n"
+    "  --jobs J           processes at a time (default: one)\n"
+    "  --help, --version\n"
+    "\n"
+    "Exit status 1: an invariant was violated; 2: usage.\n";
+
+enum {
+    OPT_SEED = 256,
+    OPT_SEEDS,
+    OPT_NODES,
+    OPT_LATENCY,
+    OPT_DELAY,
+    OPT_JITTER,
+    OPT_MINUTES,
+    OPT_START,
+    OPT_BOOTSTRAPS,
+    OPT_LOSS,
+    OPT_CHURN,
+    OPT_PARTITION,
+    OPT_CRASH,
+    OPT_NO_DEVICE,
+    OPT_NULL,
+    OPT_JSON,
+    OPT_PLOT,
+    OPT_LOG,
+    OPT_LOG_HOST,
+    OPT_MEMORY,
+    OPT_JOBS,
+    OPT_VERBOSE,
+    OPT_HELP,
+    OPT_VERSION,
+};
+
+static const struct option long_options[] = {
+    {"seed", required_argument, NULL, OPT_SEED},
+    {"seeds", required_argument, NULL, OPT_SEEDS},
+    {"nodes", required_argument, NULL, OPT_NODES},
+    {"latency", required_argument, NULL, OPT_LATENCY},
+    {"delay", required_argument, NULL, OPT_DELAY},
+    {"jitter", required_argument, NULL, OPT_JITTER},
+    {"minutes", required_argument, NULL, OPT_MINUTES},
+    {"start", required_argument, NULL, OPT_START},
+    {"bootstraps", required_argument, NULL, OPT_BOOTSTRAPS},
+    {"loss", required_argument, NULL, OPT_LOSS},
+    {"churn", required_argument, NULL, OPT_CHURN},
+    {"partition", required_argument, NULL, OPT_PARTITION},
+    {"crash", required_argument, NULL, OPT_CRASH},
+    {"no-device", no_argument, NULL, OPT_NO_DEVICE},
+    {"null-crypto", no_argument, NULL, OPT_NULL},
+    {"json", no_argument, NULL, OPT_JSON},
+    {"plot", required_argument, NULL, OPT_PLOT},
+    {"log", required_argument, NULL, OPT_LOG},
+    {"log-host", required_argument, NULL, OPT_LOG_HOST},
+    {"memory", no_argument, NULL, OPT_MEMORY},
+    {"jobs", required_argument, NULL, OPT_JOBS},
+    {"verbose", no_argument, NULL, OPT_VERBOSE},
+    {"help", no_argument, NULL, OPT_HELP},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {0},
+};
+
+/* ---- values ---- */
+
+static bool read_number(const char *text, double least, double most, double *out)
+{
+    char *end;
+
+    errno = 0;
+    *out = strtod(text, &end);
+    return end != text && *end == '\0' && errno == 0 && *out >= least && *out <= most;
+}
+
+static bool read_whole(const char *text, uint64_t least, uint64_t most, uint64_t *out)
+{
+    char *end;
+
+    errno = 0;
+    *out = strtoull(text, &end, 10);
+    return text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0 && *out >= least &&
+           *out <= most;
+}
+
+static bool read_u32(const char *text, uint32_t least, uint32_t most, uint32_t *out)
+{
+    uint64_t v;
+    bool ok = read_whole(text, least, most, &v);
+
+    *out = (uint32_t)v;
+    return ok;
+}
+
+/* A-B, or one seed. */
+static bool read_seeds(struct options *o, const char *text)
+{
+    char first[32];
+    const char *dash = strchr(text, '-');
+
+    if (dash == NULL)
+        return read_whole(text, 0, UINT64_MAX, &o->seeds_first) &&
+               (o->seeds_last = o->seeds_first, true);
+    if ((size_t)(dash - text) >= sizeof(first))
+        return false;
+    memcpy(first, text, (size_t)(dash - text));
+    first[dash - text] = '\0';
+    return read_whole(first, 0, UINT64_MAX, &o->seeds_first) &&
+           read_whole(dash + 1, o->seeds_first, UINT64_MAX, &o->seeds_last);
+}
+
+static bool read_partition(struct options *o, const char *text)
+{
+    char rest;
+
+    o->partition = true;
+    return sscanf(text, "%lf:%lf:%u%c", &o->partition_at_s, &o->partition_for_s, &o->parts,
+                  &rest) == 3 &&
+           o->partition_at_s >= 0 && o->partition_for_s > 0 && o->parts >= 2 && o->parts <= 8;
+}
+
+static bool read_crash(struct options *o, const char *text)
+{
+    char rest;
+
+    o->crash = true;
+    return sscanf(text, "%lf:%lf%c", &o->crash_at_s, &o->crash_share, &rest) == 2 &&
+           o->crash_at_s >= 0 && o->crash_share > 0 && o->crash_share < 1;
+}
+
+static bool read_level(struct options *o, const char *text)
+{
+    static const char *const names[] = {"error", "warn", "info", "debug"};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (strcmp(text, names[i]) != 0)
+            continue;
+        o->log_level = (enum log_level)i;
+        return true;
+    }
+    return false;
+}
+
+static bool read_option(struct options *o, int option, const char *value)
+{
+    uint64_t whole;
+    bool ok;
+
+    switch (option) {
+    case OPT_SEED:
+        return read_whole(value, 0, UINT64_MAX, &o->seed);
+    case OPT_SEEDS:
+        return read_seeds(o, value);
+    case OPT_NODES:
+        return read_u32(value, 1, 250000, &o->nodes);
+    case OPT_LATENCY:
+        o->latency = value;
+        return true;
+    case OPT_DELAY:
+        return read_number(value, 0, 60000, &o->delay_ms);
+    case OPT_JITTER:
+        return read_number(value, 0, 60000, &o->jitter_ms);
+    case OPT_MINUTES:
+        return read_number(value, 0.01, 100000, &o->minutes);
+    case OPT_START:
+        return read_number(value, 0, 100000, &o->start_s);
+    case OPT_BOOTSTRAPS:
+        return read_u32(value, 1, 8, &o->bootstraps);
+    case OPT_LOSS:
+        return read_number(value, 0, 1, &o->loss);
+    case OPT_CHURN:
+        return read_number(value, 0, 1e6, &o->churn);
+    case OPT_PARTITION:
+        return read_partition(o, value);
+    case OPT_CRASH:
+        return read_crash(o, value);
+    case OPT_NO_DEVICE:
+        o->device = false;
+        return true;
+    case OPT_NULL:
+        return o->null_crypto = true;
+    case OPT_JSON:
+        return o->json = true;
+    case OPT_PLOT:
+        o->plot = value;
+        return true;
+    case OPT_LOG:
+        return read_level(o, value);
+    case OPT_LOG_HOST:
+        ok = read_whole(value, 0, 250000, &whole);
+        o->log_host = (long)whole;
+        return ok;
+    case OPT_MEMORY:
+        return o->sites = true;
+    case OPT_JOBS:
+        return read_u32(value, 1, 256, &o->jobs);
+    case OPT_VERBOSE:
+        return o->verbose = true;
+    default:
+        return false;
+    }
+}
+
+/* ---- words ---- */
+
+static bool read_command(struct options *o, const char *word)
+{
+    static const char *const names[] = {[COMMAND_RUN] = "run",
+                                        [COMMAND_CHECK] = "check",
+                                        [COMMAND_RELAY] = "relay",
+                                        [COMMAND_CLAIMS] = "claims",
+                                        [COMMAND_SMALL] = "small"};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (word == NULL || strcmp(word, names[i]) != 0)
+            continue;
+        o->command = (enum command)i;
+        return true;
+    }
+    return false;
+}
+
+static const char *option_name(int option)
+{
+    for (const struct option *l = long_options; l->name != NULL; l++)
+        if (l->val == option)
+            return l->name;
+    return "?";
+}
+
+static bool say(int *status, int is, const char *format, const char *what, const char *value)
+{
+    fprintf(stderr, format, what, value);
+    *status = is;
+    return false;
+}
+
+/* What a command cannot do without, and what it does when nothing is said. */
+static bool complete(struct options *o, int *status)
+{
+    if (o->command == COMMAND_RELAY && o->latency == NULL)
+        return say(status, EXIT_USAGE, "peal-sim: %s%s\n", "relay needs --latency FILE", "");
+    if (o->command != COMMAND_CHECK && o->command != COMMAND_SMALL && o->nodes == 0)
+        return say(status, EXIT_USAGE, "peal-sim: %s%s\n", "say how many: --nodes N", "");
+    if (o->command == COMMAND_CHECK && o->seeds_last == 0 && o->seeds_first == 0)
+        return say(status, EXIT_USAGE, "peal-sim: %s%s\n", "say which: --seeds A-B", "");
+    if (o->minutes == 0 && o->command != COMMAND_CHECK)
+        o->minutes = 3;
+    return true;
+}
+
+bool options_read(struct options *o, int argc, char **argv, int *status)
+{
+    int option;
+
+    *o = (struct options){.seed = 1,
+                          .delay_ms = 25,
+                          .start_s = 1,
+                          .bootstraps = 2,
+                          .device = true,
+                          .jobs = 1,
+                          .log_level = LOG_LEVEL_ERROR,
+                          .log_host = -1,
+                          .argc = argc,
+                          .argv = argv};
+    *status = 0;
+    while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+        if (option == '?')
+            return say(status, EXIT_USAGE, "%s%s", "see peal-sim --help\n", "");
+        if (option == OPT_HELP || option == OPT_VERSION) {
+            printf("%s", option == OPT_HELP ? usage : "peal-sim " PEAL_VERSION "\n");
+            return false;
+        }
+        if (!read_option(o, option, optarg))
+            return say(status, EXIT_USAGE, "peal-sim: --%s: not a value for it: \"%s\"\n",
+                       option_name(option), optarg != NULL ? optarg : "");
+    }
+    if (!read_command(o, argv[optind]))
+        return say(status, EXIT_USAGE, "%s%s", usage, "");
+    if (argv[optind + 1] != NULL)
+        return say(status, EXIT_USAGE, "peal-sim: what is \"%s\"?%s\n", argv[optind + 1], "");
+    return complete(o, status);
+}
+
+void options_print(const struct options *o, char *out, size_t size)
+{
+    size_t len = (size_t)snprintf(out, size, "peal-sim");
+
+    for (int i = 1; i < o->argc && len < size; i++)
+        if (strcmp(o->argv[i], "--json") != 0)
+            len += (size_t)snprintf(out + len, size - len, " %s", o->argv[i]);
+}

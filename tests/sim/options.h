@@ -1,0 +1,51 @@
+/*
+ * options.h - peal-sim's command line.
+ */
+#ifndef PEAL_SIM_OPTIONS_H
+#define PEAL_SIM_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "overlay/core/env.h"
+
+enum command { COMMAND_RUN, COMMAND_CHECK, COMMAND_RELAY, COMMAND_CLAIMS, COMMAND_SMALL };
+
+enum { EXIT_VIOLATED = 1, EXIT_USAGE = 2 };
+
+struct options {
+    enum command command;
+    uint64_t seed;
+    uint64_t seeds_first, seeds_last; /* check */
+    uint32_t nodes;                   /* 0: not said */
+    double minutes;                   /* 0: not said */
+    const char *latency;              /* path; NULL: constant */
+    double delay_ms, jitter_ms;
+    double loss;
+    double churn; /* a minute */
+    bool partition;
+    double partition_at_s, partition_for_s;
+    unsigned parts;
+    bool crash;
+    double crash_at_s, crash_share;
+    double start_s; /* hosts start within */
+    uint32_t bootstraps;
+    bool device;
+    bool null_crypto;
+    bool json;
+    bool verbose; /* check: a line for each seed */
+    const char *plot;
+    unsigned jobs;
+    enum log_level log_level;
+    long log_host;
+    bool sites; /* memory by allocation site */
+    int argc;
+    char **argv;
+};
+
+/* False: *status is the exit status, everything was said. */
+bool options_read(struct options *o, int argc, char **argv, int *status);
+/* The command line again, without --json: what repeats a run. */
+void options_print(const struct options *o, char *out, size_t size);
+
+#endif

@@ -1,0 +1,223 @@
+#include "tests/sim/report.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "overlay/core/err.h"
+
+enum { PROGRESS_EVERY_MS = 200 };
+
+double wall_seconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* ---- progress ---- */
+
+static double last_progress_s;
+
+void report_progress(const struct world *w)
+{
+    double now_s = wall_seconds();
+
+    if (!isatty(STDERR_FILENO) || now_s - last_progress_s < PROGRESS_EVERY_MS / 1e3)
+        return;
+    last_progress_s = now_s;
+    fprintf(stderr,
+            "\r\033[K%8.1f s  %zu of %zu on, %zu members, %zu with right neighbours  %.1f M events",
+            (double)w->now_us / 1e6, w->on, w->host_count, w->ring.count, w->ring.closed,
+            (double)w->events / 1e6);
+}
+
+void report_progress_end(void)
+{
+    if (last_progress_s > 0)
+        fprintf(stderr, "\r\033[K");
+    last_progress_s = 0;
+}
+
+/* ---- figures ---- */
+
+static size_t links_of_all(const struct world *w)
+{
+    size_t links = 0;
+
+    for (size_t i = 0; i < w->host_count; i++)
+        if (w->hosts[i].node != NULL)
+            links += overlay_connections(host_overlay(&w->hosts[i]));
+    return links;
+}
+
+static double per_node(const struct world *w, double all)
+{
+    return w->on > 0 ? all / (double)w->on : 0;
+}
+
+void report_measure(struct report *r)
+{
+    r->memory_bytes = 0;
+    for (size_t i = 0; i < r->world->host_count; i++)
+        if (r->world->hosts[i].node != NULL)
+            r->memory_bytes += r->world->hosts[i].account.bytes;
+}
+
+static size_t records_bytes(const struct world *w)
+{
+    size_t bytes = 0;
+    struct node_status status;
+
+    for (size_t i = 0; i < w->host_count; i++) {
+        if (w->hosts[i].node == NULL)
+            continue;
+        node_status(w->hosts[i].node, &status);
+        bytes += status.dht_bytes;
+    }
+    return bytes;
+}
+
+static json_t *json_stats(struct stats *s)
+{
+    if (s->count == 0)
+        return json_null();
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:I}", "mean", stats_mean(s), "p50",
+                     stats_quantile(s, 0.5), "p90", stats_quantile(s, 0.9), "p99",
+                     stats_quantile(s, 0.99), "max", stats_quantile(s, 1), "count",
+                     (json_int_t)s->count);
+}
+
+static json_t *json_seconds(usec at_us)
+{
+    return at_us > 0 ? json_real((double)at_us / 1e6) : json_null();
+}
+
+static json_t *json_unless_negative(double v)
+{
+    return v >= 0 ? json_real(v) : json_null();
+}
+
+static json_t *json_options(const struct options *o)
+{
+    char command[1024];
+    json_t *j = json_object();
+
+    options_print(o, command, sizeof(command));
+    json_object_set_new(j, "command", json_string(command));
+    json_object_set_new(j, "latency", o->latency != NULL ? json_string(o->latency) : json_null());
+    json_object_set_new(j, "delay_ms", json_real(o->delay_ms));
+    json_object_set_new(j, "minutes", json_real(o->minutes));
+    json_object_set_new(j, "loss", json_real(o->loss));
+    json_object_set_new(j, "churn_per_minute", json_real(o->churn));
+    json_object_set_new(j, "device", json_boolean(o->device));
+    json_object_set_new(j, "null_crypto", json_boolean(o->null_crypto));
+    return j;
+}
+
+static json_t *json_report(struct report *r)
+{
+    struct world *w = r->world;
+    struct asks *a = &w->asks;
+    json_t *j = json_object();
+    char digest[65];
+
+    world_digest(w, digest);
+    json_object_set_new(j, "schema", json_string("peal.sim/1"));
+    json_object_set_new(j, "seed", json_integer((json_int_t)w->config.seed));
+    json_object_set_new(j, "nodes", json_integer((json_int_t)w->host_count));
+    json_object_set_new(j, "options", json_options(r->options));
+    json_object_set_new(j, "digest", json_string(digest));
+    json_object_set_new(j, "events", json_integer((json_int_t)w->events));
+    json_object_set_new(j, "packets", json_integer((json_int_t)w->delivered));
+    json_object_set_new(j, "violations", json_integer((json_int_t)w->violations));
+    json_object_set_new(j, "first_violation",
+                        w->violations > 0 ? json_string(w->violation) : json_null());
+    json_object_set_new(j, "virtual_s", json_real((double)w->now_us / 1e6));
+    json_object_set_new(j, "wall_s", json_real(r->wall_s));
+    json_object_set_new(j, "bytes_per_node", json_real(per_node(w, (double)r->memory_bytes)));
+    json_object_set_new(j, "record_bytes_per_node",
+                        json_real(per_node(w, (double)records_bytes(w))));
+    json_object_set_new(j, "bytes_one_node_max", json_integer((json_int_t)w->account_peak));
+    json_object_set_new(j, "hops", json_stats(&a->hops));
+    json_object_set_new(j, "latency_ms",
+                        json_pack("{s:o, s:o, s:o}", "overlay", json_stats(&a->overlay_ms), "relay",
+                                  json_stats(&r->relay_ms), "direct", json_stats(&a->direct_ms)));
+    json_object_set_new(j, "links_per_node", json_real(per_node(w, (double)links_of_all(w))));
+    json_object_set_new(j, "upkeep_bytes_per_s", json_unless_negative(r->upkeep_bytes_per_s));
+    json_object_set_new(j, "ring_complete_s", json_seconds(w->ring.complete_us));
+    json_object_set_new(j, "heal_s", json_unless_negative(r->heal_s));
+    json_object_set_new(j, "all_up_s", json_seconds(w->all_up_us));
+    json_object_set_new(j, "lookups",
+                        json_pack("{s:I, s:I, s:I}", "asked", (json_int_t)a->asked, "answered",
+                                  (json_int_t)a->answered, "correct", (json_int_t)a->correct));
+    json_object_set_new(j, "claims",
+                        json_pack("{s:I, s:I}", "conflicts", (json_int_t)w->claims.conflicts,
+                                  "unsettled", (json_int_t)w->claims.doubled));
+    return j;
+}
+
+static void print_stats(const char *name, struct stats *s)
+{
+    if (s->count > 0)
+        printf("  %-22s mean %.2f  p50 %.2f  p90 %.2f  p99 %.2f  max %.2f\n", name, stats_mean(s),
+               stats_quantile(s, 0.5), stats_quantile(s, 0.9), stats_quantile(s, 0.99),
+               stats_quantile(s, 1));
+}
+
+static void print_seconds(const char *name, double s)
+{
+    if (s > 0)
+        printf("  %-22s %.3f s\n", name, s);
+}
+
+static void print_text(struct report *r)
+{
+    struct world *w = r->world;
+    char digest[65];
+
+    world_digest(w, digest);
+    printf("seed %llu, %zu hosts, %.1f virtual s in %.2f s, %llu events, digest %.16s\n",
+           (unsigned long long)w->config.seed, w->host_count, (double)w->now_us / 1e6, r->wall_s,
+           (unsigned long long)w->events, digest);
+    print_seconds("ring complete", (double)w->ring.complete_us / 1e6);
+    print_seconds("everybody up", (double)w->all_up_us / 1e6);
+    print_seconds("healed after", r->heal_s);
+    print_stats("hops", &w->asks.hops);
+    print_stats("overlay round trip, ms", &w->asks.overlay_ms);
+    print_stats("relayed round trip, ms", &r->relay_ms);
+    print_stats("direct round trip, ms", &w->asks.direct_ms);
+    printf("  %-22s %.1f\n", "links per node", per_node(w, (double)links_of_all(w)));
+    if (r->upkeep_bytes_per_s >= 0)
+        printf("  %-22s %.1f bytes/s per node\n", "upkeep", r->upkeep_bytes_per_s);
+    printf("  %-22s %.0f bytes per node (records of others: %.0f); at most %zu\n", "memory",
+           per_node(w, (double)r->memory_bytes), per_node(w, (double)records_bytes(w)),
+           w->account_peak);
+    printf("  %-22s %llu asked, %llu answered, %llu right\n", "lookups",
+           (unsigned long long)w->asks.asked, (unsigned long long)w->asks.answered,
+           (unsigned long long)w->asks.correct);
+    printf("  %-22s %llu%s%s\n", "violations", (unsigned long long)w->violations,
+           w->violations > 0 ? ", the first " : "", w->violation);
+}
+
+void report_print(struct report *r)
+{
+    json_t *j;
+
+    if (!r->options->json) {
+        print_text(r);
+        return;
+    }
+    j = json_report(r);
+    json_dumpf(j, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
+    printf("\n");
+    json_decref(j);
+}
+
+void report_clear(struct report *r)
+{
+    stats_clear(&r->relay_ms);
+}

@@ -1,0 +1,31 @@
+/*
+ * report.h - what a run has to say: figures for people on stderr, one JSON object on stdout.
+ */
+#ifndef PEAL_SIM_REPORT_H
+#define PEAL_SIM_REPORT_H
+
+#include "tests/sim/options.h"
+#include "tests/sim/world.h"
+
+struct report {
+    const struct options *options;
+    struct world *world;
+    double wall_s;
+    double upkeep_bytes_per_s; /* per node; < 0: was not measured */
+    double heal_s;             /* from the last fault to ideal lists; < 0: no fault, or never */
+    struct stats relay_ms;
+    size_t memory_bytes; /* of all nodes */
+};
+
+/* Fills in what can be read off the world now: call before it is freed. */
+void report_measure(struct report *r);
+void report_print(struct report *r);
+void report_clear(struct report *r);
+
+/* Wall clock, for progress and speed; the one place that reads it. */
+double wall_seconds(void);
+/* A progress line on a terminal. */
+void report_progress(const struct world *w);
+void report_progress_end(void);
+
+#endif

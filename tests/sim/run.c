@@ -1,0 +1,193 @@
+#include "tests/sim/run.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "overlay/core/err.h"
+#include "tests/sim/report.h"
+
+enum {
+    SETTLE_S = 60,     /* from all up to the first idle second that is measured */
+    LOOKUPS_EACH = 10, /* questions to every member in the end */
+    LOOKUPS_MAX = 20000,
+    LOOKUPS_SECONDS = 20, /* that they are spread over */
+};
+
+static bool config_of(const struct options *o, struct latency *latency, struct world_config *c)
+{
+    const char *why;
+    unsigned line;
+
+    *c = (struct world_config){
+        .seed = o->seed,
+        .nodes = o->nodes,
+        .delay_us = (usec)(o->delay_ms * 1e3),
+        .device = o->device,
+        .bootstraps = o->bootstraps < o->nodes ? o->bootstraps : o->nodes,
+        .lease_s = 86400,
+        .log_level = o->log_level,
+        .log_host = o->log_host,
+    };
+    CHECK(net_parse(&c->range, o->nodes < 20000 ? "10.77.0.0/16" : "10.0.0.0/8"));
+    if (o->latency == NULL)
+        return true;
+    if (!latency_read(latency, o->latency, &why, &line)) {
+        fprintf(stderr, "peal-sim: %s:%u: %s\n", o->latency, line, why);
+        return false;
+    }
+    c->latency = latency;
+    return true;
+}
+
+static void plan_faults(struct world *w, const struct options *o)
+{
+    if (o->loss > 0 || o->jitter_ms > 0) {
+        struct fault links = {.kind = FAULT_LINKS,
+                              .links = {.loss = o->loss, .jitter_us = (usec)(o->jitter_ms * 1e3)}};
+
+        fault_do(w, &links);
+    }
+    if (o->partition) {
+        struct fault partition = {.kind = FAULT_PARTITION, .parts = o->parts};
+        struct fault heal = {.kind = FAULT_HEAL};
+
+        faults_plan(w, (usec)(o->partition_at_s * 1e6), &partition);
+        faults_plan(w, (usec)((o->partition_at_s + o->partition_for_s) * 1e6), &heal);
+    }
+    if (o->crash) {
+        struct fault crash = {.kind = FAULT_CRASH, .share = o->crash_share};
+
+        faults_plan(w, (usec)(o->crash_at_s * 1e6), &crash);
+    }
+    if (o->churn > 0) {
+        struct churn churn = {.mean_us = (usec)(60e6 / o->churn),
+                              .away_us = SEC(30),
+                              .leave_share = 0.5,
+                              .stranger_share = 0.25,
+                              .keep_share = 0.5};
+
+        faults_churn(w, &churn);
+    }
+}
+
+static uint64_t sent_bytes(const struct world *w)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < w->host_count; i++)
+        bytes += w->hosts[i].tx_bytes;
+    return bytes;
+}
+
+/* What nodes send while nobody asks anything: from `from_us` on. */
+static void run_idle(struct report *r, usec from_us, usec until_us)
+{
+    struct world *w = r->world;
+    uint64_t before;
+
+    r->upkeep_bytes_per_s = -1;
+    world_run(w, from_us);
+    before = sent_bytes(w);
+    world_run(w, until_us);
+    if (until_us > from_us && w->on > 0)
+        r->upkeep_bytes_per_s =
+            (double)(sent_bytes(w) - before) / ((double)(until_us - from_us) / 1e6) / (double)w->on;
+}
+
+/* Questions from everybody to somebody, spread over some seconds; the figures are theirs alone. */
+static void ask_around(struct world *w)
+{
+    size_t count =
+        w->host_count * LOOKUPS_EACH < LOOKUPS_MAX ? w->host_count * LOOKUPS_EACH : LOOKUPS_MAX;
+    struct random r = random_new(w->config.seed, RANDOM_ASK, 1);
+
+    asks_forget_figures(&w->asks);
+    for (size_t i = 0; i < count; i++) {
+        struct host *from = world_any(w, &r), *to = world_any(w, &r);
+
+        world_run(w, w->now_us + SEC(LOOKUPS_SECONDS) / count);
+        if (from != NULL && from->view.member && to != NULL && to->view.member && from != to)
+            (void)ask_now(w, from, i % 2 == 0 ? to : NULL);
+    }
+    world_run(w, w->now_us + SEC(10));
+}
+
+static bool all_up(const struct world *w)
+{
+    return ring_check_is_closed(w) && world_all_up(w);
+}
+
+static bool is_ideal(const struct world *w)
+{
+    return ring_check_is_ideal(w);
+}
+
+static void judge_end(struct report *r)
+{
+    struct world *w = r->world;
+
+    if (!ring_check_is_ideal(w)) {
+        world_violated(w,
+                       "lists are not ideal in the end: %zu of %zu hosts are members, %zu with "
+                       "right neighbours, %zu with ideal lists",
+                       w->ring.count, w->on, w->ring.closed, w->ring.ideal);
+        ring_check_explain(w, 5);
+    }
+    for (size_t i = 0; i < w->host_count; i++)
+        if (host_is_on(&w->hosts[i]) && w->hosts[i].up_us == 0)
+            world_violated(w, "host %zu is not up in the end", i);
+}
+
+static void run_world(struct report *r)
+{
+    struct world *w = r->world;
+    const struct options *o = r->options;
+    usec end_us = (usec)(o->minutes * 60e6), idle_us;
+    bool faults = o->churn > 0 || o->partition || o->crash || o->loss > 0;
+
+    r->heal_s = r->upkeep_bytes_per_s = -1;
+    plan_faults(w, o);
+    world_start_all(w, (usec)(o->start_s * 1e6));
+    if (world_run_until(w, end_us, all_up))
+        w->all_up_us = w->now_us;
+    if (faults) {
+        asks_go_on(w, MSEC(200));
+        world_run(w, end_us);
+        asks_go_on(w, 0);
+        fault_do(w, &(struct fault){.kind = FAULT_HEAL});
+        faults_churn(w, NULL);
+        if (world_run_until(w, w->now_us + SEC(60), is_ideal))
+            r->heal_s = (double)(w->now_us - w->fault_us) / 1e6;
+    } else {
+        idle_us = w->now_us + SEC(SETTLE_S);
+        run_idle(r, idle_us < end_us ? idle_us : end_us, end_us);
+    }
+    report_measure(r);
+    ask_around(w);
+    judge_end(r);
+}
+
+int run_command(const struct options *o)
+{
+    struct latency latency = {0};
+    struct world_config config;
+    struct report report = {.options = o};
+    double start_s = wall_seconds();
+    int status;
+
+    if (!config_of(o, &latency, &config))
+        return EXIT_USAGE;
+    report.world = world_new(&config);
+    report.world->progress = report_progress;
+    run_world(&report);
+    report.wall_s = wall_seconds() - start_s;
+    report_progress_end();
+    report_print(&report);
+    if (o->sites)
+        account_print_sites(report.world->on);
+    status = report.world->violations > 0 ? EXIT_VIOLATED : 0;
+    report_clear(&report);
+    world_free(report.world);
+    latency_clear(&latency);
+    return status;
+}

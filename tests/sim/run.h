@@ -1,0 +1,15 @@
+/*
+ * run.h - the commands: one world of a given size and given faults (run, relay, claims), a swarm
+ * (check), all small ones (small).
+ */
+#ifndef PEAL_SIM_RUN_H
+#define PEAL_SIM_RUN_H
+
+#include "tests/sim/options.h"
+
+/* Each returns the exit status. */
+int run_command(const struct options *o);
+int check_command(const struct options *o);
+int small_command(const struct options *o);
+
+#endif
