@@ -199,7 +199,6 @@ void dht_set_cert(struct dht *d, const uint8_t *der, size_t len)
 void dht_set_crl(struct dht *d, const struct cert_crl *crl)
 {
     d->creds.crl = crl;
-    creds_drop_idle(&d->creds);
     for (size_t i = d->store.count; i-- > 0;) {
         struct entry *e = d->store.v[i];
         struct id key = e->rec.key;
@@ -209,6 +208,7 @@ void dht_set_crl(struct dht *d, const struct cert_crl *crl)
         store_drop(&d->store, e);
         watchers_changed(d, &key);
     }
+    creds_drop_idle(&d->creds); /* to be verified anew when they are met again */
 }
 
 /* Operations. */

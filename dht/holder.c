@@ -96,11 +96,9 @@ static bool request_item(struct dht *d, const struct overlay_from *from, uint64_
     return false;
 }
 
-/* The record in the way of a grant to this owner, or NULL. */
-static const struct entry *grant_obstacle(struct dht *d, const struct record *rec,
-                                          const struct cred *cred)
+struct entry *holder_obstacle(struct dht *d, const struct record *rec, const struct cred *cred)
 {
-    const struct entry *standing = store_standing(&d->store, &rec->key);
+    struct entry *standing = store_standing(&d->store, &rec->key);
 
     if (standing == NULL || !entry_live(standing, d->env->now_us))
         return NULL;
@@ -121,7 +119,7 @@ void holder_on_grant(struct dht *d, const struct overlay_from *from, uint64_t id
 
     if (!request_item(d, from, id, r, &point, &item, &cred))
         return;
-    obstacle = grant_obstacle(d, &item.rec, cred);
+    obstacle = holder_obstacle(d, &item.rec, cred);
     if (item.rec.kind != RECORD_CREATE)
         holder_answer(d, from, id, VERDICT_REFUSED, NULL);
     else if (obstacle != NULL)

@@ -26,6 +26,8 @@ void holder_on_get(struct dht *d, const struct overlay_from *from, uint64_t id, 
  * told, promises under the key are over. */
 enum store_verdict holder_take(struct dht *d, const struct record *rec, struct cred *cred,
                                uint32_t remaining_s, struct entry **standing);
+/* The live record in the way of a grant to this owner, his own included, or NULL. */
+struct entry *holder_obstacle(struct dht *d, const struct record *rec, const struct cred *cred);
 enum verdict holder_verdict(enum store_verdict v);
 void holder_answer(struct dht *d, const struct overlay_from *to, uint64_t id, enum verdict verdict,
                    const struct entry *standing);

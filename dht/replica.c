@@ -196,17 +196,17 @@ static void answer_askers(struct dht *d, const struct write *w, enum verdict ver
             holder_answer(d, &w->askers[i].from, w->askers[i].request, verdict, standing);
 }
 
+/* The promise is over when somebody's record came meanwhile. */
 static void finish_promise(struct dht *d, const struct write *w)
 {
     const struct entry *standing = store_standing(&d->store, &w->key);
 
-    if (standing != NULL && entry_live(standing, d->env->now_us) &&
-        !id_eq(&standing->rec.owner, &w->owner))
-        answer_askers(d, w, VERDICT_TAKEN, standing);
-    else if (store_promised_to_other(&d->store, &w->key, &w->owner, d->env->now_us))
-        answer_askers(d, w, VERDICT_BUSY, NULL);
-    else
+    if (store_promised(&d->store, &w->key, &w->owner, d->env->now_us))
         answer_askers(d, w, VERDICT_OK, NULL);
+    else if (standing != NULL)
+        answer_askers(d, w, VERDICT_TAKEN, standing);
+    else
+        answer_askers(d, w, VERDICT_BUSY, NULL);
 }
 
 /* What stands now may be something else than what was written: a neighbour knew better. */
@@ -332,25 +332,6 @@ void replica_release(struct dht *d, const struct id *key, const struct id *owner
 
 /* Copies that come in. */
 
-static enum verdict copy_promise(struct dht *d, const struct overlay_from *from, uint8_t point,
-                                 const struct record *rec)
-{
-    const struct entry *standing = store_standing(&d->store, &rec->key);
-    struct id at;
-
-    if (point >= DHT_POINTS)
-        return VERDICT_REFUSED;
-    if (standing != NULL && entry_live(standing, d->env->now_us) &&
-        !id_eq(&standing->rec.owner, &rec->owner))
-        return VERDICT_TAKEN;
-    /* The holder knows whether our copy of another promise still counts. */
-    at = id_point(&rec->key, point, DHT_POINTS);
-    if (id_eq(&from->node, &d->replica.ring[replica_closest_index(d, &at)]))
-        store_release_all(&d->store, &rec->key);
-    return store_promise(&d->store, &rec->key, &rec->owner, d->env->now_us) == 0 ? VERDICT_OK
-                                                                                 : VERDICT_BUSY;
-}
-
 /* Tell a sender that has less than we do; never in answer to such an answer (id 0). */
 static void correct(struct dht *d, const struct overlay_from *from, const struct entry *standing)
 {
@@ -361,6 +342,26 @@ static void correct(struct dht *d, const struct overlay_from *from, const struct
     parcel_items(&p);
     (void)parcel_item(&p, &standing->rec, entry_remaining_s(standing, d->env->now_us), 0);
     parcel_answer(d, from, &p);
+}
+
+static enum verdict copy_promise(struct dht *d, const struct overlay_from *from, uint8_t point,
+                                 const struct record *rec, const struct cred *cred)
+{
+    const struct entry *obstacle = holder_obstacle(d, rec, cred);
+    struct id at;
+
+    if (point >= DHT_POINTS)
+        return VERDICT_REFUSED;
+    if (obstacle != NULL && !id_eq(&obstacle->rec.owner, &rec->owner)) {
+        correct(d, from, obstacle);
+        return VERDICT_TAKEN;
+    }
+    /* The holder knows whether our copy of another promise still counts. */
+    at = id_point(&rec->key, point, DHT_POINTS);
+    if (id_eq(&from->node, &d->replica.ring[replica_closest_index(d, &at)]))
+        store_release_all(&d->store, &rec->key);
+    return store_promise(&d->store, &rec->key, &rec->owner, d->env->now_us) == 0 ? VERDICT_OK
+                                                                                 : VERDICT_BUSY;
 }
 
 static enum verdict copy_record(struct dht *d, const struct overlay_from *from, uint64_t id,
@@ -388,7 +389,7 @@ static enum verdict copy_item(struct dht *d, const struct overlay_from *from, ui
     if (!dht_record_good(d, &item->rec, &cred))
         return VERDICT_REFUSED;
     if (item->flags & ITEM_PROMISE)
-        return copy_promise(d, from, point, &item->rec);
+        return copy_promise(d, from, point, &item->rec, cred);
     return copy_record(d, from, id, point, item, cred);
 }
 
@@ -425,9 +426,10 @@ static void write_copied(struct dht *d, struct write *w, const struct id *by, ui
 {
     if (verdict == VERDICT_MOVED)
         return; /* it does not know us as its neighbour yet; asked again */
-    if (verdict == VERDICT_BUSY && w->promise) {
+    if (w->promise && (verdict == VERDICT_BUSY || verdict == VERDICT_TAKEN)) {
+        /* With TAKEN comes the record that stands: the asker will hear of it when it asks again. */
         store_release(&d->store, &w->key, &w->owner);
-        answer_askers(d, w, VERDICT_BUSY, NULL);
+        answer_askers(d, w, verdict == VERDICT_BUSY ? VERDICT_BUSY : VERDICT_NOT_READY, NULL);
         end_write(d, w);
         return;
     }

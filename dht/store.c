@@ -440,12 +440,12 @@ int store_promise(struct store *s, const struct id *key, const struct id *owner,
     return 0;
 }
 
-bool store_promised_to_other(const struct store *s, const struct id *key, const struct id *owner,
-                             usec now_us)
+bool store_promised(const struct store *s, const struct id *key, const struct id *owner,
+                    usec now_us)
 {
     const struct promise *p = promise_at(s, key, now_us);
 
-    return p != NULL && !id_eq(&p->owner, owner);
+    return p != NULL && id_eq(&p->owner, owner);
 }
 
 void store_release(struct store *s, const struct id *key, const struct id *owner)

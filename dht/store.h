@@ -101,8 +101,8 @@ uint64_t store_key_sum(const struct store *s, const struct id *key);
  * anew. */
 int store_promise(struct store *s, const struct id *key, const struct id *owner,
                   usec now_us) MUST_USE;
-bool store_promised_to_other(const struct store *s, const struct id *key, const struct id *owner,
-                             usec now_us);
+bool store_promised(const struct store *s, const struct id *key, const struct id *owner,
+                    usec now_us);
 void store_release(struct store *s, const struct id *key, const struct id *owner);
 void store_release_all(struct store *s, const struct id *key); /* a lease stands now */
 

@@ -1,0 +1,383 @@
+// link: peal_dht_alone
+/* DHTs of a group with a CA: whose records count, and whose claim wins. */
+#include "tests/unit/dht_world.h"
+#include "tests/unit/forge.h"
+
+enum { GROUP = 0x11, MEMBERS = 12, SITE = 0xab };
+
+static EVP_PKEY *ca_key;
+static struct cert_ca *ca;
+
+/* A certificate of member `n`, whose key is made of n; `version` changes its serial. */
+static struct forge_der certificate(unsigned n, uint64_t enrolment, unsigned version,
+                                    const char *more)
+{
+    EVP_PKEY *key = forge_key((uint8_t)n);
+    char names[1024], serial[33];
+    struct forge f;
+    struct forge_der der;
+
+    forge_member_names(names, sizeof(names), key, GROUP, enrolment, more);
+    snprintf(serial, sizeof(serial), "7a%02x%02x2233445566778899aabbccddee", n, version);
+    f = forge_member(key, ca_key, "ring", names);
+    f.serial = serial;
+    der = forge_der(&f);
+    EVP_PKEY_free(key);
+    return der;
+}
+
+/* Certificates outlive the nodes that borrow them at dht_new. */
+static struct forge_der ders[256];
+
+static struct overlay *add_member(struct world *w, unsigned n, uint64_t enrolment, const char *more)
+{
+    struct overlay *o = world_new_node(w, n);
+    struct secret seed;
+
+    memset(seed.b, (int)n, sizeof(seed.b));
+    sign_keys(&o->config.pub, &o->config.sec, &seed);
+    ders[n] = certificate(n, enrolment, 0, more);
+    o->config.ca = ca;
+    o->config.node = o->id = node_id_certified(&o->config.pub, &w->group, enrolment);
+    o->config.cert_der = ders[n].b;
+    o->config.cert_len = ders[n].len;
+    return o;
+}
+
+static void begin(struct world *w, uint64_t seed)
+{
+    world_init(w, seed);
+    memset(w->group.b, GROUP, ID_LEN);
+    w->wall_s = FORGE_NOT_BEFORE + 86400 - 1000;
+}
+
+/* Enrolment numbers fall as n grows. */
+static void begin_with_members(struct world *w, uint64_t seed)
+{
+    begin(w, seed);
+    for (unsigned n = 1; n <= MEMBERS; n++) {
+        world_join(add_member(w, n, 1000 - n, ""), 0);
+        world_run(w, MSEC(100));
+    }
+    world_run(w, SEC(5));
+}
+
+static enum dht_status create_for(struct overlay *o, const struct id *key, const struct id *owner)
+{
+    assert_int_equal(dht_create(o->dht, key, owner, "mine", 4, 3600, DHT_KEEP, world_done, o, 0),
+                     0);
+    assert_true(world_run_until_done(o->world, o, o->done + 1, SEC(60)));
+    return o->status;
+}
+
+static enum dht_status create_now(struct overlay *o, const struct id *key)
+{
+    return create_for(o, key, NULL);
+}
+
+static enum dht_status get_now(struct overlay *o, const struct id *key, enum dht_mode mode)
+{
+    assert_int_equal(dht_get(o->dht, key, mode, world_done, o, 0), 0);
+    assert_true(world_run_until_done(o->world, o, o->done + 1, SEC(60)));
+    return o->status;
+}
+
+static uint64_t counted(const struct overlay *o, const char *name)
+{
+    const char *n;
+    uint64_t value;
+
+    for (size_t i = 0; dht_counter(o->dht, i, &n, &value); i++)
+        if (strcmp(n, name) == 0)
+            return value;
+    fail();
+    return 0;
+}
+
+static void certificates_are_fetched_from_whoever_has_them(void **state)
+{
+    struct world w;
+    struct overlay *late;
+
+    begin_with_members(&w, 1);
+    for (unsigned i = 0; i < MEMBERS; i++) {
+        struct id key = world_key(i);
+
+        assert_int_equal(create_now(w.nodes[i], &key), DHT_OK);
+    }
+    for (unsigned i = 0; i < MEMBERS; i++) {
+        struct id key = world_key(i);
+        struct overlay *o = w.nodes[(i + 5) % MEMBERS];
+
+        assert_int_equal(get_now(o, &key, i % 2 ? DHT_ANY : DHT_MAJORITY), DHT_OK);
+        assert_int_equal(o->value.enrolment, 1000 - i - 1);
+    }
+    /* A joiner is handed records of writers that it has never met, also of one who is gone. */
+    world_crash(w.nodes[2]);
+    world_run(&w, SEC(10));
+    late = add_member(&w, 99, 5000, "");
+    world_join(late, 0);
+    world_run(&w, SEC(5));
+    assert_true(dht_ready(late->dht));
+    assert_true(dht_records(late->dht) > 0);
+    assert_int_equal(counted(late, "waiting_timeout"), 0);
+    assert_int_equal(counted(late, "drop_forged"), 0);
+    world_clear(&w);
+}
+
+static bool drop_certificates(struct world *w, const struct overlay *from, const uint8_t *body,
+                              size_t len)
+{
+    return body[0] != 20;
+}
+
+static void without_its_certificate_nobody_stores_a_record(void **state)
+{
+    struct world w;
+    struct id key = world_key(1);
+
+    begin_with_members(&w, 2);
+    w.hook = drop_certificates;
+    assert_int_not_equal(create_now(w.nodes[0], &key), DHT_OK);
+    world_run(&w, SEC(20));
+    for (unsigned i = 1; i < MEMBERS; i++)
+        assert_int_equal(dht_records(w.nodes[i]->dht), 0);
+    w.hook = NULL;
+    assert_int_equal(create_now(w.nodes[0], &key), DHT_OK);
+    world_clear(&w);
+}
+
+static void the_lower_enrolment_keeps_the_key_after_a_partition(void **state)
+{
+    struct world w;
+
+    begin_with_members(&w, 3);
+    world_split(&w, 2);
+    world_run(&w, SEC(20));
+    for (unsigned i = 0; i < MEMBERS; i++) {
+        struct id key = world_key(i / 2);
+
+        assert_int_equal(create_now(w.nodes[i], &key), DHT_OK);
+    }
+    world_merge(&w);
+    world_run(&w, SEC(60));
+    for (unsigned i = 0; i < MEMBERS; i++) {
+        struct id key = world_key(i / 2);
+        struct dht_value v;
+
+        assert_int_equal(dht_kept(w.nodes[i]->dht, &key, &v), i % 2 == 1);
+        assert_int_equal(w.nodes[i]->lost, i % 2 == 0);
+        assert_int_equal(get_now(w.nodes[i], &key, DHT_MAJORITY), DHT_OK);
+        assert_true(id_eq(&w.nodes[i]->value.owner, &w.nodes[i | 1]->id));
+    }
+    world_clear(&w);
+}
+
+static bool host_name_is_key_1(const struct id *key, const struct cert *cert)
+{
+    struct id one = world_key(1);
+
+    return id_eq(key, &one) && strcmp(cert->host, "alice-ws") == 0;
+}
+
+static void a_name_in_a_certificate_wins_against_any_claim(void **state)
+{
+    struct world w;
+    struct id key = world_key(1), other = world_key(2);
+    struct overlay *bound;
+
+    begin_with_members(&w, 4);
+    assert_int_equal(create_now(w.nodes[MEMBERS - 1], &key), DHT_OK);
+    assert_int_equal(create_now(w.nodes[MEMBERS - 1], &other), DHT_OK);
+    for (unsigned i = 0; i < MEMBERS; i++)
+        w.nodes[i]->bound = host_name_is_key_1;
+    bound = add_member(&w, 50, 9999, ",URI:peal:host:alice-ws");
+    bound->bound = host_name_is_key_1;
+    world_join(bound, 0);
+    world_run(&w, SEC(5));
+    assert_int_equal(create_now(bound, &other), DHT_TAKEN);
+    assert_int_equal(create_now(bound, &key), DHT_OK);
+    world_run(&w, SEC(60));
+    assert_int_equal(w.nodes[MEMBERS - 1]->lost, 1);
+    assert_true(id_eq(&w.nodes[MEMBERS - 1]->lost_to, &bound->id));
+    assert_int_equal(get_now(w.nodes[0], &key, DHT_MAJORITY), DHT_OK);
+    assert_true(id_eq(&w.nodes[0]->value.owner, &bound->id));
+    assert_int_equal(create_now(w.nodes[MEMBERS - 1], &key), DHT_TAKEN);
+    world_clear(&w);
+}
+
+static struct cert_crl *crl_with(const struct cert *removed)
+{
+    X509_CRL *x = X509_CRL_new();
+    X509_REVOKED *entry = X509_REVOKED_new();
+    BIGNUM *serial = BN_bin2bn(removed->serial, removed->serial_len, NULL);
+    ASN1_INTEGER *number = s2i_ASN1_INTEGER(NULL, "7"), *asn1 = BN_to_ASN1_INTEGER(serial, NULL);
+    ASN1_TIME *now = ASN1_TIME_set(NULL, FORGE_NOT_BEFORE);
+    ASN1_TIME *next = ASN1_TIME_set(NULL, FORGE_NOT_AFTER);
+    X509_NAME *issuer = X509_NAME_new();
+    const char *why;
+    struct cert_crl *crl;
+    uint8_t *der = NULL;
+    int len;
+
+    X509_NAME_add_entry_by_txt(issuer, "CN", MBSTRING_UTF8, (const uint8_t *)"ring", -1, -1, 0);
+    X509_CRL_set_version(x, X509_CRL_VERSION_2);
+    X509_CRL_set_issuer_name(x, issuer);
+    X509_CRL_set1_lastUpdate(x, now);
+    X509_CRL_set1_nextUpdate(x, next);
+    X509_CRL_add1_ext_i2d(x, NID_crl_number, number, 0, X509V3_ADD_APPEND);
+    X509_REVOKED_set_serialNumber(entry, asn1);
+    X509_REVOKED_set_revocationDate(entry, now);
+    X509_CRL_add0_revoked(x, entry);
+    X509_CRL_sort(x);
+    assert_true(X509_CRL_sign(x, ca_key, NULL) > 0);
+    len = i2d_X509_CRL(x, &der);
+    crl = cert_crl_new(ca, der, (size_t)len, &why);
+    assert_non_null(crl);
+    OPENSSL_free(der);
+    X509_NAME_free(issuer);
+    ASN1_TIME_free(now);
+    ASN1_TIME_free(next);
+    ASN1_INTEGER_free(number);
+    ASN1_INTEGER_free(asn1);
+    BN_free(serial);
+    X509_CRL_free(x);
+    return crl;
+}
+
+static void records_of_a_removed_member_are_dropped_everywhere(void **state)
+{
+    struct world w;
+    struct id key = world_key(1), other = world_key(2);
+    struct cert cert;
+    struct cert_crl *crl;
+
+    begin_with_members(&w, 5);
+    assert_int_equal(create_now(w.nodes[3], &key), DHT_OK);
+    assert_int_equal(create_now(w.nodes[4], &other), DHT_OK);
+    assert_int_equal(cert_read(ders[4].b, ders[4].len, &cert), CERT_OK);
+    crl = crl_with(&cert);
+    for (unsigned i = 0; i < MEMBERS; i++)
+        if (i != 3)
+            dht_set_crl(w.nodes[i]->dht, crl);
+    assert_int_equal(get_now(w.nodes[5], &other, DHT_ANY), DHT_OK);
+    assert_int_not_equal(get_now(w.nodes[5], &key, DHT_MAJORITY), DHT_OK);
+    assert_int_not_equal(create_now(w.nodes[3], &key), DHT_OK);
+    assert_int_equal(create_now(w.nodes[6], &key), DHT_OK);
+    world_clear(&w);
+    cert_crl_free(crl);
+}
+
+static void a_renewed_certificate_leaves_records_valid(void **state)
+{
+    struct world w;
+    struct id key = world_key(1);
+    struct forge_der renewed;
+    struct dht_value v;
+
+    begin_with_members(&w, 6);
+    assert_int_equal(create_now(w.nodes[3], &key), DHT_OK);
+    renewed = certificate(4, 1000 - 4, 1, "");
+    dht_set_cert(w.nodes[3]->dht, renewed.b, renewed.len);
+    assert_int_equal(get_now(w.nodes[9], &key, DHT_MAJORITY), DHT_OK);
+    world_run(&w, SEC(2500)); /* renewed with the new one */
+    assert_true(dht_kept(w.nodes[3]->dht, &key, &v));
+    assert_int_equal(v.sequence, 2);
+    assert_int_equal(get_now(w.nodes[8], &key, DHT_MAJORITY), DHT_OK);
+    assert_int_equal(w.nodes[8]->value.sequence, 2);
+    world_clear(&w);
+}
+
+static void members_of_a_site_share_what_it_owns(void **state)
+{
+    static const char names[] = ",URI:peal:site:abababababababababababababababababababab";
+    struct world w;
+    struct id key = world_key(1), site;
+    struct overlay *a, *b;
+
+    memset(site.b, SITE, ID_LEN);
+    begin_with_members(&w, 7);
+    a = add_member(&w, 60, 60, names);
+    b = add_member(&w, 61, 61, names);
+    world_join(a, 0);
+    world_join(b, 0);
+    world_run(&w, SEC(5));
+    assert_int_equal(create_for(a, &key, &site), DHT_OK);
+    assert_int_equal(create_for(w.nodes[0], &key, NULL), DHT_TAKEN);
+    assert_true(id_eq(&w.nodes[0]->value.owner, &site));
+    assert_int_not_equal(create_for(w.nodes[0], &key, &site), DHT_OK); /* not in its certificate */
+    assert_int_equal(create_for(b, &key, &site), DHT_OK);              /* takes it over */
+    assert_int_equal(get_now(w.nodes[0], &key, DHT_MAJORITY), DHT_OK);
+    assert_true(id_eq(&w.nodes[0]->value.owner, &site));
+    assert_true(id_eq(&w.nodes[0]->value.writer, &b->id));
+    world_clear(&w);
+}
+
+static void a_shown_lease_is_checked_against_the_session(void **state)
+{
+    struct world w;
+    struct id key = world_key(1);
+    struct cert own, other;
+    struct dht_value v;
+    uint8_t bytes[DHT_RECORD_MAX];
+    int len;
+
+    begin_with_members(&w, 8);
+    assert_int_equal(create_now(w.nodes[0], &key), DHT_OK);
+    assert_int_equal(cert_read(ders[1].b, ders[1].len, &own), CERT_OK);
+    assert_int_equal(cert_read(ders[2].b, ders[2].len, &other), CERT_OK);
+    assert_int_equal(dht_record_export(w.nodes[1]->dht, &key, bytes, sizeof(bytes)),
+                     -ERR_NOT_FOUND);
+    assert_int_equal(dht_record_export(w.nodes[0]->dht, &key, bytes, 10), -ERR_RANGE);
+    len = dht_record_export(w.nodes[0]->dht, &key, bytes, sizeof(bytes));
+    assert_true(len > 0);
+    assert_int_equal(dht_record_check(w.nodes[5]->dht, &own, bytes, (size_t)len, &v), 0);
+    assert_true(id_eq(&v.key, &key) && id_eq(&v.owner, &w.nodes[0]->id));
+    assert_int_equal(v.enrolment, 999);
+    assert_int_equal(dht_record_check(w.nodes[5]->dht, &other, bytes, (size_t)len, &v),
+                     -ERR_CRYPTO);
+    for (size_t n = 0; n < (size_t)len; n++)
+        assert_int_equal(dht_record_check(w.nodes[5]->dht, &own, bytes, n, &v), -ERR_FORMAT);
+    for (size_t bit = 0; bit < (size_t)len * 8; bit++) {
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        assert_int_not_equal(dht_record_check(w.nodes[5]->dht, &own, bytes, (size_t)len, &v), 0);
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    world_clear(&w);
+}
+
+static int setup(void **state)
+{
+    char names[128], pem[FORGE_PEM_SIZE];
+    struct forge f;
+    const char *why;
+
+    CHECK(crypto_start() == 0);
+    ca_key = forge_key(255);
+    f = forge_ca(ca_key, "ring", names, sizeof(names), GROUP);
+    ca = cert_ca_new(pem, forge_pem(&f, pem, sizeof(pem)), &why);
+    return ca == NULL;
+}
+
+static int teardown(void **state)
+{
+    cert_ca_free(ca);
+    EVP_PKEY_free(ca_key);
+    return 0;
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(certificates_are_fetched_from_whoever_has_them),
+        cmocka_unit_test(without_its_certificate_nobody_stores_a_record),
+        cmocka_unit_test(the_lower_enrolment_keeps_the_key_after_a_partition),
+        cmocka_unit_test(a_name_in_a_certificate_wins_against_any_claim),
+        cmocka_unit_test(records_of_a_removed_member_are_dropped_everywhere),
+        cmocka_unit_test(a_renewed_certificate_leaves_records_valid),
+        cmocka_unit_test(members_of_a_site_share_what_it_owns),
+        cmocka_unit_test(a_shown_lease_is_checked_against_the_session),
+    };
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
