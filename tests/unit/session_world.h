@@ -52,7 +52,7 @@ struct world {
     struct world_node nodes[WORLD_NODES_MAX];
     size_t count;
     struct world_packet *packets;
-    size_t packet_count;
+    size_t packet_count, packet_size;
     struct seal_worker *worker;
     /* Sees each packet when it is sent; false drops it. */
     bool (*hook)(struct world *w, struct world_node *from, const struct path_addr *to, uint8_t *pkt,
@@ -92,6 +92,11 @@ static inline struct world_packet *world_put(struct world *w, const struct path_
                                              size_t len)
 {
     CHECK(w->packet_count < WORLD_PACKETS_MAX && len <= WORLD_PACKET_SIZE);
+    if (w->packet_count == w->packet_size) {
+        w->packet_size = w->packet_size == 0 ? 16 : 2 * w->packet_size;
+        w->packets = realloc(w->packets, w->packet_size * sizeof(*w->packets));
+        CHECK(w->packets != NULL);
+    }
     struct world_packet *p = &w->packets[w->packet_count++];
 
     p->at_us = w->now_us + w->delay_us + (w->jitter_us > 0 ? world_random(w) % w->jitter_us : 0);
@@ -187,9 +192,8 @@ static inline struct world *world_new(uint64_t seed)
     struct world *w = calloc(1, sizeof(*w));
 
     CHECK(w != NULL && crypto_start() == 0);
-    w->packets = calloc(WORLD_PACKETS_MAX, sizeof(*w->packets));
     w->worker = seal_worker_new();
-    CHECK(w->packets != NULL && w->worker != NULL);
+    CHECK(w->worker != NULL);
     w->random = seed * 0x9e3779b97f4a7c15u + 1;
     w->now_us = SEC(1000);
     w->delay_us = MSEC(10);
