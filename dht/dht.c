@@ -185,8 +185,10 @@ usec dht_deadline(const struct dht *d)
     at = usec_min(at, keep_deadline(d));
     at = usec_min(at, ops_deadline(d));
     at = usec_min(at, watches_deadline(d));
-    if (d->leaving)
-        at = usec_min(at, d->replica.leaving ? d->left_us : d->left_us - LEAVE_REMOVE_US);
+    if (d->leaving && !d->replica.leaving)
+        at = usec_min(at, d->left_us - LEAVE_US + LEAVE_REMOVE_US);
+    else if (d->leaving && d->env->now_us < d->left_us)
+        at = usec_min(at, d->left_us);
     return at;
 }
 
