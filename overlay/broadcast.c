@@ -125,7 +125,7 @@ static void hand_part(struct overlay *o, struct link *l, struct news *n, const s
 
 static bool may_take(const struct ring_peer *peer)
 {
-    return peer->state == OVERLAY_MEMBER;
+    return peer->state == OVERLAY_MEMBER && peer->needed;
 }
 
 /* Splits what lies clockwise between start and end (both not in it). How many took a part. */

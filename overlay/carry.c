@@ -86,7 +86,7 @@ static void hand_in(struct overlay *o, struct parcel *p)
 {
     if (p->len > 0 && p->pkt[0] == PACKET_DATA)
         o->host.data(o->ctx, p->pkt, p->len);
-    else
+    else if (o->ring.state != OVERLAY_LEAVING || p->len == 0 || p->pkt[0] != PACKET_HANDSHAKE)
         (void)sessions_input(o->sessions, &p->path, p->pkt, p->len);
 }
 

@@ -19,7 +19,7 @@ static const usec interval_last_us = SEC(60); /* of a ring of at most `shared` n
 static const usec lost_last_us = SEC(30);
 static const usec lost_fresh_us = SEC(20 * 60); /* then as rarely as the others ... */
 static const usec lost_forget_us = SEC(3600);   /* ... and then no more */
-static const double shared_by = 16, lost_shared_by = 4;
+static const double shared_by = 4, lost_shared_by = 4;
 static const usec try_us = MSEC(1200);     /* as a member: message 1 goes out three times */
 static const usec try_outside_us = SEC(6); /* longer than a session tries by itself */
 static const usec answer_us = SEC(3);
@@ -292,7 +292,9 @@ void contact_lists(struct overlay *o, const struct lists *lists)
 
         if (c->token != lists->token || c->session == NULL)
             continue;
-        if (!lists->known)
+        if (lists->known) /* one ring: no hurry to ask again */
+            c->interval_us = longest_interval(o, c);
+        else
             join_learn_lists(o, lists, &c->node);
         c->next_us = o->env->now_us;
         alarm_sooner(o, &o->contacts.alarm, c->next_us);

@@ -29,6 +29,7 @@ enum {
 static const usec say_again_us = MSEC(300); /* at least; and more than two round trips */
 static const usec say_apart_us = MSEC(100); /* between two lists, unless the state changed */
 static const usec unused_us = SEC(5);       /* before a connection that nobody needs is closed */
+static const usec first_word_us = SEC(1);
 static const usec probe_near_us = SEC(10);
 static const usec probe_far_us = SEC(60);
 static const usec settling_us = SEC(2); /* a new neighbour's lists are not complete before */
@@ -229,12 +230,26 @@ static void keep_as_needed(struct overlay *o, struct link *l)
 {
     uint8_t roles = l->mine | l->theirs;
 
-    session_set_hold(l->session, roles != 0);
+    l->peer.needed = roles != 0;
+    session_set_hold(l->session, l->peer.needed);
     session_set_probe(l->session, (roles & OVERLAY_ROLE_NEAR) != 0 ? probe_near_us : probe_far_us);
     if (roles != 0)
         l->unused_us = 0;
     else if (l->unused_us == 0)
         l->unused_us = o->env->now_us;
+}
+
+/* A peer that came up and says nothing may be gone already: it is asked. When to look again. */
+static usec first_word_at(struct overlay *o, struct link *l)
+{
+    usec at_us = session_up_since(l->session) + first_word_us;
+
+    if (l->met)
+        return USEC_NEVER;
+    if (o->env->now_us < at_us)
+        return at_us;
+    session_probe_now(l->session);
+    return o->env->now_us + first_word_us;
 }
 
 /* Everything that follows from the link's facts. Ends with its alarm set, or the session closed. */
@@ -251,7 +266,7 @@ static void think(struct overlay *o, struct link *l)
         session_close(l->session);
         return;
     }
-    at_us = say_what_is_due(o, l);
+    at_us = usec_min(say_what_is_due(o, l), first_word_at(o, l));
     if (l->unused_us != 0)
         at_us = usec_min(at_us, l->unused_us + unused_us);
     if (l->demand_until_us != 0)
@@ -298,6 +313,7 @@ static void start_afresh(struct link *l)
     l->state_said = UINT8_MAX;
     l->near_said = l->shortcuts_said = l->shortcuts_heard = 0;
     l->theirs = 0;
+    l->peer.needed = false;
     l->says = 0;
     l->said_us = l->unused_us = 0;
     l->met = l->met_lists = l->judge_ring = false;

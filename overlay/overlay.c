@@ -232,8 +232,12 @@ static void settle(struct overlay *o)
 bool overlay_input(struct overlay *o, const struct endpoint *from, uint8_t *pkt, size_t len)
 {
     struct path_addr path = {.kind = PATH_UDP, .ep = *from};
-    bool ours = sessions_input(o->sessions, &path, pkt, len);
+    bool ours;
 
+    /* Who leaves meets nobody new. */
+    if (o->ring.state == OVERLAY_LEAVING && len > 0 && pkt[0] == PACKET_HANDSHAKE)
+        return false;
+    ours = sessions_input(o->sessions, &path, pkt, len);
     settle(o);
     return ours;
 }

@@ -13,7 +13,7 @@ enum {
     FAILURES_MAX = 5,             /* the quiet time doubles no further */
 };
 static const usec quiet_us = SEC(3);    /* after a first failure */
-static const usec yield_us = MSEC(500); /* the lower id of two opens at once, the higher waits */
+static const usec yield_us = MSEC(300); /* the lower id of two opens at once, the higher waits */
 static const double circle_closed = 0.9999; /* gaps known cover the ring */
 
 void ring_init(struct ring *ring, const struct id *self, struct env *env)

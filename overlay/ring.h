@@ -58,6 +58,7 @@ struct ring_peer {
     uint8_t rtt;   /* as in ring_entry */
     bool welcome;  /* joining, and one of us wants to be the other's neighbour */
     bool indirect; /* no direct path */
+    bool needed;   /* by one of us; else it is about to close, and carries nothing for others */
     bool shortcut; /* ours or theirs */
 };
 

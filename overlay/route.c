@@ -128,7 +128,7 @@ static void consider_all(struct choice *c, bool lookahead)
     for (size_t i = 0; i < c->ring->count; i++) {
         struct ring_peer *peer = c->ring->peers[i];
 
-        if (peer->state != OVERLAY_MEMBER || (c->direct && peer->indirect))
+        if (peer->state != OVERLAY_MEMBER || !peer->needed || (c->direct && peer->indirect))
             continue;
         consider(c, peer, &peer->id, false);
         if (lookahead)

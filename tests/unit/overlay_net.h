@@ -33,6 +33,7 @@ struct net_node {
     struct overlay_config config;
     struct endpoint ep;
     unsigned number, part;
+    unsigned deaf_to; /* number + 1 of a node whose packets never arrive; 0: none */
     bool alive;
     /* what the host was told */
     unsigned messages, ring_changes, ups, downs;
@@ -123,7 +124,7 @@ static inline void net_send(void *ctx, const struct endpoint *to, const uint8_t 
     n->sent_bytes += len + 28;
     if (number >= net->count || net_random(net) % 100 < net->loss_percent)
         return;
-    if (net->nodes[number]->part != n->part)
+    if (net->nodes[number]->part != n->part || net->nodes[number]->deaf_to == n->number + 1)
         return;
     p = malloc(sizeof *p + len);
     *p = (struct net_packet){

@@ -1,0 +1,343 @@
+// link: peal_overlay
+/* What travels over a settled ring: routed messages, pings, broadcasts, crawls, data. */
+#include "overlay/core/limits.h"
+#include "tests/unit/overlay_net.h"
+
+static const usec rtt_half = MSEC(70);
+
+/* n nodes at once, then time to settle: neighbours, shortcuts, direct paths. */
+static struct overlay_net *ring_at_once(uint64_t seed, unsigned n)
+{
+    struct overlay_net *net = net_new(seed, rtt_half);
+
+    for (unsigned i = 0; i < n; i++)
+        net_start_new(net);
+    net_settle(net, SEC(60));
+    net_run(net, SEC(60));
+    assert_true(net_ideal(net, true));
+    return net;
+}
+
+static unsigned messages_in_all(const struct overlay_net *net)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < net->count; i++)
+        n += net->nodes[i]->messages;
+    return n;
+}
+
+static void every_node_reaches_every_other_by_id(void **state)
+{
+    struct overlay_net *net = ring_at_once(1, 24);
+
+    for (size_t from = 0; from < net->count; from++)
+        for (size_t to = 0; to < net->count; to++) {
+            struct net_node *a = net->nodes[from], *b = net->nodes[to];
+            unsigned before = b->messages;
+
+            assert_int_equal(overlay_route(net_enter(a), &b->config.node, OVERLAY_EXACT,
+                                           OVERLAY_PROTO_NODE, &from, sizeof from),
+                             0);
+            net_run(net, SEC(1));
+            assert_int_equal(b->messages, before + 1);
+            assert_memory_equal(b->last, &from, sizeof from);
+            assert_true(id_eq(&b->last_from.node, &a->config.node));
+            assert_true(id_is_zero(&b->last_from.via));
+            assert_false(b->last_from.direct);
+        }
+    assert_int_equal(messages_in_all(net), net->count * net->count);
+    net_free(net);
+}
+
+static void a_key_is_delivered_at_the_node_nearest_to_it(void **state)
+{
+    struct overlay_net *net = ring_at_once(2, 40);
+
+    for (unsigned i = 0; i < 400; i++) {
+        struct net_node *from = net->nodes[i % 40], *owner;
+        struct id key;
+        unsigned before;
+
+        net_fill(net, key.b, sizeof key.b);
+        owner = net_owner(net, &key);
+        before = owner->messages;
+        assert_true(overlay_owns(owner->o, &key));
+        assert_int_equal(overlay_route(net_enter(from), &key, OVERLAY_NEAREST, OVERLAY_PROTO_DHT,
+                                       key.b, sizeof key.b),
+                         0);
+        net_run(net, SEC(1));
+        assert_int_equal(owner->messages, before + 1);
+        assert_true(id_eq(&owner->last_from.key, &key));
+    }
+    assert_int_equal(messages_in_all(net), 400);
+    net_free(net);
+}
+
+static void a_message_to_ourselves_comes_with_the_next_tick(void **state)
+{
+    struct overlay_net *net = ring_at_once(3, 2);
+    struct net_node *a = net->nodes[0];
+
+    assert_int_equal(
+        overlay_route(net_enter(a), &a->config.node, OVERLAY_EXACT, OVERLAY_PROTO_DHT, "x", 1), 0);
+    assert_int_equal(a->messages, 0);
+    assert_int_equal(overlay_deadline(a->o), net->now_us);
+    net_run(net, 0);
+    assert_int_equal(a->messages, 1);
+    assert_int_equal(overlay_route(net_enter(a), &a->config.node, OVERLAY_EXACT, OVERLAY_PROTO_DHT,
+                                   "x", OVERLAY_BODY_MAX + 1),
+                     -ERR_RANGE);
+    net_free(net);
+}
+
+static void the_longest_body_travels_and_is_answered_directly(void **state)
+{
+    struct overlay_net *net = ring_at_once(4, 24);
+    struct net_node *a = net->nodes[3], *b = net->nodes[17];
+    uint8_t body[OVERLAY_BODY_MAX];
+
+    memset(body, 0xa5, sizeof body);
+    assert_int_equal(overlay_route(net_enter(a), &b->config.node, OVERLAY_EXACT, OVERLAY_PROTO_DHT,
+                                   body, sizeof body),
+                     0);
+    net_run(net, SEC(1));
+    assert_int_equal(b->messages, 1);
+    assert_int_equal(
+        overlay_answer(net_enter(b), &b->last_from, OVERLAY_PROTO_DHT, body, sizeof body), 0);
+    net_run(net, SEC(1));
+    assert_int_equal(a->messages, 1);
+    net_free(net);
+}
+
+static struct overlay_ping_result pinged;
+
+static void on_ping(void *ctx, const struct overlay_ping_result *r)
+{
+    pinged = *r;
+    ++*(unsigned *)ctx;
+}
+
+static void a_ping_names_who_answered_and_how_far_it_is(void **state)
+{
+    struct overlay_net *net = ring_at_once(5, 24);
+    struct net_node *a = net->nodes[1], *b = net->nodes[9];
+    struct id right[OVERLAY_NEAR], nobody = {{1}};
+    unsigned answers = 0;
+
+    assert_int_equal(
+        overlay_ping(net_enter(a), &b->config.node, OVERLAY_EXACT, SEC(3), 7, on_ping, &answers),
+        0);
+    net_run(net, SEC(1));
+    assert_int_equal(answers, 1);
+    assert_true(pinged.answered && id_eq(&pinged.node, &b->config.node));
+    assert_int_equal(pinged.token, 7);
+    assert_in_range(pinged.rtt_us, 2 * rtt_half, 16 * rtt_half);
+
+    assert_true(overlay_near_right(a->o, right) == OVERLAY_NEAR);
+    (void)overlay_ping(net_enter(a), &right[0], OVERLAY_EXACT, SEC(3), 8, on_ping, &answers);
+    net_run(net, SEC(1));
+    assert_true(pinged.answered && pinged.direct && pinged.hops == 1);
+    assert_int_equal(pinged.rtt_us, 2 * rtt_half);
+
+    (void)overlay_ping(net_enter(a), &nobody, OVERLAY_EXACT, SEC(3), 9, on_ping, &answers);
+    net_run(net, SEC(2));
+    assert_int_equal(answers, 2);
+    net_run(net, SEC(2));
+    assert_int_equal(answers, 3);
+    assert_true(!pinged.answered && pinged.token == 9);
+    for (unsigned i = 0; i < 32; i++)
+        assert_int_equal(
+            overlay_ping(net_enter(a), &nobody, OVERLAY_EXACT, SEC(3), i, on_ping, &answers), 0);
+    assert_int_equal(
+        overlay_ping(net_enter(a), &nobody, OVERLAY_EXACT, SEC(3), 0, on_ping, &answers),
+        -ERR_FULL);
+    net_free(net);
+}
+
+static void a_broadcast_reaches_everybody_once(void **state)
+{
+    for (unsigned n = 1; n <= 64; n *= 4) {
+        struct overlay_net *net = ring_at_once(n, n);
+
+        for (unsigned i = 0; i < 5; i++) {
+            assert_int_equal(
+                overlay_broadcast(net_enter(net->nodes[i % n]), OVERLAY_PROTO_NODE, &i, sizeof i),
+                0);
+            net_run(net, SEC(3));
+            for (size_t k = 0; k < net->count; k++) {
+                assert_int_equal(net->nodes[k]->messages, i + 1);
+                assert_true(id_eq(&net->nodes[k]->last_from.node, &net->nodes[i % n]->config.node));
+            }
+        }
+        net_free(net);
+    }
+}
+
+static void a_broadcast_survives_loss_and_a_crash_on_its_way(void **state)
+{
+    struct overlay_net *net = ring_at_once(6, 40);
+    unsigned i = 0;
+
+    net->loss_percent = 10;
+    net_kill(net->nodes[7]);
+    net_kill(net->nodes[23]);
+    (void)overlay_broadcast(net_enter(net->nodes[0]), OVERLAY_PROTO_NODE, &i, sizeof i);
+    net_run(net, SEC(20));
+    for (size_t k = 0; k < net->count; k++)
+        if (net->nodes[k]->alive)
+            assert_int_equal(net->nodes[k]->messages, 1);
+    net_free(net);
+}
+
+struct crawled {
+    unsigned nodes, consistent, ends;
+    uint32_t inconsistent;
+};
+
+static void on_crawl_node(void *ctx, const struct overlay_crawl_node *n)
+{
+    struct crawled *c = ctx;
+
+    c->nodes++;
+    c->consistent += n->consistent;
+}
+
+static void on_crawl_end(void *ctx, uint32_t nodes, uint32_t inconsistent)
+{
+    struct crawled *c = ctx;
+
+    c->ends++;
+    assert_int_equal(nodes, c->nodes);
+    c->inconsistent = inconsistent;
+}
+
+static void a_crawl_meets_every_member_and_finds_the_ring_consistent(void **state)
+{
+    for (unsigned n = 1; n <= 50; n += 7) {
+        struct overlay_net *net = ring_at_once(n, n);
+        struct crawled c = {0};
+
+        assert_int_equal(
+            overlay_crawl(net_enter(net->nodes[n / 2]), 1000, on_crawl_node, on_crawl_end, &c), 0);
+        net_run(net, SEC(10));
+        assert_int_equal(c.ends, 1);
+        assert_int_equal(c.nodes, n);
+        assert_int_equal(c.consistent, n);
+        assert_int_equal(c.inconsistent, 0);
+        net_free(net);
+    }
+}
+
+static void a_crawl_says_who_does_not_answer(void **state)
+{
+    struct overlay_net *net = ring_at_once(8, 20);
+    struct crawled c = {0};
+
+    net_kill(net->nodes[5]);
+    (void)overlay_crawl(net_enter(net->nodes[0]), 1000, on_crawl_node, on_crawl_end, &c);
+    net_run(net, SEC(30));
+    assert_int_equal(c.ends, 1);
+    assert_true(c.nodes == 20 || c.nodes == 19);
+    assert_true(c.inconsistent >= c.nodes - 19);
+    (void)overlay_crawl(net_enter(net->nodes[0]), 1000, on_crawl_node, on_crawl_end, &c);
+    overlay_crawl_cancel(net->nodes[0]->o, &c);
+    net_run(net, SEC(30));
+    assert_int_equal(c.ends, 1);
+    net_free(net);
+}
+
+static void demand_brings_a_session_with_data_keys_and_lets_it_go_when_idle(void **state)
+{
+    struct overlay_net *net = ring_at_once(9, 60);
+    struct net_node *a = net->nodes[5], *b = NULL;
+    struct overlay_data d;
+    size_t before;
+
+    for (size_t i = 6; i < net->count && b == NULL; i++)
+        if (!overlay_data(a->o, &net->nodes[i]->config.node, &d))
+            b = net->nodes[i];
+    assert_non_null(b);
+    before = overlay_connections(a->o);
+    assert_int_equal(overlay_demand(net_enter(a), &b->config.node), 0);
+    net_run(net, SEC(2));
+    assert_true(overlay_data(a->o, &b->config.node, &d));
+    assert_true(d.udp && endpoint_eq(&d.to, &b->ep));
+    assert_non_null(d.tx);
+    net_run(net, SEC(100));
+    overlay_data_seen(net_enter(a), d.token, net->now_us, net->now_us, 5);
+    net_run(net, SEC(100));
+    assert_true(overlay_data(a->o, &b->config.node, &d));
+    net_run(net, SEC(60));
+    assert_false(overlay_data(a->o, &b->config.node, &d));
+    assert_int_equal(overlay_connections(a->o), before);
+    net_free(net);
+}
+
+/* 0x83, as the data plane of the far end would get it. */
+static void a_large_data_packet_goes_over_the_ring_in_parts(void **state)
+{
+    struct overlay_net *net = net_new(10, rtt_half);
+    struct net_node *a, *b;
+    uint8_t pkt[PACKET_MAX];
+    struct overlay_data d;
+
+    memset(pkt, 0x5a, sizeof pkt);
+    pkt[0] = PACKET_DATA;
+    for (unsigned i = 0; i < 12; i++)
+        net_start_new(net);
+    a = net->nodes[2];
+    b = net->nodes[8];
+    a->deaf_to = b->number + 1;
+    b->deaf_to = a->number + 1;
+    net_settle(net, SEC(60));
+    (void)overlay_demand(net_enter(a), &b->config.node);
+    net_run(net, SEC(5));
+    assert_true(overlay_data(a->o, &b->config.node, &d));
+    assert_false(d.udp);
+    b->messages = 0;
+    for (size_t len = 100; len <= sizeof pkt; len += 700) {
+        assert_int_equal(overlay_send_data(net_enter(a), &b->config.node, pkt, len), 0);
+        net_run(net, SEC(1));
+        assert_int_equal(b->messages, 1);
+        assert_memory_equal(b->last, pkt, b->last_len);
+        b->messages = 0;
+    }
+    net_free(net);
+}
+
+static void neighbours_without_a_direct_path_keep_the_ring_whole(void **state)
+{
+    struct overlay_net *net = net_new(11, rtt_half);
+
+    for (unsigned i = 0; i < 20; i++)
+        net_start_new(net);
+    for (unsigned i = 1; i + 1 < 20; i += 2) { /* ten pairs that never hear each other */
+        net->nodes[i]->deaf_to = i + 2;
+        net->nodes[i + 1]->deaf_to = i + 1;
+    }
+    net_settle(net, SEC(60));
+    net_run(net, SEC(120));
+    assert_true(net_ideal(net, true));
+    net_free(net);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_node_reaches_every_other_by_id),
+        cmocka_unit_test(a_key_is_delivered_at_the_node_nearest_to_it),
+        cmocka_unit_test(a_message_to_ourselves_comes_with_the_next_tick),
+        cmocka_unit_test(the_longest_body_travels_and_is_answered_directly),
+        cmocka_unit_test(a_ping_names_who_answered_and_how_far_it_is),
+        cmocka_unit_test(a_broadcast_reaches_everybody_once),
+        cmocka_unit_test(a_broadcast_survives_loss_and_a_crash_on_its_way),
+        cmocka_unit_test(a_crawl_meets_every_member_and_finds_the_ring_consistent),
+        cmocka_unit_test(a_crawl_says_who_does_not_answer),
+        cmocka_unit_test(demand_brings_a_session_with_data_keys_and_lets_it_go_when_idle),
+        cmocka_unit_test(a_large_data_packet_goes_over_the_ring_in_parts),
+        cmocka_unit_test(neighbours_without_a_direct_path_keep_the_ring_whole),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
