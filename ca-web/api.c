@@ -240,5 +240,6 @@ void api_metrics(struct visit *v)
                 (long long)atomic_load(&s->login_failures));
     metric(out, "peal_ca_connections_refused_total", "counter",
            "Connections cut and requests refused before they were read whole.");
-    text_printf(out, "peal_ca_connections_refused_total %lld\n", (long long)http_refused(s->http));
+    text_printf(out, "peal_ca_connections_refused_total %lld\n",
+                (long long)atomic_load(&s->refused));
 }

@@ -3,7 +3,6 @@
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,7 +45,6 @@ struct http {
     struct list lists[LINK_PHASES];
     struct exchange *held;
     bool stopping;
-    atomic_llong refused;
 };
 
 /* One request and its answer; made with the request line, freed when the answer is gone. */
@@ -105,7 +103,7 @@ static void link_cut(struct http *h, struct link *l)
         return;
     l->cut = true;
     shutdown(l->fd, SHUT_RDWR);
-    atomic_fetch_add(&h->refused, 1);
+    atomic_fetch_add(h->config.refused, 1);
 }
 
 static size_t link_count(const struct http *h)
@@ -261,7 +259,7 @@ static enum MHD_Result refuse(struct exchange *x, enum outcome o)
 {
     struct response r = {.status = outcome_http(o), .type = "application/json"};
 
-    atomic_fetch_add(&x->http->refused, 1);
+    atomic_fetch_add(x->http->config.refused, 1);
     link_enter(x->http, x->link, LINK_SENDING);
     response_header(&r, MHD_HTTP_HEADER_CONNECTION, "close");
     text_printf(&r.body, "{\"error\":{\"code\":\"%s\",\"message\":\"%s\"}}", outcome_code(o),
@@ -524,9 +522,4 @@ void http_stop(struct http *h)
     MHD_stop_daemon(h->daemon);
     pthread_mutex_destroy(&h->lock);
     free(h);
-}
-
-int64_t http_refused(const struct http *h)
-{
-    return atomic_load(&h->refused);
 }

@@ -20,6 +20,8 @@
 #ifndef PEAL_CA_HTTP_H
 #define PEAL_CA_HTTP_H
 
+#include <stdatomic.h>
+
 #include "ca-web/text.h"
 #include "ca-web/tls.h"
 #include "overlay/core/addr.h"
@@ -72,13 +74,12 @@ struct http_config {
     const struct tls *tls;
     void (*handle)(void *ctx, const struct request *request, struct response *response);
     void *ctx;
+    atomic_llong *refused; /* counts connections cut and requests refused before a handler */
 };
 struct http *http_start(const struct http_config *config, const char **why);
 /* Several times a second: cuts what is late. changed: held answers may be ready. */
 void http_tick(struct http *h, bool changed);
 /* No new connections; held answers go out; waits for those under way, then ends. */
 void http_stop(struct http *h);
-int64_t
-http_refused(const struct http *h); /* connections cut and requests refused before a handler */
 
 #endif

@@ -5,11 +5,20 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+static enum log_priority least_urgent = LOG_INFO;
+
+void log_limit(enum log_priority least)
+{
+    least_urgent = least;
+}
+
 void log_line(enum log_priority priority, const char *fmt, ...)
 {
     char line[512], out[600];
     va_list args;
 
+    if (priority > least_urgent)
+        return;
     va_start(args, fmt);
     vsnprintf(line, sizeof line, fmt, args);
     va_end(args);

@@ -15,6 +15,9 @@ enum log_priority {
     LOG_INFO = 6
 }; /* sd-daemon(3) */
 
+/* What is less urgent than `least` is dropped from now on. Called before there are threads. */
+void log_limit(enum log_priority least);
+
 void log_line(enum log_priority priority, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 

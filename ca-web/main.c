@@ -11,7 +11,7 @@
 
 static const char usage_text[] =
     "usage: peal-ca serve --data DIR --listen ADDR:PORT [--url https://host:port]\n"
-    "                     [--tls-cert FILE --tls-key FILE] [--key-file FILE]\n"
+    "                     [--tls-cert FILE --tls-key FILE] [--key-file FILE] [--quiet]\n"
     "       peal-ca user add NAME --email E [--password-file FILE] [--admin]\n"
     "       peal-ca user password NAME --password-file FILE\n"
     "       peal-ca group add NAME --owner USER [--ipv4 10.77.0.0/16] [--domain NAME.peal]\n"
@@ -95,6 +95,7 @@ int main(int argc, char **argv)
         {"url", false, &line.serve.url},
         {"tls-cert", false, &line.serve.tls_cert},
         {"tls-key", false, &line.serve.tls_key},
+        {"quiet", true, &line.serve.quiet},
         {"email", false, &line.console.email},
         {"password-file", false, &line.console.password_file},
         {"admin", true, &line.console.admin},

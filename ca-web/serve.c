@@ -222,20 +222,23 @@ static int run(struct service *s, int fd, const struct tls *tls, const struct en
         close(fd);
         return failed(s->home.dir, why, EXIT_STATUS_FAILED);
     }
-    s->http = http_start(
-        &(struct http_config){.listen_fd = fd, .tls = tls, .handle = service_handle, .ctx = s},
-        &why);
-    if (s->http) {
+    struct http *http = http_start(&(struct http_config){.listen_fd = fd,
+                                                         .tls = tls,
+                                                         .handle = service_handle,
+                                                         .ctx = s,
+                                                         .refused = &s->refused},
+                                   &why);
+    if (http) {
         offer_setup(s);
         log_line(LOG_NOTICE, "listening on https://%s", endpoint_text(e, text));
         notify("READY=1");
-        loop(s->http, watch, ends);
+        loop(http, watch, ends);
         notify("STOPPING=1");
-        http_stop(s->http);
+        http_stop(http);
         log_line(LOG_NOTICE, "stopped");
     }
     store_close(watch);
-    return s->http ? EXIT_STATUS_OK : failed("serve", why, EXIT_STATUS_FAILED);
+    return http ? EXIT_STATUS_OK : failed("serve", why, EXIT_STATUS_FAILED);
 }
 
 /* With home and socket in hand. */
@@ -282,6 +285,8 @@ int serve(const struct serve_options *o)
     /* What needs root's rights comes before they are dropped. */
     if (o->tls_cert && !tls_load(&tls, o->tls_cert, o->tls_key, &why))
         return failed(o->tls_cert, why, EXIT_STATUS_FAILED);
+    if (o->quiet)
+        log_limit(LOG_NOTICE);
     raise_files();
     int fd = listen_open(&e);
     if (fd < 0) {

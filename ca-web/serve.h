@@ -10,6 +10,7 @@ struct serve_options {
     const char *listen;             /* addr:port; port 0: any free one */
     const char *url;                /* NULL: from listen */
     const char *tls_cert, *tls_key; /* NULL: our own */
+    const char *quiet;              /* not NULL: no line per request */
 };
 
 /* Runs until SIGTERM or SIGINT. An exit status. */

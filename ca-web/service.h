@@ -28,9 +28,8 @@ struct service {
     pthread_mutex_t lock; /* of `stores` */
     struct store *stores[HTTP_THREADS];
     size_t store_count;
-    struct http *http; /* for its counters; set once it runs */
     atomic_llong requests[SERVICE_ROUTES_MAX][SERVICE_CODES_MAX];
-    atomic_llong login_failures, issued;
+    atomic_llong login_failures, issued, refused;
 };
 
 /* Opens the stores; home, server and names are filled in by the caller. False and *why. */
