@@ -148,6 +148,11 @@ class Host:
         n = self.network(name)
         return n is not None and n["state"] == "up"
 
+    def ring(self):
+        """Ids of our near neighbours, left and right together."""
+        near = self.network()["neighbours"]
+        return set(near["left"]) | set(near["right"])
+
     def peer(self, hostname):
         return next((p for p in self.json("peers")["peers"] if p["hostname"] == hostname), None)
 

@@ -33,7 +33,7 @@ def test_a_real_client_gets_the_same_address_again(lab, client):
     a.join(blob, hostname="a")
     b.start(config="[network dyn]\naddress = dhcp\n")
     b.join(blob, hostname="b")
-    assert b.address() is not None
+    wait_for("an address to give", b.address)
     assert b.address() not in b.sh("ip", "-4", "addr", "show", "peal0").stdout
     out, script = os.path.join(b.dir, "lease"), os.path.join(b.dir, "script")
     with open(script, "w") as f:

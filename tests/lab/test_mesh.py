@@ -55,7 +55,8 @@ def test_paths_are_direct_and_sessions_are_one_for_each_pair(mesh):
     assert sorted(p["hostname"] for p in peers) == NAMES[1:]
     for p in peers:
         assert p["path"] == "direct", p
-        assert p["endpoint"] == f"{mesh.hosts[p['hostname']].ip}:4747"
+        host = mesh.hosts[p["hostname"]]
+        assert p["endpoint"] in (f"{host.ip}:4747", f"[{host.ip6}]:4747")
         assert p["rtt_ms"] is not None and p["why"]
 
 

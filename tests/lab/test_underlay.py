@@ -40,8 +40,9 @@ def test_a_peer_whose_address_changes_is_found_again(lab):
         h.start()
         h.join(blob, hostname=h.name)
     a.ping(b.address())
-    b.sh("ip", "addr", "add", "203.0.113.77/24", "dev", "eth0")
+    b.sh("ip", "-6", "addr", "flush", "dev", "eth0", "scope", "global")
     b.sh("ip", "addr", "del", "203.0.113.20/24", "dev", "eth0")
+    b.sh("ip", "addr", "add", "203.0.113.77/24", "dev", "eth0")
     b.sh("ip", "route", "replace", "default", "via", "203.0.113.1")
     start = time.monotonic()
     wait_for("traffic again", lambda: b.ping(a.address(), wait=1, check=False), 10)
@@ -112,9 +113,27 @@ def test_crash_repairs_the_ring(lab):
     for h in hosts:
         h.start()
         h.join(blob, hostname=h.name)
-    hosts[1].ping(hosts[4].address())
+    wait_for("full lists", lambda: all(len(h.ring()) == 4 for h in hosts))
+    dead = hosts[4].network()["id"]
     hosts[4].daemon.stop(9)
     start = time.monotonic()
-    wait_for("ring repaired", lambda: (lambda c: len(c["nodes"]) == 4 and c["inconsistent"] == 0)(
-        hosts[1].json("crawl")), 20, every=0.2)
-    assert time.monotonic() - start <= 17
+    wait_for("repaired everywhere", lambda: all(dead not in h.ring() for h in hosts[:4]), 25, every=0.2)
+    assert time.monotonic() - start <= 15
+    crawl = hosts[1].json("crawl")
+    assert len(crawl["nodes"]) == 4 and crawl["inconsistent"] == 0
+
+
+def test_a_crash_is_noticed_soon_when_packets_go_there(lab):
+    a, b, c = (lab.host(n) for n in "abc")
+    blob = lab.psk_blob("crash", "--bootstrap", f"{a.ip}:4747")
+    for h in (a, b, c):
+        h.start()
+        h.join(blob, hostname=h.name)
+    a.ping(c.address())
+    flow = a.spawn("ping", "-n", "-i", "0.2", "-w", "15", c.address(), log="flow.log")
+    time.sleep(1)
+    c.daemon.stop(9)
+    start = time.monotonic()
+    wait_for("noticed", lambda: a.peer("c") is None, 15, every=0.1)
+    assert time.monotonic() - start <= 4.5
+    flow.stop()
