@@ -556,9 +556,13 @@ struct sessions *sessions_new(const struct sessions_config *config, struct env *
                               const struct sessions_host *host, void *ctx)
 {
     struct sessions *ss = calloc(1, sizeof(*ss));
-    struct sign_public pub = config->pub;
 
-    if (ss == NULL || (ss->worker = seal_worker_new()) == NULL) {
+    if (ss == NULL)
+        return NULL;
+    ss->own_worker = config->worker == NULL ? seal_worker_new() : NULL;
+    ss->worker = config->worker != NULL ? config->worker : ss->own_worker;
+    if (ss->worker == NULL || !sign_public_to_dh(&ss->dh_public, &config->pub)) {
+        seal_worker_free(ss->own_worker);
         free(ss);
         return NULL;
     }
@@ -567,7 +571,6 @@ struct sessions *sessions_new(const struct sessions_config *config, struct env *
     ss->host = *host;
     ss->ctx = ctx;
     sign_secret_to_dh(&ss->dh_secret, &config->sec);
-    CHECK(sign_public_to_dh(&ss->dh_public, &pub));
     memcpy(ss->prologue, "peal", 4);
     ss->prologue[4] = HELLO_VERSION;
     memcpy(ss->prologue + 5, config->overlay.b, ID_LEN);
@@ -600,7 +603,7 @@ void sessions_free(struct sessions *ss)
     table_clear(&ss->indices);
     cookie_keys_clear(&ss->cookie_keys);
     cookie_jar_clear(&ss->jar);
-    seal_worker_free(ss->worker);
+    seal_worker_free(ss->own_worker);
     free(ss->all);
     free(ss->refused);
     wipe(ss, sizeof(*ss));

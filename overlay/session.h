@@ -71,6 +71,8 @@ struct sessions_config {
     size_t cert_len;
     uint8_t slot;   /* top byte of every receiver index of ours: which overlay of this daemon */
     uint32_t aeads; /* data AEADs that we do well: mask of 1 << enum seal_alg */
+    struct seal_worker
+        *worker; /* of the calling thread, shared by many; borrowed. NULL: one of our own (8 KB) */
     uint32_t sessions_max; /* victim when full: the oldest without a user's hold; else new ones are
                               refused */
 };
@@ -91,6 +93,7 @@ struct sessions_host {
 /* Callbacks come last in a call, with the object consistent. They may call session_send,
  * session_open, session_close and setters; never sessions_input, sessions_tick, sessions_free. */
 
+/* NULL: out of memory, or config.pub is no key. */
 struct sessions *sessions_new(const struct sessions_config *config, struct env *env,
                               const struct sessions_host *host, void *ctx);
 void sessions_free(struct sessions *ss); /* silently: close first to say goodbye */

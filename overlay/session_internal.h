@@ -109,7 +109,7 @@ struct sessions {
     struct env *env;
     struct sessions_host host;
     void *ctx;
-    struct seal_worker *worker;
+    struct seal_worker *worker, *own_worker; /* own_worker: to be freed, or NULL */
     struct dh_secret dh_secret;
     struct dh_public dh_public;
     uint8_t prologue[4 + 1 + ID_LEN];
@@ -192,8 +192,9 @@ void session_observed(struct session *s, const struct endpoint *us);
 
 /* From a handshake's end. index is moved into the new object. NULL: out of memory, the index is
  * dropped. */
-struct control *control_keys_new(struct sessions *ss, struct index_ref *index, uint32_t remote_index,
-                            const struct noise_result *r, struct session *s, bool initiator);
+struct control *control_keys_new(struct sessions *ss, struct index_ref *index,
+                                 uint32_t remote_index, const struct noise_result *r,
+                                 struct session *s, bool initiator);
 void control_keys_free(struct sessions *ss, struct control *c);
 /* The session sends with these from now on, or (two opened at once) goes on with what it has. */
 void session_adopt(struct session *s, struct control *c);

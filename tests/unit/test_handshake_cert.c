@@ -75,10 +75,10 @@ static void add_member(struct world *w, const struct member *m, uint8_t key,
     world_start(n);
 }
 
-static const struct member good = {NULL};
+static const struct member good = {.why = NULL};
 
 static const struct member members[] = {
-    {NULL},
+    {.why = NULL},
     {"certificate expired", "the peer says our certificate expired", .from_s = -9000,
      .to_s = -1000},
     {"certificate not yet valid", "the peer says our certificate is not yet valid", .from_s = 1000,
