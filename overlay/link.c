@@ -366,7 +366,10 @@ static void judge_end(struct overlay *o, struct link *l, bool was_up, enum sessi
     case SESSION_END_CLOSED:
     case SESSION_END_GOODBYE:
     case SESSION_END_REPLACED:
-        ring_released(&o->ring, &l->peer.id);
+        if (l->peer.state == OVERLAY_LEAVING)
+            ring_lost(&o->ring, &l->peer.id);
+        else
+            ring_released(&o->ring, &l->peer.id);
         break;
     }
 }
@@ -483,7 +486,7 @@ static void hear_state(struct overlay *o, struct link *l, enum overlay_state sta
     const struct path_addr *path = session_path(l->session);
 
     l->peer.state = (uint8_t)state;
-    if (state == OVERLAY_JOINING && (l->theirs & OVERLAY_ROLE_NEAR) != 0)
+    if (state == OVERLAY_JOINING && ((l->mine | l->theirs) & OVERLAY_ROLE_NEAR) != 0)
         l->peer.welcome = true;
     if (state == before)
         return;

@@ -182,6 +182,7 @@ static void open_wanted(struct overlay *o)
         return;
     while ((c = ring_due(&o->ring)) != NULL) {
         struct id id = c->id;
+        bool introduced = c->introduced;
         struct link *l = link_open(o, &id, &c->via, &c->ep);
 
         if (l == NULL) {
@@ -189,7 +190,7 @@ static void open_wanted(struct overlay *o)
             continue;
         }
         l->mine |= OVERLAY_ROLE_NEAR;
-        l->peer.welcome = true;
+        l->peer.welcome = introduced;
     }
 }
 
@@ -235,7 +236,7 @@ bool overlay_input(struct overlay *o, const struct endpoint *from, uint8_t *pkt,
     bool ours;
 
     /* Who leaves meets nobody new. */
-    if (o->ring.state == OVERLAY_LEAVING && len > 0 && pkt[0] == PACKET_HANDSHAKE)
+    if (o->ring.state == OVERLAY_LEAVING && len > 1 && pkt[0] == PACKET_HANDSHAKE && pkt[1] == 1)
         return false;
     ours = sessions_input(o->sessions, &path, pkt, len);
     settle(o);

@@ -241,6 +241,9 @@ void ring_welcome(struct ring *ring, const struct id *id, const struct id *via,
         c->open_at_us = USEC_NEVER;
     }
     ring_hint(ring, id, via, ep, 0, for_us);
+    c = find_candidate(ring, id);
+    if (c != NULL)
+        c->introduced = true;
 }
 
 const struct id *ring_way_to(const struct ring *ring, const struct id *id)
@@ -322,7 +325,7 @@ static void pick_offer(struct pick *p, const struct id *id, const struct ring_pe
     pick_on_side(p, RING_LEFT, &left, id, peer);
 }
 
-/* A node that we took in counts before it has said a word: it waits to hear that. */
+/* A node that was introduced counts before it has said a word: it waits to hear that. */
 static bool counts(const struct ring_peer *peer)
 {
     return peer->state == OVERLAY_MEMBER || (peer->state != OVERLAY_LEAVING && peer->welcome);
@@ -341,7 +344,7 @@ static bool believable(const struct ring *ring, const struct id *id, bool anyway
     const struct ring_candidate *c;
     const struct ring_peer *peer = ring_find(ring, id);
 
-    if (peer != NULL) /* what it says itself is worth more */
+    if (peer != NULL && peer->state != OVERLAY_ALONE) /* what it says itself is worth more */
         return counts(peer) || (anyway && peer->state == OVERLAY_JOINING);
     c = find_candidate(ring, id);
     if (c == NULL || c->failures == 0)

@@ -56,7 +56,7 @@ struct ring_peer {
     struct ring_said said;
     uint8_t state; /* enum overlay_state, as it says; OVERLAY_ALONE before it said anything */
     uint8_t rtt;   /* as in ring_entry */
-    bool welcome;  /* joining, and one of us wants to be the other's neighbour */
+    bool welcome;  /* no member yet, but introduced, or one of us wants the other as neighbour */
     bool indirect; /* no direct path */
     bool needed;   /* by one of us; else it is about to close, and carries nothing for others */
     bool shortcut; /* ours or theirs */
@@ -71,7 +71,8 @@ struct ring_candidate {
     usec quiet_until_us; /* it failed: not tried again before */
     uint8_t failures;    /* since it was up; with any, hearsay does not bring it into our lists */
     bool wanted;
-    bool trying; /* an attempt is under way, until ring_add, ring_lost or ring_released */
+    bool introduced; /* it asked to be our neighbour */
+    bool trying;     /* an attempt is under way, until ring_add, ring_lost or ring_released */
 };
 
 struct ring_list {
