@@ -67,7 +67,7 @@ def test_recorded_packets_replayed_do_nothing(pair):
     """What an eavesdropper saw, sent again, whole, cut and flipped: no session, no second delivery."""
     a, b = pair.a, pair.b
     seen = os.path.join(a.dir, "seen.pcap")
-    tcpdump = a.spawn("tcpdump", "-i", "eth0", "-w", seen, "-U", "udp", "port", "4747", log="tcpdump.log")
+    tcpdump = a.spawn("tcpdump", "-i", "eth0", "-w", seen, "-U", "--immediate-mode", "udp", "port", "4747", log="tcpdump.log")
     wait_for("tcpdump listens", lambda: "listening on" in tcpdump.log(), 10)
     b.stop(9)
     b.start()
