@@ -424,6 +424,11 @@ struct overlay *node_overlay(struct node *n)
     return n->overlay;
 }
 
+struct dht *node_dht(struct node *n)
+{
+    return n->dht;
+}
+
 /* ---- for people ---- */
 
 void node_status(const struct node *n, struct node_status *out)

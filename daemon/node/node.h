@@ -109,6 +109,8 @@ void node_set_endpoints(struct node *n, const struct endpoint *eps, size_t count
 int node_add_bootstrap(struct node *n, const struct endpoint *ep);
 void node_network_changed(struct node *n);
 struct overlay *node_overlay(struct node *n); /* for status, contacts, ping and crawl */
+struct dht;
+struct dht *node_dht(struct node *n); /* the same, for what is held and questions of one's own */
 
 /* Goodbye: lease and name are freed, ranges handed over, neighbours told. node_left: done, at most
  * 3 s later. */
