@@ -143,8 +143,8 @@ bool ask_now(struct world *w, struct host *from, const struct host *target)
     if (ask == NULL)
         return false;
     *ask = (struct ask){.exact = target != NULL, .asker = from->index, .asked_us = w->now_us};
-    ask->calm = !w->faults_on && w->ring.complete_us != 0 && w->ring.ideal_us != 0 &&
-                w->now_us - w->fault_us > SEC(ASK_CALM_S);
+    ask->calm = !w->faults_on && w->ring.ideal_us != 0 &&
+                (w->calm || w->now_us - w->fault_us > SEC(ASK_CALM_S));
     if (target != NULL) {
         ask->target = target->index;
         ask->key = target->identity.id;

@@ -106,6 +106,16 @@ struct host *ring_check_owner(const struct world *w, const struct host *from, co
     return best;
 }
 
+size_t ring_check_beside(const struct world *w, const struct host *h, struct host *out[2])
+{
+    size_t count = ideal_near(w, h, LEFT, 1, out);
+
+    if (count == 0)
+        return 0;
+    count += ideal_near(w, h, RIGHT, 1, out + 1);
+    return count == 2 && out[0] == out[1] ? 1 : count;
+}
+
 /* ---- one host's lists ---- */
 
 static struct id distance(enum side side, const struct id *from, const struct id *to)

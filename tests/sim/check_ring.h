@@ -47,6 +47,8 @@ bool ring_check_is_ideal(const struct world *w);
 bool ring_check_is_closed(const struct world *w);
 /* The live member closest to a key among those that `from` can reach; NULL: none. */
 struct host *ring_check_owner(const struct world *w, const struct host *from, const struct id *key);
+/* Its nearest members, one on each side, each once. Returns how many. */
+size_t ring_check_beside(const struct world *w, const struct host *h, struct host *out[2]);
 /* Says to stderr whose lists are not ideal, and what they ought to be. */
 void ring_check_explain(const struct world *w, size_t max);
 

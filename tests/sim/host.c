@@ -167,7 +167,8 @@ static void host_read_status(struct host *h)
 
     h->changed = false;
     node_status(h->node, &status);
-    if (status.state == NODE_UP && h->up_us == 0)
+    h->up = status.state == NODE_UP;
+    if (h->up && h->up_us == 0)
         h->up_us = h->world->now_us;
     host_claims(h, &status.ipv4.addr, status.hostname);
 }
@@ -181,8 +182,10 @@ static void host_off(struct host *h)
     account_enter(before);
     h->node = NULL;
     h->state = HOST_OFF;
+    h->up = false;
     h->world->on--;
     asks_forget_asker(&h->world->asks, h->index);
+    dht_check_forget_asker(&h->world->dht, h->index);
     host_claims(h, &(struct addr){0}, "");
 }
 

@@ -149,11 +149,16 @@ static json_t *json_report(struct report *r)
     json_object_set_new(j, "links_per_node", json_real(per_node(w, (double)links_of_all(w))));
     json_object_set_new(j, "upkeep_bytes_per_s", json_unless_negative(r->upkeep_bytes_per_s));
     json_object_set_new(j, "ring_complete_s", json_seconds(w->ring.complete_us));
-    json_object_set_new(j, "heal_s", json_unless_negative(r->heal_s));
+    json_object_set_new(j, "heal_s", json_unless_negative(r->liveness.ideal_s));
+    json_object_set_new(j, "settled_s", json_unless_negative(r->liveness.settled_s));
     json_object_set_new(j, "all_up_s", json_seconds(w->all_up_us));
     json_object_set_new(j, "lookups",
                         json_pack("{s:I, s:I, s:I}", "asked", (json_int_t)a->asked, "answered",
                                   (json_int_t)a->answered, "correct", (json_int_t)a->correct));
+    json_object_set_new(j, "gets",
+                        json_pack("{s:I, s:I, s:I, s:o}", "asked", (json_int_t)w->dht.asked,
+                                  "answered", (json_int_t)w->dht.answered, "correct",
+                                  (json_int_t)w->dht.right, "ms", json_stats(&w->dht.get_ms)));
     json_object_set_new(j, "claims",
                         json_pack("{s:I, s:I}", "conflicts", (json_int_t)w->claims.conflicts,
                                   "unsettled", (json_int_t)w->claims.doubled));
@@ -185,7 +190,8 @@ static void print_text(struct report *r)
            (unsigned long long)w->events, digest);
     print_seconds("ring complete", (double)w->ring.complete_us / 1e6);
     print_seconds("everybody up", (double)w->all_up_us / 1e6);
-    print_seconds("healed after", r->heal_s);
+    print_seconds("healed after", r->liveness.ideal_s);
+    print_seconds("settled after", r->liveness.settled_s);
     print_stats("hops", &w->asks.hops);
     print_stats("overlay round trip, ms", &w->asks.overlay_ms);
     print_stats("relayed round trip, ms", &r->relay_ms);
@@ -199,6 +205,10 @@ static void print_text(struct report *r)
     printf("  %-22s %llu asked, %llu answered, %llu right\n", "lookups",
            (unsigned long long)w->asks.asked, (unsigned long long)w->asks.answered,
            (unsigned long long)w->asks.correct);
+    printf("  %-22s %llu asked, %llu answered, %llu right\n", "DHT questions",
+           (unsigned long long)w->dht.asked, (unsigned long long)w->dht.answered,
+           (unsigned long long)w->dht.right);
+    print_stats("DHT answer, ms", &w->dht.get_ms);
     printf("  %-22s %llu%s%s\n", "violations", (unsigned long long)w->violations,
            w->violations > 0 ? ", the first " : "", w->violation);
 }

@@ -4,6 +4,7 @@
 #ifndef PEAL_SIM_REPORT_H
 #define PEAL_SIM_REPORT_H
 
+#include "tests/sim/liveness.h"
 #include "tests/sim/options.h"
 #include "tests/sim/world.h"
 
@@ -12,7 +13,7 @@ struct report {
     struct world *world;
     double wall_s;
     double upkeep_bytes_per_s; /* per node; < 0: was not measured */
-    double heal_s;             /* from the last fault to ideal lists; < 0: no fault, or never */
+    struct liveness liveness;
     struct stats relay_ms;
     size_t memory_bytes; /* of all nodes */
 };

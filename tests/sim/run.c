@@ -9,6 +9,7 @@
 enum {
     SETTLE_S = 60,     /* from all up to the first idle second that is measured */
     LOOKUPS_EACH = 10, /* questions to every member in the end */
+    LIVENESS_QUESTIONS = 100,
     LOOKUPS_MAX = 20000,
     LOOKUPS_SECONDS = 20, /* that they are spread over */
 };
@@ -114,28 +115,7 @@ static void ask_around(struct world *w)
 
 static bool all_up(const struct world *w)
 {
-    return ring_check_is_closed(w) && world_all_up(w);
-}
-
-static bool is_ideal(const struct world *w)
-{
-    return ring_check_is_ideal(w);
-}
-
-static void judge_end(struct report *r)
-{
-    struct world *w = r->world;
-
-    if (!ring_check_is_ideal(w)) {
-        world_violated(w,
-                       "lists are not ideal in the end: %zu of %zu hosts are members, %zu with "
-                       "right neighbours, %zu with ideal lists",
-                       w->ring.count, w->on, w->ring.closed, w->ring.ideal);
-        ring_check_explain(w, 5);
-    }
-    for (size_t i = 0; i < w->host_count; i++)
-        if (host_is_on(&w->hosts[i]) && w->hosts[i].up_us == 0)
-            world_violated(w, "host %zu is not up in the end", i);
+    return w->on == w->host_count && ring_check_is_closed(w) && world_everybody_up(w);
 }
 
 static void run_world(struct report *r)
@@ -143,9 +123,9 @@ static void run_world(struct report *r)
     struct world *w = r->world;
     const struct options *o = r->options;
     usec end_us = (usec)(o->minutes * 60e6), idle_us;
-    bool faults = o->churn > 0 || o->partition || o->crash || o->loss > 0;
+    bool faults = o->churn > 0 || o->partition || o->crash || o->loss > 0 || o->jitter_ms > 0;
 
-    r->heal_s = r->upkeep_bytes_per_s = -1;
+    r->upkeep_bytes_per_s = -1;
     plan_faults(w, o);
     world_start_all(w, (usec)(o->start_s * 1e6));
     if (world_run_until(w, end_us, all_up))
@@ -154,17 +134,14 @@ static void run_world(struct report *r)
         asks_go_on(w, MSEC(200));
         world_run(w, end_us);
         asks_go_on(w, 0);
-        fault_do(w, &(struct fault){.kind = FAULT_HEAL});
-        faults_churn(w, NULL);
-        if (world_run_until(w, w->now_us + SEC(60), is_ideal))
-            r->heal_s = (double)(w->now_us - w->fault_us) / 1e6;
     } else {
         idle_us = w->now_us + SEC(SETTLE_S);
         run_idle(r, idle_us < end_us ? idle_us : end_us, end_us);
     }
     report_measure(r);
+    liveness_end_faults(w);
+    liveness_judge(w, &r->liveness, LIVENESS_QUESTIONS, faults);
     ask_around(w);
-    judge_end(r);
 }
 
 int run_command(const struct options *o)

@@ -140,6 +140,7 @@ void world_free(struct world *w)
     internet_clear(&w->internet);
     ring_check_clear(&w->ring);
     asks_clear(&w->asks);
+    dht_check_clear(&w->dht);
     table_clear(&w->by_id);
     claims_clear(&w->claims);
     free(w->hosts);
@@ -232,10 +233,10 @@ void world_start_all(struct world *w, usec spread_us)
             host_start_at(&w->hosts[i], w->now_us + random_below(&r, spread_us + 1), false);
 }
 
-bool world_all_up(const struct world *w)
+bool world_everybody_up(const struct world *w)
 {
     for (size_t i = 0; i < w->host_count; i++)
-        if (!host_is_on(&w->hosts[i]) || w->hosts[i].up_us == 0)
+        if (w->hosts[i].node != NULL && !w->hosts[i].up)
             return false;
     return true;
 }

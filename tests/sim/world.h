@@ -12,6 +12,7 @@
 
 #include "overlay/core/table.h"
 #include "tests/sim/ask.h"
+#include "tests/sim/check_dht.h"
 #include "tests/sim/check_ring.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/host.h"
@@ -60,9 +61,11 @@ struct world {
     struct ring_check ring;
     struct claims claims;
     struct asks asks;
+    struct dht_check dht;
     struct event second; /* the full check */
     usec fault_us;       /* something that hurts happened last */
     bool faults_on;      /* loss, cuts or a partition are in force */
+    bool calm;           /* the liveness phase is over: every answer must be right */
     uint64_t events, delivered;
     crypto_generichash_state digest;
     uint64_t violations;
@@ -90,6 +93,7 @@ struct host *world_any(struct world *w, struct random *r);
 size_t world_bootstraps(const struct world *w, struct endpoint out[WORLD_BOOTSTRAPS_MAX]);
 /* Starts those that are off, spread evenly over spread_us from now. */
 void world_start_all(struct world *w, usec spread_us);
-bool world_all_up(const struct world *w);
+/* Of those that are on, everybody is up. */
+bool world_everybody_up(const struct world *w);
 
 #endif

@@ -1,0 +1,216 @@
+#include "tests/sim/check_dht.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dht/dht.h"
+#include "overlay/core/err.h"
+#include "tests/sim/world.h"
+
+/* ---- asking ---- */
+
+void dht_check_clear(struct dht_check *c)
+{
+    stats_clear(&c->get_ms);
+}
+
+void dht_check_forget_asker(struct dht_check *c, uint32_t host)
+{
+    for (size_t i = 0; i < DHT_ASKS_MAX; i++)
+        if (c->v[i].used && c->v[i].asker == host)
+            c->v[i].used = false;
+}
+
+size_t dht_check_pending(const struct dht_check *c)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < DHT_ASKS_MAX; i++)
+        count += c->v[i].used;
+    return count;
+}
+
+static void get_done(void *ctx, uint64_t token, const struct dht_result *result)
+{
+    struct host *from = ctx;
+    struct world *w = from->world;
+    struct dht_ask *ask = &w->dht.v[token];
+    struct account *before = account_enter(NULL);
+    bool right = result->status == DHT_OK && result->count == 1 &&
+                 id_eq(&result->values[0].owner, &ask->owner);
+
+    CHECK(ask->used && ask->asker == from->index);
+    ask->used = false;
+    w->dht.answered += result->status == DHT_OK;
+    w->dht.right += right;
+    if (right)
+        stats_add(&w->dht.get_ms, (double)(w->now_us - ask->asked_us) / 1e3);
+    else if (ask->must && w->fault_us < ask->asked_us)
+        world_violated(w, "host %u asked for the %s of host %u: %s", (unsigned)from->index,
+                       ask->kind == CLAIM_ADDRESS ? "address" : "name", (unsigned)ask->owner_host,
+                       result->status == DHT_OK ? "found another owner"
+                                                : dht_status_text(result->status));
+    account_enter(before);
+}
+
+static struct id key_of(const struct world *w, const struct claim *claim, enum claim_kind kind)
+{
+    const char *name = (const char *)claim->key;
+    struct addr addr;
+
+    if (kind == CLAIM_NAME)
+        return dht_key(&w->group, "host", name, strlen(name));
+    memcpy(&addr, claim->key, sizeof(addr));
+    return dht_key(&w->group, "ipv4", addr.b, 4);
+}
+
+bool dht_check_ask(struct world *w, struct host *from, const struct host *whose,
+                   enum claim_kind kind, bool must)
+{
+    const struct claim *claim = &whose->claims[kind];
+    struct id key;
+    size_t i = 0;
+
+    while (i < DHT_ASKS_MAX && w->dht.v[i].used)
+        i++;
+    if (i == DHT_ASKS_MAX || claim->key[0] == 0)
+        return false;
+    w->dht.v[i] = (struct dht_ask){.must = must,
+                                   .owner = whose->identity.id,
+                                   .asker = from->index,
+                                   .owner_host = whose->index,
+                                   .asked_us = w->now_us,
+                                   .kind = kind};
+    key = key_of(w, claim, kind);
+    host_enter(from);
+    w->dht.v[i].used = dht_get(node_dht(from->node), &key, DHT_MAJORITY, get_done, from, i) == 0;
+    w->dht.asked += w->dht.v[i].used;
+    host_exit(from);
+    return w->dht.v[i].used;
+}
+
+/* ---- looking ---- */
+
+struct replica_seen {
+    struct id key, owner;
+    uint32_t epoch, sequence, remaining_s;
+    const struct host *holder;
+    bool tombstone;
+};
+
+static int by_record(const void *a, const void *b)
+{
+    const struct replica_seen *x = a, *y = b;
+    int order = id_cmp(&x->key, &y->key);
+
+    if (order == 0)
+        order = id_cmp(&x->owner, &y->owner);
+    if (order == 0)
+        order = x->holder->index < y->holder->index ? -1 : x->holder->index > y->holder->index;
+    return order;
+}
+
+static struct replica_seen *all_held(const struct world *w, size_t *count)
+{
+    struct replica_seen *v = NULL;
+    size_t size = 0;
+
+    *count = 0;
+    for (size_t h = 0; h < w->ring.count; h++) {
+        const struct host *host = w->ring.members[h].host;
+        struct dht_held held;
+
+        for (size_t i = 0; dht_held_next(node_dht(host->node), &i, &held);) {
+            if (*count == size) {
+                size = size > 0 ? 2 * size : 1024;
+                v = realloc(v, size * sizeof(*v));
+                CHECK(v != NULL);
+            }
+            v[(*count)++] = (struct replica_seen){held.v.key,      held.v.owner,       held.v.epoch,
+                                                  held.v.sequence, held.v.remaining_s, host,
+                                                  held.tombstone};
+        }
+    }
+    if (*count > 0)
+        qsort(v, *count, sizeof(*v), by_record);
+    return v;
+}
+
+/* What this host has of the record that starts at v; NULL: nothing. */
+static const struct replica_seen *of_holder(const struct replica_seen *v, size_t n,
+                                            const struct host *host)
+{
+    for (size_t i = 0; i < n; i++)
+        if (v[i].holder == host)
+            return &v[i];
+    return NULL;
+}
+
+static bool newer(const struct replica_seen *a, const struct replica_seen *b)
+{
+    return a->epoch != b->epoch ? a->epoch > b->epoch : a->sequence > b->sequence;
+}
+
+static bool point_is_held(const struct world *w, const struct replica_seen *v, size_t n,
+                          const struct replica_seen *newest, unsigned point, bool explain)
+{
+    struct id at = id_point(&v->key, point, DHT_POINTS);
+    struct host *holders[3] = {ring_check_owner(w, w->ring.members[0].host, &at)};
+    size_t count = 1 + ring_check_beside(w, holders[0], holders + 1);
+    bool held = true;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct replica_seen *seen = of_holder(v, n, holders[i]);
+
+        if (seen != NULL && seen->epoch == newest->epoch && seen->sequence == newest->sequence)
+            continue;
+        held = false;
+        if (explain)
+            fprintf(stderr, "  point %u: host %u (%s) %s\n", point, (unsigned)holders[i]->index,
+                    i == 0 ? "closest" : "beside", seen == NULL ? "has nothing" : "has an old one");
+    }
+    return held;
+}
+
+/* Of n replicas of one record: is every point held, whole and alike? */
+static bool record_is_whole(const struct world *w, const struct replica_seen *v, size_t n,
+                            bool explain)
+{
+    const struct replica_seen *newest = v;
+    char text[ID_SHORT_SIZE];
+    bool whole = true;
+
+    for (size_t i = 1; i < n; i++)
+        if (newer(&v[i], newest))
+            newest = &v[i];
+    if (newest->tombstone || newest->remaining_s < 5)
+        return true;
+    for (unsigned point = 0; point < DHT_POINTS; point++)
+        whole &= point_is_held(w, v, n, newest, point, false);
+    if (whole || !explain)
+        return whole;
+    fprintf(stderr, "record %s, epoch %u, sequence %u, %zu replicas, newest at host %u:\n",
+            id_short(&v->key, text), (unsigned)newest->epoch, (unsigned)newest->sequence, n,
+            (unsigned)newest->holder->index);
+    for (unsigned point = 0; point < DHT_POINTS; point++)
+        point_is_held(w, v, n, newest, point, true);
+    return false;
+}
+
+size_t dht_check_replicas(const struct world *w, size_t *records, size_t explain)
+{
+    size_t count, bad = 0;
+    struct replica_seen *v = all_held(w, &count);
+
+    *records = 0;
+    for (size_t i = 0, n; i < count; i += n) {
+        for (n = 1; i + n < count && id_eq(&v[i + n].key, &v[i].key) &&
+                    id_eq(&v[i + n].owner, &v[i].owner);)
+            n++;
+        ++*records;
+        bad += !record_is_whole(w, v + i, n, bad < explain);
+    }
+    free(v);
+    return bad;
+}

@@ -1,0 +1,42 @@
+/*
+ * check_dht.h - judges what the DHT holds and what it answers.
+ *
+ * Looks into every store at once, which no node can: under each key each of the five points must be
+ * held, the same, by the member closest to it and that one's neighbour on either side. And it asks,
+ * as a node would: a claim that a live node believes its own must be found by anybody, with that
+ * owner.
+ */
+#ifndef PEAL_SIM_CHECK_DHT_H
+#define PEAL_SIM_CHECK_DHT_H
+
+#include "tests/sim/host.h"
+#include "tests/sim/stats.h"
+
+enum { DHT_ASKS_MAX = 1024 };
+
+struct dht_ask {
+    bool used;
+    bool must; /* nothing was broken: any other answer is a violation */
+    struct id owner;
+    uint32_t asker, owner_host;
+    usec asked_us;
+    enum claim_kind kind;
+};
+
+struct dht_check {
+    struct dht_ask v[DHT_ASKS_MAX];
+    uint64_t asked, answered, right;
+    struct stats get_ms;
+};
+
+void dht_check_clear(struct dht_check *c);
+void dht_check_forget_asker(struct dht_check *c, uint32_t host);
+size_t dht_check_pending(const struct dht_check *c);
+/* `from` asks for what `whose` believes to be its own; false: there is nothing, or no room. */
+bool dht_check_ask(struct world *w, struct host *from, const struct host *whose,
+                   enum claim_kind kind, bool must);
+/* Records (key and owner) of which some replica is missing or out of date, now; *records: of how
+ * many. explain: says which, to stderr. */
+size_t dht_check_replicas(const struct world *w, size_t *records, size_t explain);
+
+#endif
