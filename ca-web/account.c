@@ -140,7 +140,7 @@ enum outcome account_add(struct desk *d, enum verb verb, const char *name, const
     if (o == OUT_OK)
         o = account_prepare(out, name, email, password, admin, hash);
     if (o == OUT_OK)
-        o = desk_open(d);
+        o = desk_open(d, verb, 0, 0);
     if (o != OUT_OK)
         return o;
     return desk_close(d, account_insert(d, verb, out, password ? hash : NULL));
@@ -158,7 +158,7 @@ enum outcome account_set_password(struct desk *d, const struct account *account,
         return OUT_BAD_PASSWORD;
     o = password_hash(hash, password);
     if (o == OUT_OK)
-        o = desk_open(d);
+        o = desk_open(d, VERB_USER_EDIT, 0, account->row);
     if (o != OUT_OK)
         return o;
     /* Whoever knew the old password is out. */
@@ -218,7 +218,7 @@ enum outcome account_setup_token(struct desk *d, char token[SETUP_TOKEN_SIZE])
                       sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     wipe(random, sizeof random);
     token_hash(hash, token);
-    enum outcome o = desk_open(d);
+    enum outcome o = desk_begin(d);
     if (o != OUT_OK)
         return o;
     if (has_admin(d))
@@ -249,7 +249,7 @@ enum outcome account_setup(struct desk *d, const char *token, const char *name, 
     if (o == OUT_OK)
         o = account_prepare(out, name, email, password, true, hash);
     if (o == OUT_OK)
-        o = desk_open(d);
+        o = desk_open(d, VERB_SETUP, 0, 0);
     if (o != OUT_OK)
         return o;
     if (!account_setup_valid(d, token)) /* again, now that nobody else can write */

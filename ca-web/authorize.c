@@ -105,7 +105,7 @@ static unsigned roles_of(struct store *s, const struct actor *actor, struct obje
         break;
     }
     held |= ROLE_USER;
-    if (actor->service_admin)
+    if (store_int(s, 0, "SELECT admin FROM users WHERE id = ?1", VALUES(v_int(actor->row))))
         held |= ROLE_SERVICE;
     if (object.user_row == actor->row)
         held |= ROLE_SELF;

@@ -28,7 +28,6 @@ enum actor_kind {
 struct actor {
     enum actor_kind kind;
     int64_t row; /* of users; 0 for the others */
-    bool service_admin;
     char name[LABEL_MAX + 1];
     char address[ADDR_TEXT_SIZE]; /* where the request came from; "" on the console */
 };

@@ -19,7 +19,7 @@ enum outcome server_load(struct desk *d, struct server *out)
 
 enum outcome server_save(struct desk *d, const struct server *server)
 {
-    enum outcome o = desk_open(d);
+    enum outcome o = desk_begin(d);
 
     if (o != OUT_OK)
         return o;
@@ -163,9 +163,7 @@ enum outcome blob_make(struct desk *d, const struct group *g, const struct accou
         (d->actor.kind == ACTOR_CONSOLE || d->actor.row == user->row))
         o = OUT_NOT_MEMBER;
     if (o == OUT_OK)
-        o = desk_authorize(d, VERB_BLOB_MAKE, g->row, user->row);
-    if (o == OUT_OK)
-        o = desk_open(d);
+        o = desk_open(d, VERB_BLOB_MAKE, g->row, user->row);
     if (o != OUT_OK)
         return o;
     o = secret_draw(d, g, user, secret);

@@ -7,10 +7,22 @@ enum outcome desk_failed(int err)
     return err == -ERR_FULL ? OUT_BUSY : OUT_INTERNAL;
 }
 
-enum outcome desk_open(struct desk *d)
+enum outcome desk_begin(struct desk *d)
 {
     int err = store_begin(d->store);
     return err ? desk_failed(err) : OUT_OK;
+}
+
+enum outcome desk_open(struct desk *d, enum verb verb, int64_t group_row, int64_t user_row)
+{
+    enum outcome o = desk_begin(d);
+
+    if (o != OUT_OK)
+        return o;
+    o = desk_authorize(d, verb, group_row, user_row);
+    if (o != OUT_OK)
+        store_rollback(d->store);
+    return o;
 }
 
 enum outcome desk_close(struct desk *d, enum outcome o)

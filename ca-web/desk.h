@@ -27,9 +27,12 @@ enum {
 /* The store's errors as an outcome: -ERR_FULL is OUT_BUSY. */
 enum outcome desk_failed(int err);
 
-/* Opens the transaction, or says why not. desk_close commits when o is OUT_OK, else rolls back, and
- * answers what the caller is to answer. */
-enum outcome desk_open(struct desk *d);
+/* Opens the transaction and asks inside it whether the actor may, so that nobody loses a role
+ * between the question and the deed. Anything but OUT_OK: no transaction is open. */
+enum outcome desk_open(struct desk *d, enum verb verb, int64_t group_row, int64_t user_row);
+/* Without a question: for what no verb stands for, and for whoever proves himself inside. */
+enum outcome desk_begin(struct desk *d);
+/* Commits when o is OUT_OK, else rolls back; answers what the caller is to answer. */
 enum outcome desk_close(struct desk *d, enum outcome o);
 
 enum outcome desk_authorize(struct desk *d, enum verb verb, int64_t group_row, int64_t user_row);

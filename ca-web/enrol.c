@@ -198,6 +198,14 @@ static enum outcome enrol_again(struct desk *d, const struct applicant *who,
     return o == OUT_OK ? certificate_newest(d, &machine, out, &issued_s, &not_after_s) : o;
 }
 
+/* Whoever asks has shown a secret or a key that is the user's. */
+static enum outcome proved(struct desk *d, enum verb verb, const struct group *g, const char *user)
+{
+    d->actor.kind = ACTOR_MACHINE;
+    strcpy(d->actor.name, user);
+    return desk_authorize(d, verb, g->row, 0);
+}
+
 static enum outcome enrol_spend(struct desk *d, const struct applicant *who,
                                 const struct account *user, const struct member *m,
                                 const uint8_t hash[HASH_LEN], struct issued *out)
@@ -205,6 +213,8 @@ static enum outcome enrol_spend(struct desk *d, const struct applicant *who,
     struct spent spent;
     enum outcome o = secret_find(d, m, hash, &spent);
 
+    if (o == OUT_OK)
+        o = proved(d, VERB_ENROLL, &out->group, user->name);
     if (o != OUT_OK)
         return o;
     if (m->state != MEMBER_APPROVED)
@@ -242,13 +252,8 @@ enum outcome enrol(struct desk *d, const char *group, const char *user, const ch
         o = hide(group_find(d, group, &out->group));
     if (o == OUT_OK)
         o = hide(account_find(d, user, &account));
-    if (o != OUT_OK)
-        return o;
-    d->actor.kind = ACTOR_MACHINE;
-    strcpy(d->actor.name, account.name);
-    o = desk_authorize(d, VERB_ENROLL, out->group.row, account.row);
     if (o == OUT_OK)
-        o = desk_open(d);
+        o = desk_begin(d);
     if (o != OUT_OK)
         return o;
     o = member_find(d, &out->group, &account, &m);
@@ -285,6 +290,7 @@ static bool renewed_enough(struct desk *d, const struct machine *machine, int64_
 static enum outcome renew_write(struct desk *d, const struct applicant *who, struct issued *out)
 {
     struct machine machine;
+    char user[LABEL_MAX + 1];
     int64_t issued_s = 0, not_after_s = 0;
     enum outcome o = machine_find(d, &out->group, &who->key, &machine);
 
@@ -294,7 +300,9 @@ static enum outcome renew_write(struct desk *d, const struct applicant *who, str
         return OUT_NOT_ENROLLED;
     if (machine.revoked)
         return OUT_REVOKED;
-    o = machine_user(d, &machine, d->actor.name);
+    o = machine_user(d, &machine, user);
+    if (o == OUT_OK)
+        o = proved(d, VERB_RENEW, &out->group, user);
     if (o == OUT_OK)
         o = certificate_newest(d, &machine, out, &issued_s, &not_after_s);
     if (o != OUT_OK)
@@ -303,9 +311,8 @@ static enum outcome renew_write(struct desk *d, const struct applicant *who, str
         return OUT_TOO_OLD;
     if (renewed_enough(d, &machine, issued_s))
         return OUT_OK;
-    o = certificate_issue(d, &who->key, d->actor.name, &machine, out);
-    return o == OUT_OK ? desk_audit(d, VERB_RENEW, out->group.row, d->actor.name, who->hostname)
-                       : o;
+    o = certificate_issue(d, &who->key, user, &machine, out);
+    return o == OUT_OK ? desk_audit(d, VERB_RENEW, out->group.row, user, who->hostname) : o;
 }
 
 enum outcome enrol_renew(struct desk *d, const char *group, const char *csr_pem, struct issued *out)
@@ -315,12 +322,8 @@ enum outcome enrol_renew(struct desk *d, const char *group, const char *csr_pem,
 
     if (o == OUT_OK)
         o = group_find(d, group, &out->group) == OUT_OK ? OUT_OK : OUT_NOT_ENROLLED;
-    if (o != OUT_OK)
-        return o;
-    d->actor.kind = ACTOR_MACHINE;
-    o = desk_authorize(d, VERB_RENEW, out->group.row, 0);
     if (o == OUT_OK)
-        o = desk_open(d);
+        o = desk_begin(d);
     if (o != OUT_OK)
         return o;
     return desk_close(d, renew_write(d, &who, out));

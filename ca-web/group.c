@@ -196,12 +196,10 @@ static enum outcome owner_insert(struct desk *d, const struct group *g, const st
 enum outcome group_add(struct desk *d, const struct group_wish *wish, const struct account *owner,
                        struct group *out)
 {
-    enum outcome o = desk_authorize(d, VERB_GROUP_ADD, 0, 0);
+    enum outcome o = group_prepare(out, wish);
 
     if (o == OUT_OK)
-        o = group_prepare(out, wish);
-    if (o == OUT_OK)
-        o = desk_open(d);
+        o = desk_open(d, VERB_GROUP_ADD, 0, 0);
     if (o != OUT_OK)
         return o;
     o = group_insert(d, out);

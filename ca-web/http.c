@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -44,6 +45,7 @@ struct http {
     pthread_mutex_t lock; /* of the lists and of `held` */
     struct list lists[LINK_PHASES];
     struct exchange *held;
+    size_t connections_max;
     bool stopping;
 };
 
@@ -56,6 +58,7 @@ struct exchange {
     char *query; /* into uri */
     struct text body;
     bool begun, too_long, is_held;
+    bool released;                /* is not held again */
     int64_t held_since_s;         /* 0: never */
     struct exchange *next, *prev; /* held */
 };
@@ -131,13 +134,14 @@ static void link_new(struct http *h, struct MHD_Connection *connection, void **s
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     struct link *l = calloc(1, sizeof *l);
 
-    CHECK(l);
+    *socket_context = l;
+    if (!l)
+        return; /* on_uri gives such a connection up */
     l->fd = info->connect_fd;
     l->phase = LINK_RECEIVING;
     l->deadline_s = now_s() + HTTP_RECEIVE_S;
-    *socket_context = l;
     pthread_mutex_lock(&h->lock);
-    if (link_count(h) >= HTTP_CONNECTIONS_MAX - HTTP_CONNECTIONS_SPARE)
+    if (link_count(h) >= h->connections_max - h->connections_max / HTTP_CONNECTIONS_SPARE)
         make_room(h);
     list_put(h->lists, l);
     pthread_mutex_unlock(&h->lock);
@@ -154,6 +158,8 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
         return;
     }
     struct link *l = *socket_context;
+    if (!l)
+        return;
     pthread_mutex_lock(&h->lock);
     list_take(h->lists, l);
     pthread_mutex_unlock(&h->lock);
@@ -165,16 +171,17 @@ static void *on_uri(void *cls, const char *uri, struct MHD_Connection *connectio
 {
     struct exchange *x = calloc(1, sizeof *x);
     char *copy = strdup(uri);
+    struct link *l =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 
-    if (!x || !copy) {
+    if (!x || !copy || !l) {
         free(x);
         free(copy);
         return NULL;
     }
     x->http = cls;
     x->connection = connection;
-    x->link =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    x->link = l;
     x->uri = copy;
     x->query = strchr(copy, '?');
     if (x->query)
@@ -350,6 +357,25 @@ static void request_fill(struct request *r, const struct exchange *x, const char
     r->waited_s = x->held_since_s ? now_s() - x->held_since_s : 0;
 }
 
+/* Under the lock: the exchange's handler is asked again, on a thread of the library's. */
+static void resume(struct exchange *x)
+{
+    unhold(x);
+    MHD_resume_connection(x->connection);
+}
+
+/* Under the lock: whoever has waited for the longest is not held again. */
+static void release_oldest(struct http *h)
+{
+    struct exchange *oldest = h->held;
+
+    for (struct exchange *x = h->held; x; x = x->next)
+        if (x->held_since_s < oldest->held_since_s)
+            oldest = x;
+    oldest->released = true;
+    resume(oldest);
+}
+
 /* libmicrohttpd calls the handler again once the connection is resumed. */
 static void hold(struct exchange *x)
 {
@@ -366,15 +392,21 @@ static void hold(struct exchange *x)
     if (x->next)
         x->next->prev = x;
     h->held = x;
+    if (h->stopping)
+        resume(x);
+    else if (h->lists[LINK_HELD].count > HTTP_HELD_MAX)
+        release_oldest(h);
     pthread_mutex_unlock(&h->lock);
 }
 
-static bool may_hold(struct http *h)
+static bool may_hold(const struct exchange *x, int64_t waited_s)
 {
+    struct http *h = x->http;
+
     pthread_mutex_lock(&h->lock);
-    bool room = !h->stopping && h->lists[LINK_HELD].count < HTTP_HELD_MAX;
+    bool may = !h->stopping && !x->released && waited_s < HTTP_HOLD_S;
     pthread_mutex_unlock(&h->lock);
-    return room;
+    return may;
 }
 
 static enum MHD_Result dispatch(struct exchange *x, const char *method)
@@ -385,7 +417,7 @@ static enum MHD_Result dispatch(struct exchange *x, const char *method)
 
     link_enter(x->http, x->link, LINK_SENDING);
     request_fill(&request, x, method);
-    request.may_hold = request.waited_s < HTTP_HOLD_S && may_hold(x->http);
+    request.may_hold = may_hold(x, request.waited_s);
     x->http->config.handle(x->http->config.ctx, &request, &response);
     if (response.hold && request.may_hold)
         hold(x);
@@ -430,12 +462,25 @@ static size_t no_unescape(void *cls, struct MHD_Connection *connection, char *te
     return strlen(text);
 }
 
+/* What the process may open, less what it needs itself. */
+static size_t connections_most(void)
+{
+    struct rlimit files;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) ||
+        files.rlim_cur > HTTP_CONNECTIONS_MAX + HTTP_FILES_SPARE)
+        return HTTP_CONNECTIONS_MAX;
+    return files.rlim_cur > 2 * HTTP_FILES_SPARE ? files.rlim_cur - HTTP_FILES_SPARE
+                                                 : HTTP_FILES_SPARE;
+}
+
 struct http *http_start(const struct http_config *config, const char **why)
 {
     struct http *h = calloc(1, sizeof *h);
 
     CHECK(h);
     h->config = *config;
+    h->connections_max = connections_most();
     pthread_mutex_init(&h->lock, NULL);
     for (size_t i = 0; i < LINK_PHASES; i++)
         h->lists[i].head.next = h->lists[i].head.prev = &h->lists[i].head;
@@ -446,7 +491,7 @@ struct http *http_start(const struct http_config *config, const char **why)
         MHD_OPTION_LISTEN_SOCKET, config->listen_fd, MHD_OPTION_HTTPS_MEM_CERT,
         config->tls->certificate.p, MHD_OPTION_HTTPS_MEM_KEY, config->tls->key.p,
         MHD_OPTION_HTTPS_PRIORITIES, tls_priorities, MHD_OPTION_THREAD_POOL_SIZE,
-        (unsigned)HTTP_THREADS, MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CONNECTIONS_MAX,
+        (unsigned)HTTP_THREADS, MHD_OPTION_CONNECTION_LIMIT, (unsigned)h->connections_max,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_MEMORY_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)HTTP_SEND_S, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_CONNECTION,
         on_connection, h, MHD_OPTION_URI_LOG_CALLBACK, on_uri, h, MHD_OPTION_NOTIFY_COMPLETED,
@@ -460,13 +505,13 @@ struct http *http_start(const struct http_config *config, const char **why)
     return NULL;
 }
 
-/* Everybody whose answer is held asks his handler again. */
-static void resume_all(struct http *h)
+/* Those whose answer may be ready: all, or who has waited long enough. */
+static void resume_held(struct http *h, bool all, int64_t now)
 {
-    while (h->held) {
-        struct exchange *x = h->held;
-        unhold(x);
-        MHD_resume_connection(x->connection);
+    for (struct exchange *x = h->held, *next; x; x = next) {
+        next = x->next;
+        if (all || now - x->held_since_s >= HTTP_HOLD_S)
+            resume(x);
     }
 }
 
@@ -478,14 +523,6 @@ static void cut_late(struct http *h, enum link_phase phase, int64_t now)
         link_cut(h, l);
 }
 
-static bool held_overdue(const struct http *h, int64_t now)
-{
-    for (const struct exchange *x = h->held; x; x = x->next)
-        if (now - x->held_since_s >= HTTP_HOLD_S)
-            return true;
-    return false;
-}
-
 void http_tick(struct http *h, bool changed)
 {
     int64_t now = now_s();
@@ -493,8 +530,7 @@ void http_tick(struct http *h, bool changed)
     pthread_mutex_lock(&h->lock);
     cut_late(h, LINK_RECEIVING, now);
     cut_late(h, LINK_SENDING, now);
-    if (changed || held_overdue(h, now))
-        resume_all(h);
+    resume_held(h, changed, now);
     pthread_mutex_unlock(&h->lock);
 }
 
@@ -515,7 +551,7 @@ void http_stop(struct http *h)
         close(fd);
     pthread_mutex_lock(&h->lock);
     h->stopping = true;
-    resume_all(h);
+    resume_held(h, true, 0);
     pthread_mutex_unlock(&h->lock);
     for (int i = 0; i < HTTP_STOP_S * 50 && busy(h); i++)
         nanosleep(&pause, NULL);

@@ -3,13 +3,15 @@
  *
  * A request reaches the handler whole or not at all. Bounds, and who loses:
  *
- *   body         HTTP_BODY_MAX; longer: 413
- *   headers      HTTP_MEMORY_MAX per connection; longer: 431 or 414
- *   time         HTTP_RECEIVE_S from accept (or from the last answer) until the request is whole,
- *                HTTP_SEND_S until the answer is gone; the connection is cut
- *   connections  HTTP_CONNECTIONS_MAX; when fewer than HTTP_CONNECTIONS_SPARE are left, the one
- * that has been sending its request for the longest is cut held         HTTP_HELD_MAX answers that
- * wait for an event; more are answered at once
+ * - body: HTTP_BODY_MAX; longer is 413.
+ * - headers: HTTP_MEMORY_MAX per connection; longer is 431 or 414.
+ * - time: HTTP_RECEIVE_S from accept (or from the last answer) until the request is whole,
+ *   HTTP_SEND_S until the answer is gone; then the connection is cut.
+ * - connections: HTTP_CONNECTIONS_MAX, or what the process may open; when one in
+ *   HTTP_CONNECTIONS_SPARE is left, the one that has been sending its request for the longest is
+ *   cut.
+ * - held answers, which wait for an event: HTTP_HELD_MAX; the victim of one more is the one that
+ *   has waited for the longest, and is answered.
  *
  * Transfer-Encoding beside Content-Length, and a second Host, Content-Length or Transfer-Encoding,
  * are refused (RFC 9112 6.1, 3.2).
@@ -33,7 +35,8 @@ enum {
     HTTP_SEND_S = 60,
     HTTP_HOLD_S = 55, /* an answer is held no longer */
     HTTP_CONNECTIONS_MAX = 4096,
-    HTTP_CONNECTIONS_SPARE = 512,
+    HTTP_CONNECTIONS_SPARE = 8,
+    HTTP_FILES_SPARE = 64, /* files that are not connections */
     HTTP_HELD_MAX = 1024,
     HTTP_THREADS = 6,
     HTTP_STOP_S = 10, /* how long http_stop waits for answers under way */

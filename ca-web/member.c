@@ -69,14 +69,12 @@ static enum outcome request_write(struct desk *d, const struct group *g, const s
 enum outcome member_request(struct desk *d, const struct group *g, const struct account *user,
                             const char *reason)
 {
-    enum outcome o = desk_authorize(d, VERB_MEMBER_REQUEST, g->row, user->row);
+    enum outcome o = desk_open(d, VERB_MEMBER_REQUEST, g->row, user->row);
 
-    if (o == OUT_OK && !desk_text_valid(reason))
-        o = OUT_BAD_TEXT;
-    if (o == OUT_OK)
-        o = desk_open(d);
     if (o != OUT_OK)
         return o;
+    if (!desk_text_valid(reason))
+        return desk_close(d, OUT_BAD_TEXT);
     return desk_close(d, request_write(d, g, user, reason));
 }
 
@@ -106,14 +104,12 @@ static enum outcome decision_write(struct desk *d, enum verb verb, const struct 
 static enum outcome member_decide(struct desk *d, enum verb verb, const struct group *g,
                                   const struct account *user, const char *note)
 {
-    enum outcome o = desk_authorize(d, verb, g->row, user->row);
+    enum outcome o = desk_open(d, verb, g->row, user->row);
 
-    if (o == OUT_OK && !desk_text_valid(note))
-        o = OUT_BAD_TEXT;
-    if (o == OUT_OK)
-        o = desk_open(d);
     if (o != OUT_OK)
         return o;
+    if (!desk_text_valid(note))
+        return desk_close(d, OUT_BAD_TEXT);
     return desk_close(d, decision_write(d, verb, g, user, note));
 }
 

@@ -224,14 +224,12 @@ static enum outcome revoke_write(struct desk *d, const struct group *g, const st
 enum outcome member_revoke(struct desk *d, const struct group *g, const struct account *user,
                            const char *note)
 {
-    enum outcome o = desk_authorize(d, VERB_MEMBER_REVOKE, g->row, user->row);
+    enum outcome o = desk_open(d, VERB_MEMBER_REVOKE, g->row, user->row);
 
-    if (o == OUT_OK && !desk_text_valid(note))
-        o = OUT_BAD_TEXT;
-    if (o == OUT_OK)
-        o = desk_open(d);
     if (o != OUT_OK)
         return o;
+    if (!desk_text_valid(note))
+        return desk_close(d, OUT_BAD_TEXT);
     return desk_close(d, revoke_write(d, g, user, note));
 }
 
@@ -266,7 +264,7 @@ enum outcome removal_crl(struct desk *d, const struct group *g, struct text *der
         o = crl_read(d, g, der, number, &fresh);
     if (o != OUT_OK || fresh)
         return o;
-    o = desk_open(d);
+    o = desk_begin(d);
     if (o != OUT_OK)
         return o;
     o = crl_read(d, g, der, number, &fresh); /* another thread may have been faster */

@@ -63,7 +63,7 @@ enum outcome session_begin(struct desk *d, const struct account *account, const 
     session_draw(token);
     token_hash(hash, token);
     strncat(short_agent, agent, sizeof short_agent - 1);
-    enum outcome o = desk_open(d);
+    enum outcome o = desk_begin(d);
     if (o != OUT_OK)
         return o;
     if (session_prune(d, account->row) < 0 ||
@@ -84,7 +84,7 @@ bool session_resume(struct desk *d, const char *token, struct actor *actor)
     token_hash(hash, token);
     struct query q = store_ask(
         d->store,
-        "SELECT u.id, u.name, u.admin, s.used_s"
+        "SELECT u.id, u.name, s.used_s"
         " FROM sessions s JOIN users u ON u.id = s.user_row"
         " WHERE s.hash = ?1 AND s.expires_s > ?2 AND s.used_s > ?3",
         VALUES(v_bytes(hash, sizeof hash), v_int(d->now_s), v_int(d->now_s - SESSION_IDLE_S)));
@@ -93,8 +93,7 @@ bool session_resume(struct desk *d, const char *token, struct actor *actor)
     actor->kind = ACTOR_USER;
     actor->row = query_int(&q, 0);
     query_copy_text(&q, 1, actor->name, sizeof actor->name);
-    actor->service_admin = query_int(&q, 2) != 0;
-    bool touch = query_int(&q, 3) + SESSION_TOUCH_S < d->now_s;
+    bool touch = query_int(&q, 2) + SESSION_TOUCH_S < d->now_s;
     query_end(&q);
     /* A busy database may lose the touch, not the request. */
     return !touch || store_run(d->store, "UPDATE sessions SET used_s = ?2 WHERE hash = ?1",

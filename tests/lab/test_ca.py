@@ -826,6 +826,29 @@ def test_a_thousand_slow_clients_do_not_stop_the_next(lab):
     assert lab.http("GET", "/healthz").status == 200
 
 
+def test_one_held_answer_too_many_costs_the_oldest(lab):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    context, held = ssl._create_unverified_context(), []
+    ask = (f"GET /api/v1/groups/lab/events?after=9 HTTP/1.1\r\nHost: 127.0.0.1:{lab.port}\r\n\r\n")
+    try:
+        for i in range(1025):
+            held.append(context.wrap_socket(socket.create_connection(("127.0.0.1", lab.port), 10)))
+            held[-1].sendall(ask.encode())
+            if i == 0:
+                time.sleep(1.5)  # so that it is the oldest, to the second
+        held[0].settimeout(5)
+        assert held[0].recv(100).startswith(b"HTTP/1.1 200")
+        held[1].settimeout(0.3)
+        with pytest.raises(socket.timeout):
+            held[1].recv(100)
+    finally:
+        for one in held:
+            one.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert lab.http("GET", "/healthz").status == 200
+
+
 def test_health_and_metrics(lab, folder):
     assert lab.http("GET", "/healthz").text == "ok\n"
     assert enrol(lab, lab.blob("lab", "bob"), Key(folder)).status == 200

@@ -85,8 +85,7 @@ static inline struct desk bench_as(const struct bench *b, const struct account *
 {
     struct desk d = b->desk;
 
-    d.actor = (struct actor){
-        .kind = ACTOR_USER, .row = user->row, .service_admin = user->admin, .address = "192.0.2.9"};
+    d.actor = (struct actor){.kind = ACTOR_USER, .row = user->row, .address = "192.0.2.9"};
     strcpy(d.actor.name, user->name);
     return d;
 }
