@@ -266,6 +266,19 @@ static void udp_parse_refuses(void **state)
     }
 }
 
+/* Nor by a datagram without checksum, whose damage nothing else would show. */
+static void udp_parse_refuses_a_length_beyond_the_packet(void **state)
+{
+    struct endpoint src = endpoint_of(udp_pairs[0].src), dst = endpoint_of(udp_pairs[0].dst);
+    uint8_t frame[100] = {0};
+    struct udp_datagram udp;
+    size_t n = udp_frame(frame, sizeof(frame), &mac_a, &mac_b, &src, &dst, "x", 1);
+    put_u16(frame + 40, 0);
+    put_u16(frame + 38, 10);
+    assert_false(udp_parse(&udp, frame + ETH_HEADER_LEN, n - ETH_HEADER_LEN));
+    assert_false(udp_parse(&udp, frame + ETH_HEADER_LEN, n + 9 - ETH_HEADER_LEN));
+}
+
 static void udp_without_checksum_is_for_ipv4_only(void **state)
 {
     for (size_t i = 0; i < ARRAY_LEN(udp_pairs); i++) {
@@ -333,6 +346,7 @@ int main(void)
         cmocka_unit_test(udp_frame_has_the_right_checksum),
         cmocka_unit_test(udp_frame_refuses_what_does_not_fit),
         cmocka_unit_test(udp_parse_refuses),
+        cmocka_unit_test(udp_parse_refuses_a_length_beyond_the_packet),
         cmocka_unit_test(udp_without_checksum_is_for_ipv4_only),
         cmocka_unit_test(sockaddr_maps_ipv4_on_a_v6_socket),
         cmocka_unit_test(sockaddr_writes_the_mapped_form),

@@ -296,6 +296,17 @@ static void echo_refuses(void **state)
     }
 }
 
+/* A code that RFC 792 does not know, with a checksum that is right. */
+static void echo_with_a_code_is_not_answered(void **state)
+{
+    uint8_t frame[200], out[200];
+    size_t n = put_echo(frame, "10.77.0.5", "10.77.0.1", 56);
+    frame[35] = 1;
+    put_u16(frame + 36, 0);
+    checksum_put(frame + 36, checksum_add(0, frame + 34, n - 34));
+    assert_int_equal(icmp_echo_reply(out, sizeof(out), frame, n), 0);
+}
+
 static void too_big_quotes_the_packet(void **state)
 {
     static const struct {
@@ -392,6 +403,7 @@ int main(void)
         cmocka_unit_test(echo_is_replied),
         cmocka_unit_test(echo_of_the_largest_packet_fits_or_is_refused),
         cmocka_unit_test(echo_refuses),
+        cmocka_unit_test(echo_with_a_code_is_not_answered),
         cmocka_unit_test(too_big_quotes_the_packet),
         cmocka_unit_test(too_big_is_not_told_where_rfc_1122_forbids),
         cmocka_unit_test(too_big_needs_room_and_one_family),

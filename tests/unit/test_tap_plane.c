@@ -581,6 +581,40 @@ static void a_frame_of_no_network_is_dropped(void **state)
     machine_stop(&m);
 }
 
+/* UDP with its header cut by the IP length; what would be the port lies in the padding. */
+static void a_datagram_without_its_header_is_not_dhcp(void **state)
+{
+    struct machine m;
+    uint8_t frame[60] = {0};
+    struct addr nobody = addr_of("0.0.0.0"), all = addr_of("255.255.255.255");
+    machine_start(&m, 2, 1);
+    plane_publish(m.plane, table_of(&m, 3, NULL, NULL, NULL));
+    eth_put(frame, &plane_virtual_mac, &device_mac, ETH_TYPE_IPV4);
+    (void)ip_put(frame + ETH_HEADER_LEN, &nobody, &all, IP_PROTO_UDP, 2);
+    put_u16(frame + 36, 67);
+    push(&m, frame, sizeof(frame));
+    sync_device(&m);
+    struct plane_item item;
+    assert_false(plane_next(m.plane, &item));
+    assert_int_equal(plane_drops(m.plane, PLANE_DROP_NOT_UNICAST), 1);
+    machine_stop(&m);
+}
+
+/* RFC 3021: a range of two addresses has no broadcast. */
+static void the_last_address_of_a_pair_is_a_host(void **state)
+{
+    struct machine m;
+    struct plane_item item;
+    uint8_t frame[200];
+    machine_start(&m, 2, 1);
+    m.network.ipv4 = net_of("10.77.0.2/31");
+    plane_publish(m.plane, table_of(&m, 3, NULL, NULL, NULL));
+    push(&m, frame, put_frame(frame, "10.77.0.2", "10.77.0.3", "x", 1));
+    next_item(&m, &item);
+    assert_int_equal(item.kind, PLANE_FRAME);
+    machine_stop(&m);
+}
+
 static void push_arp(const struct machine *m, const char *sender, const char *target)
 {
     struct arp_packet turned = {
@@ -1048,6 +1082,8 @@ static void the_event_is_readable_until_all_is_taken(void **state)
     while (plane_next(s.b.plane, &item)) {
     }
     struct pollfd p = {.fd = plane_event_fd(s.b.plane), .events = POLLIN};
+    sync_device(&s.b); /* nor do rounds without items ring */
+    sync_device(&s.b);
     assert_int_equal(poll(&p, 1, 0), 0);
     stranger_stop(&s);
 }
@@ -1323,6 +1359,8 @@ int main(void)
         cmocka_unit_test(frames_from_the_device),
         cmocka_unit_test(without_an_address_nothing_leaves),
         cmocka_unit_test(a_frame_of_no_network_is_dropped),
+        cmocka_unit_test(a_datagram_without_its_header_is_not_dhcp),
+        cmocka_unit_test(the_last_address_of_a_pair_is_a_host),
         cmocka_unit_test(questions_for_neighbours),
         cmocka_unit_test(datagrams_by_their_first_byte),
         cmocka_unit_test(inner_packets_are_checked),
