@@ -15,8 +15,9 @@ static const usec rekey_late_us = SEC(4500);
 
 /* Control keys. */
 
-struct control *control_keys_new(struct sessions *ss, struct index_ref *index, uint32_t remote_index,
-                            const struct noise_result *r, struct session *s, bool initiator)
+struct control *control_keys_new(struct sessions *ss, struct index_ref *index,
+                                 uint32_t remote_index, const struct noise_result *r,
+                                 struct session *s, bool initiator)
 {
     struct control *c = calloc(1, sizeof(*c));
 
@@ -26,7 +27,7 @@ struct control *control_keys_new(struct sessions *ss, struct index_ref *index, u
     c->rx = seal_key_new(SEAL_CHACHA20_POLY1305, &r->rx, index->index, SEAL_WINDOW_CONTROL);
     kdf(&c->base, &r->export, "peal data base", r->hash, sizeof(r->hash));
     c->born_us = ss->env->now_us;
-    c->until_us = USEC_NEVER;
+    c->confirmed_us = c->until_us = USEC_NEVER;
     c->initiator = initiator;
     if (c->tx == NULL || c->rx == NULL || !index_move(ss, &c->ref, index, INDEX_CONTROL, s)) {
         control_keys_free(ss, c);
@@ -79,6 +80,18 @@ void session_adopt(struct session *s, struct control *c)
     s->rekey_at_us = env->now_us + (c->initiator ? env_jitter(env, rekey_us, 10)
                                                  : env_jitter(env, rekey_late_us, 5));
     datakey_rebase(s);
+}
+
+bool session_keys_fall_back(struct session *s)
+{
+    if (s->old == NULL || s->old->until_us <= s->ss->env->now_us)
+        return false;
+    control_keys_free(s->ss, s->keys);
+    s->keys = s->old;
+    s->keys->until_us = USEC_NEVER;
+    s->old = NULL;
+    datakey_rebase(s);
+    return true;
 }
 
 /* Control packets out. */
@@ -151,13 +164,15 @@ static bool ping_input(struct session *s, const struct arrival *in, struct reade
     struct endpoint none = {{0}, 0};
 
     write_u32(&w, read_u32(r));
-    bool ask = (read_u8(r) & PING_ASK_ENDPOINT) != 0 && in->from->kind == PATH_UDP;
+    uint8_t flags = read_u8(r);
+    bool ask = (flags & PING_ASK_ENDPOINT) != 0 && in->from->kind == PATH_UDP;
 
     write_u8(&w, ask ? PING_ASK_ENDPOINT : 0);
     write_endpoint(&w, ask ? &in->from->ep : &none);
-    if (path_may_answer(s, in->from,
-                        PACKET_HEADER_LEN + MSG_HEADER_LEN + writer_len(&w) + PACKET_TAG_LEN))
+    if (path_may_answer(s, in->from, MESSAGE_PACKET_LEN + writer_len(&w)))
         session_queue(s, in->from, MSG_PONG, body, writer_len(&w));
+    if ((flags & PING_BEST) != 0)
+        path_nominated(s, in->from);
     return true;
 }
 
@@ -316,13 +331,12 @@ void control_input(struct sessions *ss, const struct path_addr *from, uint8_t *p
                                                : SESSION_COUNT_RUNT);
         return;
     }
+    c->confirmed_us = usec_min(c->confirmed_us, ss->env->now_us);
     handshake_confirmed(s, index);
     bool fresh = c == s->keys && seal_key_counter(c->rx) == counter + 1;
 
     path_heard(s, from, len, fresh);
-    const struct path *best = paths_best(&s->paths);
-
-    probe_heard(s, best != NULL && path_addr_eq(&best->addr, from));
+    probe_heard(s, from);
     messages_input(s, &(struct arrival){from, c}, pkt + PACKET_HEADER_LEN, (size_t)n);
     if (s->state != SESSION_ENDING)
         session_schedule(s);

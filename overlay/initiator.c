@@ -181,14 +181,9 @@ static void attempt_unconfirmed(struct session *s)
     handshake_abort(s);
     if (!first)
         return;
-    if (s->old == NULL || s->old->until_us <= ss->env->now_us) {
+    /* When both opened, theirs may have got through. */
+    if (!session_keys_fall_back(s))
         session_end(s, SESSION_END_TIMEOUT, NULL);
-        return;
-    }
-    /* We both opened; theirs got through. */
-    control_keys_free(ss, s->keys);
-    s->keys = s->old;
-    s->old = NULL;
 }
 
 static void attempt_unanswered(struct session *s)

@@ -6,7 +6,7 @@
 #include "overlay/session_internal.h"
 
 enum {
-    CHALLENGE_PACKET_LEN = PACKET_HEADER_LEN + MSG_HEADER_LEN + PATH_CHALLENGE_LEN + PACKET_TAG_LEN,
+    CHALLENGE_PACKET_LEN = MESSAGE_PACKET_LEN + PATH_CHALLENGE_LEN,
     LAN_PREFIX4 = 24, /* two private addresses that share it are taken for neighbours */
     LAN_PREFIX6 = 64,
 };
@@ -267,10 +267,12 @@ static void trial_send(struct session *s, struct path_trial *t)
     session_queue(s, &to, MSG_PATH_CHALLENGE, t->challenge, sizeof(t->challenge));
 }
 
-static void trial_start(struct session *s, const struct endpoint *ep, bool roamed, size_t received)
+/* t: one that starts over, or NULL. */
+static void trial_start(struct session *s, struct path_trial *t, const struct endpoint *ep,
+                        bool roamed, size_t received)
 {
-    struct path_trial *t = trial_slot(&s->paths);
-
+    if (t == NULL)
+        t = trial_slot(&s->paths);
     if (t == NULL)
         return;
     *t = (struct path_trial){
@@ -306,7 +308,7 @@ static void candidate_try(struct session *s, const struct endpoint *ep)
 
     if (trial_find(&s->paths, ep) == NULL && paths_find(&s->paths, &addr) == NULL &&
         candidate_ok(s, ep) && start_allowed(s))
-        trial_start(s, ep, false, 0);
+        trial_start(s, NULL, ep, false, 0);
 }
 
 void path_round(struct session *s)
@@ -386,11 +388,14 @@ void path_roamed(struct session *s, const struct endpoint *from, size_t len)
 {
     const struct path_addr addr = {.kind = PATH_UDP, .ep = *from};
     struct path_trial *t = trial_find(&s->paths, from);
+    struct path *path = paths_find(&s->paths, &addr);
 
-    if (t != NULL)
+    if (path != NULL)
+        path->heard_us = s->ss->env->now_us;
+    else if (t != NULL && t->roamed && t->tries < PATH_TRIES)
         t->budget += (uint32_t)(len * PATH_AMPLIFICATION);
-    else if (paths_find(&s->paths, &addr) == NULL)
-        trial_start(s, from, true, len);
+    else
+        trial_start(s, t, from, true, len); /* also one of our own: the peer is there now */
 }
 
 /* The ring delivers by id: nothing to prove, no address that could be somebody else's. */
@@ -406,14 +411,12 @@ static void ring_heard(struct session *s, const struct path_addr *from)
         path->addr = *from;
 }
 
-/* The peer went on sending from another of its known addresses, and nothing came by the best one
- * since. */
-static void follow(struct session *s, struct path *path)
+void path_nominated(struct session *s, const struct path_addr *from)
 {
-    const struct path *best = paths_best(&s->paths);
+    struct path *path = paths_find(&s->paths, from);
 
-    if (path != best && path->addr.kind == PATH_UDP && s->probes > 1 &&
-        best->heard_us < s->probe_since_us)
+    if (path != NULL && path != paths_best(&s->paths) && path->addr.kind == PATH_UDP &&
+        id_cmp(&s->cert.node, &s->ss->config.node) < 0)
         move_to(s, path);
 }
 
@@ -425,7 +428,6 @@ void path_heard(struct session *s, const struct path_addr *from, size_t len, boo
 
     if (path != NULL) {
         path->heard_us = s->ss->env->now_us;
-        follow(s, path);
     } else if (fresh && from->kind == PATH_UDP) {
         path_roamed(s, &from->ep, len);
     }
@@ -454,8 +456,7 @@ bool path_challenge_input(struct session *s, const struct path_addr *from, struc
         return false;
     write_bytes(&w, challenge, PATH_CHALLENGE_LEN);
     write_endpoint(&w, from->kind == PATH_UDP ? &from->ep : &none);
-    if (path_may_answer(s, from,
-                        PACKET_HEADER_LEN + MSG_HEADER_LEN + writer_len(&w) + PACKET_TAG_LEN))
+    if (path_may_answer(s, from, MESSAGE_PACKET_LEN + writer_len(&w)))
         session_queue(s, from, MSG_PATH_RESPONSE, body, writer_len(&w));
     return true;
 }
@@ -509,10 +510,12 @@ void path_ping(struct session *s, struct path *p, uint8_t flags)
 {
     uint8_t body[5];
 
+    if (p == NULL)
+        return;
     p->ping_nonce = env_random_u32(s->ss->env);
     p->pinged_us = s->ss->env->now_us;
     put_u32(body, p->ping_nonce);
-    body[4] = flags;
+    body[4] = flags | (p == paths_best(&s->paths) ? PING_BEST : 0);
     session_queue(s, &p->addr, MSG_PING, body, sizeof(body));
 }
 

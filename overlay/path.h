@@ -102,7 +102,11 @@ void path_tick(struct session *s);
 bool path_challenge_input(struct session *s, const struct path_addr *from, struct reader *r);
 bool path_response_input(struct session *s, const struct path_addr *from, struct reader *r);
 
-/* Probing: a MSG_PING over p; over every other path and the ring as well. */
+/* A MSG_PING says that this is its sender's best path. The lower id chooses: its peer follows, so
+ * that both ends hear each other on one path. */
+void path_nominated(struct session *s, const struct path_addr *from);
+
+/* Probing: a MSG_PING over p (NULL: nothing); over every other path and the ring as well. */
 void path_ping(struct session *s, struct path *p, uint8_t flags);
 void path_ping_others(struct session *s);
 /* A MSG_PONG came from there. */

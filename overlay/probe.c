@@ -2,9 +2,9 @@
  * probe.c - liveness: when a silent session is probed, and when it is given up.
  *
  * The lower id probes after `silent_us`; the other end a little later, when that fails to come. Any
- * authenticated packet counts as heard. A probe goes over the best path, and from the second on
- * over every path and the ring. After three timeouts without an answer (2.4 s at least) the peer is
- * silent; when another path answered meanwhile, it takes over.
+ * authenticated packet over the best path counts as heard. A probe goes over the best path, and
+ * from the second on over every path and the ring. After three timeouts without an answer (2.4 s at
+ * least) the peer is silent; when another path answered meanwhile, it takes over.
  */
 #include "overlay/session_internal.h"
 
@@ -12,6 +12,9 @@
 static const usec silent_late_us = MSEC(2250);
 /* Data out and nothing in for so long is suspicious; the data plane reports once a second. */
 static const usec data_silent_us = MSEC(1200);
+static const usec data_report_us = SEC(2);
+/* Heard on another path, and not on the best one for so long. */
+static const usec elsewhere_us = SEC(1);
 /* Probing goes on at least so long: a short outage, or the next report of data, may end it. */
 static const usec verdict_us = MSEC(2400);
 
@@ -20,12 +23,17 @@ static bool we_probe(const struct session *s)
     return id_cmp(&s->ss->config.node, &s->cert.node) < 0;
 }
 
-/* When the next first probe is due. */
+/*
+ * When the next first probe is due. It is the best path that must not be silent: a peer that is
+ * heard on another one only may have lost this one.
+ */
 static usec probe_due_us(const struct session *s)
 {
+    const struct path *best = paths_best(&s->paths);
+    usec heard_us = best != NULL ? best->heard_us : s->heard_us;
     usec silent_us = s->silent_us + (we_probe(s) ? 0 : silent_late_us);
 
-    return usec_min(s->heard_us + silent_us, s->data_probe_us);
+    return usec_min(heard_us + silent_us, s->data_probe_us);
 }
 
 usec probe_deadline(const struct session *s)
@@ -97,12 +105,16 @@ void probe_tick(struct session *s)
         probe_begin(s);
 }
 
-/* Something authenticated arrived. Over the best path, or we cannot tell which: it is alive. */
-void probe_heard(struct session *s, bool over_best)
+void probe_heard(struct session *s, const struct path_addr *from)
 {
-    s->heard_us = s->ss->env->now_us;
-    if (over_best)
+    const struct path *best = paths_best(&s->paths);
+    usec now_us = s->ss->env->now_us;
+
+    s->heard_us = now_us;
+    if (best == NULL || path_addr_eq(&best->addr, from))
         probe_stop(s);
+    else if (s->probes == 0 && now_us > best->heard_us + elsewhere_us)
+        probe_begin(s); /* the peer has moved, or has lost this path */
 }
 
 void session_probe_now(struct session *s)
@@ -119,6 +131,22 @@ void session_set_probe(struct session *s, usec silent_us)
     session_schedule(s);
 }
 
+/* Data came: over the best path, unless session_data_roamed said otherwise since the last report.
+ */
+static void data_heard(struct session *s, usec at_us)
+{
+    struct path *best = paths_best(&s->paths);
+
+    if (at_us > s->heard_us)
+        s->heard_us = at_us;
+    if (best == NULL || s->ss->env->now_us < s->roamed_us + data_report_us)
+        return;
+    if (at_us > best->heard_us)
+        best->heard_us = at_us;
+    if (at_us > s->probe_since_us)
+        probe_stop(s);
+}
+
 void session_data_seen(struct session *s, usec last_tx_us, usec last_rx_us, uint64_t tx_packets)
 {
     usec now_us = s->ss->env->now_us;
@@ -127,11 +155,7 @@ void session_data_seen(struct session *s, usec last_tx_us, usec last_rx_us, uint
         return;
     last_tx_us = usec_min(last_tx_us, now_us);
     last_rx_us = usec_min(last_rx_us, now_us);
-    if (last_rx_us > s->heard_us) {
-        s->heard_us = last_rx_us;
-        if (last_rx_us > s->probe_since_us)
-            probe_stop(s);
-    }
+    data_heard(s, last_rx_us);
     if (last_tx_us > s->heard_us)
         s->data_probe_us = s->heard_us + data_silent_us;
     else

@@ -210,26 +210,35 @@ void responder_message1(struct sessions *ss, const struct path_addr *from, const
     ss->host.send(ss->ctx, from, ho->packet2, ho->packet2_len);
 }
 
+/*
+ * Our own attempt at this peer completed: is the incoming one the other half of two that began at
+ * once? Then the peer began it before it can have had our message 3. Later ones come from a peer
+ * that forgot the session.
+ */
+static bool both_opened(const struct session *s, const struct half_open *ho, const struct hello *h)
+{
+    usec began_us = ho->until_us - timeout_us;
+
+    return s->incarnation == h->incarnation && s->keys->initiator &&
+           began_us < s->up_us + SEC(SESSION_OVERLAP_S) && began_us <= s->keys->confirmed_us;
+}
+
 /* The session that an incoming handshake gives keys to: made, or the one there already. NULL and
  * *why. */
-static struct session *responder_session(struct sessions *ss, const struct hello *h,
-                                         const struct cert *who, enum refusal *why)
+static struct session *responder_session(struct sessions *ss, const struct half_open *ho,
+                                         const struct hello *h, const struct cert *who,
+                                         enum refusal *why)
 {
     struct session *s = session_named(ss, &who->node);
-    bool rekey = (h->flags & HELLO_REKEY) != 0;
+    bool up = s != NULL && s->state == SESSION_UP;
 
-    if (rekey) {
-        bool known = s != NULL && s->state == SESSION_UP && s->incarnation == h->incarnation;
-
-        return known ? s : NULL;
-    }
-    if (s != NULL && s->state == SESSION_UP) {
-        /* Two that we both opened become one; anything else is a peer that started again. */
-        bool both_opened = s->incarnation == h->incarnation && s->keys->initiator &&
-                           ss->env->now_us < s->up_us + SEC(SESSION_OVERLAP_S);
-
-        if (both_opened)
+    if ((h->flags & HELLO_REKEY) != 0) {
+        if (up && s->incarnation == h->incarnation)
             return s;
+        session_counted(ss, SESSION_COUNT_NO_SESSION); /* it finds out by our silence */
+        return NULL;
+    }
+    if (up && !both_opened(s, ho, h)) {
         session_end(s, SESSION_END_REPLACED, NULL);
         s = NULL;
     }
@@ -314,7 +323,7 @@ static void message3_judge(struct sessions *ss, struct half_open *ho, const stru
 
     if (why == REFUSAL_NONE && (!one_aead || handshake_aead(ss->config.aeads & h->aeads) == 0))
         why = REFUSAL_AEAD;
-    struct session *s = why == REFUSAL_NONE ? responder_session(ss, h, &who, &why) : NULL;
+    struct session *s = why == REFUSAL_NONE ? responder_session(ss, ho, h, &who, &why) : NULL;
 
     noise_split(ho->noise, &result);
     if (why != REFUSAL_NONE) {

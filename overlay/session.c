@@ -476,12 +476,11 @@ static void event_deliver(struct session *s)
 {
     struct sessions *ss = s->ss;
     uint8_t events = s->events;
-    bool was_up = s->up_us != 0;
 
     s->events = 0;
     if ((events & EVENT_UP) != 0 && s->state == SESSION_UP)
         ss->host.up(ss->ctx, s);
-    if ((events & EVENT_DATA) != 0 && was_up && s->state == SESSION_UP)
+    if ((events & EVENT_DATA) != 0 && s->state == SESSION_UP)
         ss->host.data_changed(ss->ctx, s);
     if ((events & EVENT_OBSERVED) != 0 && s->state == SESSION_UP)
         ss->host.observed(ss->ctx, s, &s->observed);
@@ -822,6 +821,8 @@ void session_data_roamed(struct session *s, const struct endpoint *from)
 {
     if (s->state != SESSION_UP)
         return;
+    s->roamed_us = s->ss->env->now_us;
     path_roamed(s, from, PACKET_HEADER_LEN + PACKET_TAG_LEN);
+    probe_heard(s, &(struct path_addr){.kind = PATH_UDP, .ep = *from});
     session_schedule(s);
 }

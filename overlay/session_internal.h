@@ -25,7 +25,8 @@ enum {
     SESSION_REFUSED_MAX = 16,  /* refusals remembered; victim: the oldest */
     SESSION_SEEN_MAX = 4,      /* reflexive endpoints remembered; victim: the oldest */
     SESSION_COALESCE_MAX = 1200,
-    SESSION_PACKET_MAX = PACKET_HEADER_LEN + MSG_HEADER_LEN + MESSAGE_MAX + PACKET_TAG_LEN,
+    MESSAGE_PACKET_LEN = PACKET_HEADER_LEN + MSG_HEADER_LEN + PACKET_TAG_LEN, /* plus a body */
+    SESSION_PACKET_MAX = MESSAGE_PACKET_LEN + MESSAGE_MAX,
     SESSION_OVERLAP_S =
         10, /* two opened at once: both keys are accepted so long; and old keys after new ones */
 };
@@ -50,8 +51,9 @@ struct control {
     struct seal_key *tx, *rx;
     struct secret base; /* of the data keys */
     usec born_us;
-    usec until_us;  /* of the older ones: accepted until then */
-    bool initiator; /* we were */
+    usec confirmed_us; /* the first packet under them came; USEC_NEVER before */
+    usec until_us;     /* of the older ones: accepted until then */
+    bool initiator;    /* we were */
 };
 
 enum session_state {
@@ -89,6 +91,7 @@ struct session {
     usec probe_at_us; /* the next probe, or the end of the one under way */
     usec probe_since_us;
     usec data_probe_us; /* data went out unanswered: probe then; USEC_NEVER */
+    usec roamed_us;     /* data came from elsewhere than the best path */
     usec rekey_at_us;
     struct endpoint observed; /* how the peer sees us */
     const char *refusal;
@@ -198,6 +201,8 @@ struct control *control_keys_new(struct sessions *ss, struct index_ref *index,
 void control_keys_free(struct sessions *ss, struct control *c);
 /* The session sends with these from now on, or (two opened at once) goes on with what it has. */
 void session_adopt(struct session *s, struct control *c);
+/* The newest keys never reached the peer: back to the older ones. False: there are none. */
+bool session_keys_fall_back(struct session *s);
 /* A control packet for one of our indices. */
 void control_input(struct sessions *ss, const struct path_addr *from, uint8_t *pkt, size_t len);
 
@@ -209,12 +214,15 @@ void session_send_under(struct session *s, struct control *c, const struct path_
                         uint8_t type, const void *body, size_t len);
 /* probe.c */
 
-/* Something authenticated arrived. Over the best path, or we cannot tell which: it is alive. */
-void probe_heard(struct session *s, bool over_best);
+/* Something authenticated arrived, not necessarily over the best path. */
+void probe_heard(struct session *s, const struct path_addr *from);
 void probe_tick(struct session *s);
 usec probe_deadline(const struct session *s);
 
-enum ping_flag { PING_ASK_ENDPOINT = 0x01 }; /* in PONG: the endpoint is given */
+enum ping_flag {
+    PING_ASK_ENDPOINT = 0x01, /* in PONG: the endpoint is given */
+    PING_BEST = 0x02,         /* the sender's best path: the higher id makes it its own as well */
+};
 
 /* MSG_CLOSE's reason. */
 enum close_reason {

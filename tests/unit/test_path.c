@@ -269,6 +269,57 @@ static void a_dead_direct_path_falls_back_to_the_ring_and_returns(void **state)
     world_free(w);
 }
 
+static bool one_way(struct world *w, struct world_node *from, const struct path_addr *to,
+                    uint8_t *pkt, size_t *len)
+{
+    return from != (struct world_node *)w->hook_arg || to->kind != PATH_UDP;
+}
+
+static void a_path_that_works_one_way_only_is_given_up_by_both(void **state)
+{
+    for (int i = 0; i < 2; i++) {
+        struct world *w = two_connected(14);
+        struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
+
+        w->ring = true;
+        w->hook = one_way;
+        w->hook_arg = &w->nodes[i];
+        world_run(w, SEC(30));
+        assert_true(world_connected(a, b));
+        assert_int_equal(session_path(world_session(a, b))->kind, PATH_RING);
+        assert_int_equal(session_path(world_session(b, a))->kind, PATH_RING);
+        w->hook = NULL;
+        world_run(w, SEC(60));
+        assert_int_equal(session_path(world_session(a, b))->kind, PATH_UDP);
+        assert_int_equal(session_path(world_session(b, a))->kind, PATH_UDP);
+        assert_int_equal(a->downs + b->downs, 0);
+        world_free(w);
+    }
+}
+
+/* Both know both of each other's addresses; one goes back and forth between its two. */
+static void a_peer_that_returns_to_a_known_address_is_followed(void **state)
+{
+    for (int i = 0; i < 2; i++) {
+        struct world *w = two_connected(15);
+        struct world_node *moves = &w->nodes[i], *stays = &w->nodes[1 - i];
+        struct endpoint homes[2] = {moves->ep, world_ep(90, 9090)};
+
+        for (int k = 1; k < 6; k++) {
+            unsigned before = moves->messages;
+
+            moves->ep = homes[k % 2];
+            session_send(world_session(moves, stays), MSG_UPPER, "x", 1);
+            world_run(w, SEC(3));
+            session_send(world_session(stays, moves), MSG_UPPER, "y", 1);
+            world_run(w, MSEC(100));
+            assert_int_equal(moves->messages, before + 1);
+        }
+        assert_int_equal(stays->downs, 0);
+        world_free(w);
+    }
+}
+
 static void a_lan_address_beats_the_public_one(void **state)
 {
     struct world *w = two(10);
@@ -373,6 +424,8 @@ int main(void)
         cmocka_unit_test(a_session_over_the_ring_finds_the_direct_path),
         cmocka_unit_test(without_a_direct_path_the_ring_carries_and_tries_grow_rarer),
         cmocka_unit_test(a_dead_direct_path_falls_back_to_the_ring_and_returns),
+        cmocka_unit_test(a_path_that_works_one_way_only_is_given_up_by_both),
+        cmocka_unit_test(a_peer_that_returns_to_a_known_address_is_followed),
         cmocka_unit_test(a_lan_address_beats_the_public_one),
         cmocka_unit_test(a_ring_envelope_with_another_sender_adds_no_path),
         cmocka_unit_test(an_unanswered_challenge_is_sent_four_times),

@@ -95,6 +95,33 @@ static void a_restart_right_after_coming_up_is_taken_too(void **state)
     world_free(w);
 }
 
+/* The goodbye got lost and the peer opens again within the time in which two openings would merge.
+ */
+static void a_peer_that_forgot_us_and_opens_again_is_replaced(void **state)
+{
+    for (int i = 0; i < 2; i++) {
+        struct world *w = two(20);
+        struct world_node *opened = &w->nodes[i], *forgets = &w->nodes[1 - i];
+
+        world_open(opened, forgets, true);
+        world_run(w, SEC(3));
+        w->udp_cut = true;
+        session_close(world_session(forgets, opened));
+        world_run(w, MSEC(100));
+        w->udp_cut = false;
+        world_open(forgets, opened, true);
+        world_run(w, SEC(1));
+        assert_int_equal(opened->last_down, SESSION_END_REPLACED);
+        assert_int_equal(opened->ups, 2);
+        assert_int_equal(forgets->ups, 2);
+        assert_talking(w, opened, forgets);
+        world_run(w, SEC(60));
+        assert_talking(w, opened, forgets);
+        assert_int_equal(opened->downs + forgets->downs, 2);
+        world_free(w);
+    }
+}
+
 static void packets_of_a_forgotten_session_meet_silence(void **state)
 {
     struct world *w = two_connected(3);
@@ -401,6 +428,7 @@ int main(void)
         cmocka_unit_test(both_opening_at_once_end_with_one_session),
         cmocka_unit_test(a_restarted_peer_that_opens_is_taken_at_once),
         cmocka_unit_test(a_restart_right_after_coming_up_is_taken_too),
+        cmocka_unit_test(a_peer_that_forgot_us_and_opens_again_is_replaced),
         cmocka_unit_test(packets_of_a_forgotten_session_meet_silence),
         cmocka_unit_test(a_second_open_by_endpoint_merges_into_the_session),
         cmocka_unit_test(a_fifth_lost_still_comes_up_and_stays_up),
