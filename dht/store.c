@@ -423,6 +423,15 @@ static bool grow_promises(struct store *s)
     return true;
 }
 
+static size_t promises_of(const struct store *s, const struct id *owner)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < s->promise_count; i++)
+        n += id_eq(&s->promises[i].owner, owner);
+    return n;
+}
+
 int store_promise(struct store *s, const struct id *key, const struct id *owner, usec now_us)
 {
     struct promise *p;
@@ -432,7 +441,8 @@ int store_promise(struct store *s, const struct id *key, const struct id *owner,
     if (p != NULL && !id_eq(&p->owner, owner))
         return -ERR_BAD_STATE;
     if (p == NULL) {
-        if (s->promise_count >= STORE_PROMISES_MAX || !grow_promises(s))
+        if (s->promise_count >= STORE_PROMISES_MAX ||
+            promises_of(s, owner) >= STORE_PROMISES_OWNER || !grow_promises(s))
             return -ERR_FULL;
         p = &s->promises[s->promise_count++];
     }

@@ -8,7 +8,8 @@
  * Memory is bounded by memory_max, and one writer by a quarter of it. When it is full, the victim
  * is of the writer that holds most: its record with the least time left. If that is the writer of
  * the newcomer, the newcomer is refused instead.
- * Promises are bounded by STORE_PROMISES_MAX; more are refused.
+ * Promises are bounded by STORE_PROMISES_MAX, and STORE_PROMISES_OWNER for one owner; more are
+ * refused.
  */
 #ifndef PEAL_DHT_STORE_H
 #define PEAL_DHT_STORE_H
@@ -21,6 +22,7 @@ enum {
     STORE_WRITERS_MAX = 1 << 16,
     STORE_TOMBSTONES_MAX = 64, /* per key; the victim has the least time left */
     STORE_PROMISES_MAX = 512,
+    STORE_PROMISES_OWNER = 64,
     STORE_PROMISE_S = 10,
 };
 

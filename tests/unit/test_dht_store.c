@@ -186,7 +186,13 @@ static void a_promise_lasts_ten_seconds(void **state)
     for (unsigned n = 0; n < 2 * STORE_PROMISES_MAX; n++) {
         struct id other = id_of(100 + n);
 
-        (void)!store_promise(&store, &other, &a, now_us + SEC(10));
+        (void)!store_promise(&store, &other, &b, now_us + SEC(10));
+    }
+    assert_int_equal(store.promise_count, 1 + STORE_PROMISES_OWNER);
+    for (unsigned n = 0; n < 2 * STORE_PROMISES_MAX; n++) {
+        struct id other = id_of(100000 + n), owner = id_of(200000 + n);
+
+        (void)!store_promise(&store, &other, &owner, now_us + SEC(10));
     }
     assert_int_equal(store.promise_count, STORE_PROMISES_MAX);
 }
