@@ -38,6 +38,7 @@ static const char usage[] =
     "  --log LEVEL        what nodes log: error, warn, info, debug; --log-host N: only that one\n"
     "  --memory           bytes by allocation site, to stderr\n"
     "  --seeds A-B        a swarm: each seed chooses its own size and faults\n"
+    "  --keep-going       past the first violation; --verbose: a line for each seed\n"
     "  --jobs J           processes at a time (default: one)\n"
     "  --help, --version\n"
     "\n"
@@ -66,6 +67,7 @@ enum {
     OPT_MEMORY,
     OPT_JOBS,
     OPT_VERBOSE,
+    OPT_KEEP_GOING,
     OPT_HELP,
     OPT_VERSION,
 };
@@ -93,6 +95,7 @@ static const struct option long_options[] = {
     {"memory", no_argument, NULL, OPT_MEMORY},
     {"jobs", required_argument, NULL, OPT_JOBS},
     {"verbose", no_argument, NULL, OPT_VERBOSE},
+    {"keep-going", no_argument, NULL, OPT_KEEP_GOING},
     {"help", no_argument, NULL, OPT_HELP},
     {"version", no_argument, NULL, OPT_VERSION},
     {0},
@@ -232,6 +235,8 @@ static bool read_option(struct options *o, int option, const char *value)
         return read_u32(value, 1, 256, &o->jobs);
     case OPT_VERBOSE:
         return o->verbose = true;
+    case OPT_KEEP_GOING:
+        return o->keep_going = true;
     default:
         return false;
     }

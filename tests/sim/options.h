@@ -33,7 +33,8 @@ struct options {
     bool device;
     bool null_crypto;
     bool json;
-    bool verbose; /* check: a line for each seed */
+    bool verbose;    /* check: a line for each seed */
+    bool keep_going; /* check: past the first violation */
     const char *plot;
     unsigned jobs;
     enum log_level log_level;

@@ -1,8 +1,276 @@
+#include "tests/sim/swarm.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "overlay/core/err.h"
+#include "tests/sim/report.h"
 #include "tests/sim/run.h"
+
+enum { ASKS_EACH_S = 2 /* of the whole world */, QUESTIONS = 24, JOBS_MAX = 256 };
+
+static double core_seconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+void swarm_seed(const struct shape *shape, struct swarm_result *result)
+{
+    struct world *w = world_new(&shape->config);
+    double before_s = core_seconds();
+
+    *result = (struct swarm_result){.seed = shape->config.seed, .nodes = shape->config.nodes};
+    w->ring.skip_max_us = SEC(600);
+    shape_begin(shape, w);
+    asks_go_on(w, SEC(1) / ASKS_EACH_S);
+    world_run(w, shape->safety_us);
+    asks_go_on(w, 0);
+    if (!world_must_stop(w)) {
+        shape_end(shape, w);
+        liveness_judge(w, &result->liveness, QUESTIONS, true);
+    }
+    result->violations = w->violations;
+    memcpy(result->violation, w->violation, sizeof(result->violation));
+    result->events = w->events;
+    result->virtual_s = (double)w->now_us / 1e6;
+    result->skip_s = (double)w->ring.skip_longest_us / 1e6;
+    world_free(w);
+    result->core_s = core_seconds() - before_s;
+}
+
+/* ---- workers ---- */
+
+struct worker {
+    pid_t pid; /* 0: ended */
+    int fd;
+    uint64_t seed; /* it is at */
+};
+
+static void worker_seed(const struct options *o, uint64_t seed, struct swarm_result *result)
+{
+    struct shape shape;
+
+    shape_draw(&shape, seed, o->nodes, (usec)(o->minutes * 60e6));
+    shape.config.stop_at_violation = true;
+    shape.config.silent = o->seeds_first != o->seeds_last;
+    shape.config.log_level = o->log_level;
+    shape.config.log_host = o->log_host;
+    if (!shape.config.silent)
+        fprintf(stderr, "seed %llu: %s\n", (unsigned long long)seed, shape.text);
+    swarm_seed(&shape, result);
+}
+
+_Noreturn static void worker_run(const struct options *o, unsigned number, int fd)
+{
+    struct swarm_result result;
+
+    for (uint64_t seed = o->seeds_first + number; seed <= o->seeds_last; seed += o->jobs) {
+        worker_seed(o, seed, &result);
+        if (write(fd, &result, sizeof(result)) != sizeof(result))
+            _exit(EXIT_USAGE);
+    }
+    _exit(0);
+}
+
+static bool worker_start(struct worker *k, const struct options *o, unsigned number)
+{
+    int ends[2];
+
+    if (pipe(ends) != 0)
+        return false;
+    fflush(NULL);
+    k->pid = fork();
+    if (k->pid == 0) {
+        close(ends[0]);
+        worker_run(o, number, ends[1]);
+    }
+    close(ends[1]);
+    k->fd = ends[0];
+    k->seed = o->seeds_first + number;
+    return k->pid > 0;
+}
+
+/* ---- the swarm ---- */
+
+struct swarm {
+    const struct options *options;
+    struct worker workers[JOBS_MAX];
+    unsigned running;
+    uint64_t done, violated;
+    struct swarm_result worst; /* the violation with the lowest seed seen */
+    double core_s, virtual_s, ideal_s_max, settled_s_max, skip_s_max;
+    uint64_t events;
+};
+
+static void keep_violation(struct swarm *s, const struct swarm_result *r)
+{
+    s->violated++;
+    if (s->violated == 1 || r->seed < s->worst.seed)
+        s->worst = *r;
+}
+
+static void take_result(struct swarm *s, const struct swarm_result *r)
+{
+    s->done++;
+    s->core_s += r->core_s;
+    s->virtual_s += r->virtual_s;
+    s->events += r->events;
+    if (r->liveness.ideal_s > s->ideal_s_max)
+        s->ideal_s_max = r->liveness.ideal_s;
+    if (r->liveness.settled_s > s->settled_s_max)
+        s->settled_s_max = r->liveness.settled_s;
+    if (r->skip_s > s->skip_s_max)
+        s->skip_s_max = r->skip_s;
+    if (s->options->verbose)
+        fprintf(stderr,
+                "seed %llu: %u hosts, %.0f virtual s, %.3f core s, healed %.2f s, settled "
+                "%.2f s, skip %.2f s%s%s\n",
+                (unsigned long long)r->seed, (unsigned)r->nodes, r->virtual_s, r->core_s,
+                r->liveness.ideal_s, r->liveness.settled_s, r->skip_s,
+                r->violations > 0 ? ": " : "", r->violation);
+    if (r->violations > 0)
+        keep_violation(s, r);
+}
+
+/* Its pipe ended: it is through, or it died at its seed. */
+static void worker_ended(struct swarm *s, struct worker *k)
+{
+    int status;
+
+    waitpid(k->pid, &status, 0);
+    close(k->fd);
+    k->pid = 0;
+    s->running--;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return;
+    struct swarm_result died = {.seed = k->seed, .violations = 1};
+
+    snprintf(died.violation, sizeof(died.violation), "the process died (%s %d): see stderr above",
+             WIFSIGNALED(status) ? "signal" : "exit status",
+             WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    keep_violation(s, &died);
+}
+
+static void worker_says(struct swarm *s, struct worker *k)
+{
+    struct swarm_result r;
+    ssize_t len = read(k->fd, &r, sizeof(r)); /* written whole: below PIPE_BUF */
+
+    if (len != sizeof(r)) {
+        worker_ended(s, k);
+        return;
+    }
+    take_result(s, &r);
+    k->seed = r.seed + s->options->jobs;
+}
+
+static void swarm_progress(const struct swarm *s)
+{
+    uint64_t all = s->options->seeds_last - s->options->seeds_first + 1;
+
+    if (isatty(STDERR_FILENO) && !s->options->verbose)
+        fprintf(stderr, "\r\033[K%llu of %llu seeds, %llu violated", (unsigned long long)s->done,
+                (unsigned long long)all, (unsigned long long)s->violated);
+}
+
+static void swarm_wait(struct swarm *s)
+{
+    struct pollfd fds[JOBS_MAX];
+
+    for (unsigned i = 0; i < s->options->jobs; i++)
+        fds[i] =
+            (struct pollfd){.fd = s->workers[i].pid > 0 ? s->workers[i].fd : -1, .events = POLLIN};
+    if (poll(fds, s->options->jobs, -1) < 0)
+        return;
+    for (unsigned i = 0; i < s->options->jobs; i++)
+        if (fds[i].revents != 0)
+            worker_says(s, &s->workers[i]);
+    swarm_progress(s);
+}
+
+static void swarm_stop(struct swarm *s)
+{
+    for (unsigned i = 0; i < s->options->jobs; i++) {
+        if (s->workers[i].pid == 0)
+            continue;
+        kill(s->workers[i].pid, SIGKILL);
+        waitpid(s->workers[i].pid, NULL, 0);
+        close(s->workers[i].fd);
+    }
+}
+
+/* The one command that shows it again. */
+static void say_violation(const struct swarm *s)
+{
+    const struct options *o = s->options;
+
+    fprintf(stderr, "\nseed %llu: %s\nto see it again: peal-sim check --seeds %llu",
+            (unsigned long long)s->worst.seed, s->worst.violation,
+            (unsigned long long)s->worst.seed);
+    if (o->nodes > 0)
+        fprintf(stderr, " --nodes %u", (unsigned)o->nodes);
+    if (o->minutes > 0)
+        fprintf(stderr, " --minutes %g", o->minutes);
+    fprintf(stderr, "%s\n", o->null_crypto ? " --null-crypto" : "");
+}
+
+static void swarm_report(const struct swarm *s, double wall_s)
+{
+    json_t *j;
+
+    if (!s->options->json) {
+        printf("%llu seeds, %llu violated; %.1f s wall, %.3f core s a seed, %.0f virtual s, %.1f M "
+               "events; healed within %.2f s, settled within %.2f s, longest skip %.2f s\n",
+               (unsigned long long)s->done, (unsigned long long)s->violated, wall_s,
+               s->done > 0 ? s->core_s / (double)s->done : 0, s->virtual_s, (double)s->events / 1e6,
+               s->ideal_s_max, s->settled_s_max, s->skip_s_max);
+        return;
+    }
+    j = json_pack("{s:s, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:I}", "schema",
+                  "peal.sim.check/1", "seeds", (json_int_t)s->done, "violations",
+                  (json_int_t)s->violated, "events", (json_int_t)s->events, "wall_s", wall_s,
+                  "core_s", s->core_s, "virtual_s", s->virtual_s, "healed_s_max", s->ideal_s_max,
+                  "settled_s_max", s->settled_s_max, "first_violated",
+                  s->violated > 0 ? (json_int_t)s->worst.seed : (json_int_t)-1);
+    json_dumpf(j, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
+    printf("\n");
+    json_decref(j);
+}
+
 int check_command(const struct options *o)
 {
-    return 0;
+    struct swarm s = {.options = o};
+    double start_s = wall_seconds();
+
+    for (unsigned i = 0; i < o->jobs; i++) {
+        if (!worker_start(&s.workers[i], o, i)) {
+            perror("peal-sim: a worker cannot be started");
+            return EXIT_USAGE;
+        }
+        s.running++;
+    }
+    while (s.running > 0 && (s.violated == 0 || o->keep_going))
+        swarm_wait(&s);
+    swarm_stop(&s);
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "\n");
+    if (s.violated > 0)
+        say_violation(&s);
+    swarm_report(&s, wall_seconds() - start_s);
+    return s.violated > 0 ? EXIT_VIOLATED : 0;
 }
+
 int small_command(const struct options *o)
 {
     return 0;
