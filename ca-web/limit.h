@@ -2,9 +2,10 @@
  * limit.h - rate limits: token buckets by name and by address, in memory.
  *
  * A bucket holds `burst` attempts and gets one back every `refill_s`. Addresses count as what one
- * customer has: a whole IPv4 address, an IPv6 /64. The table holds LIMIT_BUCKETS in a keyed hash of
- * LIMIT_WAYS-entry sets; the victim is the set's fullest bucket, that is the one that has been
- * blamed least, so somebody with many addresses cannot wash an empty one out cheaply. Any thread.
+ * customer has: a whole IPv4 address, an IPv6 /64. The table is LIMIT_SETS
+ * sets of LIMIT_WAYS buckets under a keyed hash; the victim is the set's fullest bucket, that is
+ * the one that has been blamed least, so somebody with many addresses cannot wash an empty one out
+ * cheaply. Any thread.
  */
 #ifndef PEAL_CA_LIMIT_H
 #define PEAL_CA_LIMIT_H

@@ -110,7 +110,8 @@ class Ca:
         """Everything in the database, but for what a log-in page may touch."""
         db = sqlite3.connect(os.path.join(self.data, "peal-ca.sqlite"))
         try:
-            tables = [r[0] for r in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            names = "SELECT name FROM sqlite_master WHERE type = 'table'"
+            tables = [r[0] for r in db.execute(names)]
             return {t: db.execute(f"SELECT * FROM {t}").fetchall() for t in tables}
         finally:
             db.close()
@@ -137,8 +138,8 @@ class Key:
 
     def __init__(self, folder, algorithm=("ed25519",)):
         self.path = os.path.join(folder, base64.b32encode(os.urandom(10)).decode())
-        subprocess.run(["openssl", "genpkey", "-algorithm", *algorithm, "-out", self.path], check=True,
-                       stderr=subprocess.DEVNULL)
+        subprocess.run(["openssl", "genpkey", "-algorithm", *algorithm, "-out", self.path],
+                       check=True, stderr=subprocess.DEVNULL)
         self.csr = subprocess.run(["openssl", "req", "-new", "-key", self.path, "-subj", "/CN=ws"],
                                   check=True, capture_output=True, text=True).stdout
 
@@ -199,17 +200,20 @@ def test_exit_status_and_words(ca):
         (2, ["group", "add", "lab"]), (5, ["group", "add", "lab", "--owner", "nobody"]),
         (2, ["group", "add", "lab", "--owner", "alice", "--ipv4", "8.8.8.0/24"]),
         (2, ["group", "add", "lab", "--owner", "alice", "--bootstrap", "x"]),
-        (0, ["group", "add", "lab", "--owner=alice"]), (1, ["group", "add", "lab", "--owner=alice"]),
+        (0, ["group", "add", "lab", "--owner=alice"]),
+        (1, ["group", "add", "lab", "--owner=alice"]),
         (5, ["member", "request", "nowhere", "alice"]), (5, ["member", "request", "lab", "nobody"]),
         (0, ["user", "add", "bob", "--email=bob@example.org"]),
         (5, ["member", "approve", "lab", "bob"]), (5, ["member", "deny", "lab", "bob"]),
-        (5, ["member", "revoke", "lab", "bob"]), (5, ["blob", "lab", "bob", "--url", "https://ca:1"]),
+        (5, ["member", "revoke", "lab", "bob"]),
+        (5, ["blob", "lab", "bob", "--url", "https://ca:1"]),
         (0, ["member", "request", "lab", "bob", "--reason", "please"]),
         (0, ["member", "approve", "lab", "bob"]), (0, ["member", "approve", "lab", "bob"]),
         (0, ["member", "request", "lab", "bob"]), (1, ["blob", "lab", "bob"]),
         (2, ["blob", "lab", "bob", "--url", "http://ca:1"]),
         (0, ["member", "revoke", "lab", "bob"]), (5, ["member", "revoke", "lab", "bob"]),
-        (1, ["member", "revoke", "lab", "alice"]), (2, ["serve"]), (2, ["serve", "--listen", "ca:1"]),
+        (1, ["member", "revoke", "lab", "alice"]), (2, ["serve"]),
+        (2, ["serve", "--listen", "ca:1"]),
     ]
     for want, words in rows:
         done = ca.run(*words, check=False)
@@ -249,8 +253,9 @@ def test_a_file_that_others_may_not_read_is_status_4(ca):
         pytest.skip("needs to be somebody else")
     ca.user("alice")
     os.chmod(os.path.dirname(ca.data), 0o755)
-    done = subprocess.run([PEAL_CA, "member", "list", "lab", "--data", ca.data], capture_output=True,
-                          text=True, user="nobody", group="nogroup", extra_groups=[])
+    done = subprocess.run([PEAL_CA, "member", "list", "lab", "--data", ca.data],
+                          capture_output=True, text=True, user="nobody", group="nogroup",
+                          extra_groups=[])
     assert (done.returncode, done.stdout) == (4, "")
 
 
@@ -435,14 +440,16 @@ def test_the_service_hears_of_a_removal_at_once(lab, folder):
     events = heard["answer"].json
     assert events["number"] == number + 1 and len(events["events"]) == 1
     assert re.fullmatch(r"[0-9a-f]{40}", events["events"][0]["node"])
-    crl = lab.http("GET", "/api/v1/groups/lab/crl", headers={"If-None-Match": first.headers["ETag"]})
+    crl = lab.http("GET", "/api/v1/groups/lab/crl",
+                   headers={"If-None-Match": first.headers["ETag"]})
     assert crl.status == 200
     with open(os.path.join(folder, "ca.pem"), "w", encoding="ascii") as f:
         f.write(blob["ca"])
     status, text = openssl("crl", "-inform", "der", "-noout", "-text", "-CAfile",
                            os.path.join(folder, "ca.pem"), stdin=crl.body)
     assert status == 0 and "verify OK" in text and text.count("Serial Number") == 1
-    for path, status in (("/api/v1/groups/nowhere/crl", 404), ("/api/v1/groups/lab/events?after=x", 400),
+    for path, status in (("/api/v1/groups/nowhere/crl", 404),
+                         ("/api/v1/groups/lab/events?after=x", 400),
                          ("/api/v1/groups/nowhere/events", 404)):
         assert lab.http("GET", path).status == status
 
@@ -510,7 +517,8 @@ def test_the_whole_story_on_pages(ca, folder):
     admin, bob = Browser(ca), Browser(ca)
     assert admin.get(link).status == 200
     assert admin.submit(link, name="root", email="r@example.org", password="short").status == 400
-    assert admin.submit(link, name="Root", email="r@example.org", password="long enough").status == 303
+    assert admin.submit(link, name="Root", email="r@example.org",
+                        password="long enough").status == 303
     assert admin.page.headers["Location"] == "/groups"
     assert Browser(ca).get(link).status == 403
 
@@ -615,7 +623,8 @@ def test_forms_need_their_own_sessions_token(lab):
     page = carol.ask("POST", "/groups/lab/join", urllib.parse.urlencode(
         {"csrf": mine, "reason": "x"}), Content_Type=FORM)
     assert page.status == 401 or page.status == 403
-    stranger = lab.http("POST", "/login", "name=carol&password=correct+horse", {"Content-Type": FORM})
+    stranger = lab.http("POST", "/login", "name=carol&password=correct+horse",
+                        {"Content-Type": FORM})
     assert stranger.status == 403
     assert lab.sql("SELECT count(*) FROM members WHERE state = 'requested'") == [(0,)]
 
@@ -642,7 +651,8 @@ def test_forms_and_hosts_of_other_sites_are_refused(lab):
 def test_every_answer_carries_the_guards(lab):
     for path in ("/", "/groups", "/nothing", "/style.css", "/healthz", "/api/v1/nothing"):
         headers = lab.http("GET", path).headers
-        assert headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'self';")
+        policy = headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'; style-src 'self';")
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["X-Frame-Options"] == "DENY"
         assert headers["Cache-Control"] in ("no-store", "no-cache")
@@ -655,8 +665,10 @@ ROUTES = [
     ("GET", "/groups/lab/blob", 401, 403), ("POST", "/groups/lab/blob", 403, 403),
     ("POST", "/groups/lab/approve", 403, 403), ("POST", "/groups/lab/deny", 403, 403),
     ("GET", "/groups/lab/revoke?user=bob", 401, 403), ("POST", "/groups/lab/revoke", 403, 403),
-    ("GET", "/new-group", 401, 403), ("POST", "/new-group", 403, 403), ("GET", "/account", 401, 200),
-    ("POST", "/account", 403, 401), ("GET", "/groups", 401, 200), ("GET", "/groups/nowhere", 401, 404),
+    ("GET", "/new-group", 401, 403), ("POST", "/new-group", 403, 403),
+    ("GET", "/account", 401, 200),
+    ("POST", "/account", 403, 401), ("GET", "/groups", 401, 200),
+    ("GET", "/groups/nowhere", 401, 404),
     ("GET", "/setup/x", 403, 403), ("POST", "/setup/x", 403, 403),
 ]
 
@@ -727,9 +739,12 @@ def test_requests_that_make_no_sense(lab):
         (400, "POST", "/api/v1/enroll", "{", js), (400, "POST", "/api/v1/enroll", "[]", js),
         (400, "POST", "/api/v1/enroll", "null", js), (400, "POST", "/api/v1/enroll", "{}", js),
         (400, "POST", "/api/v1/enroll", '{"a":1,"a":2}', js),
-        (400, "POST", "/api/v1/enroll", "[" * 60000, js), (400, "POST", "/api/v1/enroll", b"\xff{}", js),
-        (400, "POST", "/api/v1/renew", "{}", js), (400, "POST", "/login", "a=%", {"Content-Type": FORM}),
-        (400, "GET", "/groups?find=%00", None, {}), (413, "POST", "/api/v1/enroll", "x" * 65537, js),
+        (400, "POST", "/api/v1/enroll", "[" * 60000, js),
+        (400, "POST", "/api/v1/enroll", b"\xff{}", js),
+        (400, "POST", "/api/v1/renew", "{}", js),
+        (400, "POST", "/login", "a=%", {"Content-Type": FORM}),
+        (400, "GET", "/groups?find=%00", None, {}),
+        (413, "POST", "/api/v1/enroll", "x" * 65537, js),
         (403, "POST", "/login", "x" * 65536, {"Content-Type": FORM}),
     ]
     for want, method, path, body, headers in rows:
@@ -764,8 +779,10 @@ def test_malformed_http_is_refused_and_the_next_is_served(lab):
         b"GET / HTTP/1.1\r\n" + host + b"".join(b"X%d: y\r\n" % i for i in range(4000)) + b"\r\n",
         enroll + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
         enroll + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
-        enroll + b"Content-Length: -1\r\n\r\n", enroll + b"Content-Length: 99999999999999999999\r\n\r\n",
-        enroll + b"Content-Length: x\r\n\r\n", enroll + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n",
+        enroll + b"Content-Length: -1\r\n\r\n",
+        enroll + b"Content-Length: 99999999999999999999\r\n\r\n",
+        enroll + b"Content-Length: x\r\n\r\n",
+        enroll + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n",
         enroll + b"Transfer-Encoding: chunked\r\n\r\n" + (b"1000\r\n" + b"x" * 4096 + b"\r\n") * 20
         + b"0\r\n\r\n",
     ]
@@ -807,7 +824,8 @@ def test_a_thousand_slow_clients_do_not_stop_the_next(lab):
             plain = socket.create_connection(("127.0.0.1", lab.port), 10)
             if i % 4 == 0:
                 plain = context.wrap_socket(plain)
-                plain.sendall(b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 60000\r\n")
+                plain.sendall(b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                              b"Content-Length: 60000\r\n")
             slow.append(plain)
         asked = time.monotonic()
         assert lab.http("GET", "/healthz").status == 200
@@ -898,7 +916,8 @@ def test_another_name_gets_another_certificate_for_the_same_key(lab):
 
 def test_a_certificate_that_was_given(ca, folder):
     certificate, key = os.path.join(folder, "c.pem"), os.path.join(folder, "k.pem")
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out",
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key,
+                    "-out",
                     certificate, "-subj", "/CN=x", "-addext", "subjectAltName=IP:127.0.0.1"],
                    check=True, stderr=subprocess.DEVNULL)
     ca.start("--tls-cert", certificate, "--tls-key", key)
@@ -977,6 +996,6 @@ def test_kill_at_any_moment_loses_and_doubles_nothing(lab, folder):
     for i, key in enumerate(keys):
         assert enrol(lab, blobs[i], key).json["certificate"] == issued[i]
     assert lab.sql("PRAGMA integrity_check") == [("ok",)]
-    assert lab.sql("SELECT count(*), count(DISTINCT enrolment), count(DISTINCT node), max(enrolment)"
-                   " FROM machines") == [(24, 24, 24, 24)]
+    assert lab.sql("SELECT count(*), count(DISTINCT enrolment), count(DISTINCT node),"
+                   " max(enrolment) FROM machines") == [(24, 24, 24, 24)]
     assert lab.sql("SELECT count(DISTINCT serial) FROM certificates") == [(24,)]
