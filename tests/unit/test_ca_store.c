@@ -85,7 +85,7 @@ static void the_audit_log_only_grows(void **state)
     bench_close(&b);
 }
 
-static void a_newer_databases_is_left_alone(void **state)
+static void a_newer_database_is_left_alone(void **state)
 {
     struct bench b;
     const char *why = NULL;
@@ -204,7 +204,7 @@ int main(void)
         cmocka_unit_test(a_constraint_is_told_apart_from_a_failure),
         cmocka_unit_test(connections_see_each_others_commits_at_once),
         cmocka_unit_test(the_audit_log_only_grows),
-        cmocka_unit_test(a_newer_databases_is_left_alone),
+        cmocka_unit_test(a_newer_database_is_left_alone),
         cmocka_unit_test(everything_in_the_directory_is_the_owners_alone),
         cmocka_unit_test(what_is_sealed_opens_only_in_its_own_place),
         cmocka_unit_test(another_master_key_is_refused),
