@@ -237,28 +237,34 @@ static bool is_ours(void *ctx, int ifindex)
 
 static bool read_endpoints(struct daemon *d)
 {
-    struct addr addrs[DAEMON_ENDPOINTS_MAX];
     struct endpoint now[DAEMON_ENDPOINTS_MAX];
-    size_t count = links_addresses(d->links, addrs, DAEMON_ENDPOINTS_MAX);
-    bool same = count == d->endpoints_count;
+    struct links_outside outside;
+    bool known = links_look(d->links, &outside), same;
 
-    for (size_t i = 0; i < count; i++) {
-        now[i] = (struct endpoint){.addr = addrs[i], .port = d->port};
+    host_set_outside(d->host, known ? &outside : NULL);
+    same = outside.addrs_count == d->endpoints_count;
+    for (size_t i = 0; i < outside.addrs_count; i++) {
+        now[i] = (struct endpoint){.addr = outside.addrs[i], .port = d->port};
         same = same && endpoint_eq(&now[i], &d->endpoints[i]);
     }
-    memcpy(d->endpoints, now, count * sizeof *now);
-    d->endpoints_count = count;
+    memcpy(d->endpoints, now, outside.addrs_count * sizeof *now);
+    d->endpoints_count = outside.addrs_count;
     return !same;
 }
 
-static void on_links_changed(void *ctx)
+static void on_links_changed(void *ctx, bool routes)
 {
     struct daemon *d = ctx;
     unsigned i = 0;
+    bool addresses;
 
-    if (d->stopping || !read_endpoints(d))
+    if (d->stopping)
         return;
-    log_write(LOG_LEVEL_INFO, NULL, "this machine's addresses changed");
+    addresses = read_endpoints(d);
+    if (!addresses && !routes)
+        return;
+    log_write(LOG_LEVEL_INFO, NULL, "this machine's %s changed: asking all peers anew",
+              addresses ? "addresses" : "default route");
     for (struct network *n; (n = daemon_next(d, &i)) != NULL; i++) {
         network_set_endpoints(n);
         network_outside_changed(n);

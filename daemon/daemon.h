@@ -14,7 +14,7 @@
 
 #include <uv.h>
 
-enum { DAEMON_NETWORKS_MAX = 63, DAEMON_ENDPOINTS_MAX = 8 };
+enum { DAEMON_NETWORKS_MAX = 63, DAEMON_ENDPOINTS_MAX = 8 /* as LINKS_ADDRS_MAX */ };
 
 struct host;
 struct links;

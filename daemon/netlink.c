@@ -13,7 +13,6 @@
 enum {
     LINKS_BUFFER = 8192,   /* MNL_SOCKET_BUFFER_SIZE is a page or 8 KiB, whichever is less */
     LINKS_DOWN_MAX = 1024, /* links that may be listed; later ones count as down */
-    LINKS_FOUND_MAX = 64,  /* addresses ranked; further ones are left out */
     LINKS_DEBOUNCE_MS = 100,
 };
 
@@ -22,6 +21,7 @@ struct links {
     uint32_t seq;
     uv_poll_t poll;
     uv_timer_t debounce;
+    bool routes;      /* a default route changed since the host was told */
     unsigned closing; /* handles not closed yet */
     struct links_host host;
     void *ctx;
@@ -41,21 +41,55 @@ static struct mnl_socket *open_socket(unsigned groups)
 static void on_quiet(uv_timer_t *timer)
 {
     struct links *l = timer->data;
+    bool routes = l->routes;
 
-    l->host.changed(l->ctx);
+    l->routes = false;
+    l->host.changed(l->ctx, routes);
 }
 
-/* What changed does not matter: everything is listed anew. So an overrun (ENOBUFS) does not either.
+static void tell_soon(struct links *l)
+{
+    if (!uv_is_active((uv_handle_t *)&l->debounce))
+        uv_timer_start(&l->debounce, on_quiet, LINKS_DEBOUNCE_MS, 0);
+}
+
+/* Other routes come and go with containers and with our own devices; they do not move our packets.
  */
+static bool is_default_route(const struct nlmsghdr *h)
+{
+    const struct rtmsg *route = mnl_nlmsg_get_payload(h);
+
+    return mnl_nlmsg_get_payload_len(h) >= sizeof *route && route->rtm_dst_len == 0 &&
+           route->rtm_type == RTN_UNICAST;
+}
+
+static int on_message(const struct nlmsghdr *h, void *ctx)
+{
+    struct links *l = ctx;
+
+    if (h->nlmsg_type == RTM_NEWROUTE || h->nlmsg_type == RTM_DELROUTE) {
+        if (!is_default_route(h))
+            return MNL_CB_OK;
+        l->routes = true;
+    }
+    tell_soon(l);
+    return MNL_CB_OK;
+}
+
+/* Links and addresses are listed anew whatever the messages said, so one that was lost for want of
+ * room (ENOBUFS) only has to be noticed. */
 static void on_event(uv_poll_t *poll, int status, int events)
 {
     struct links *l = poll->data;
     char buf[LINKS_BUFFER];
+    ssize_t len;
 
-    while (mnl_socket_recvfrom(l->events, buf, sizeof buf) > 0)
-        ;
-    if (!uv_is_active((uv_handle_t *)&l->debounce))
-        uv_timer_start(&l->debounce, on_quiet, LINKS_DEBOUNCE_MS, 0);
+    while ((len = mnl_socket_recvfrom(l->events, buf, sizeof buf)) > 0)
+        (void)!mnl_cb_run(buf, (size_t)len, 0, 0, on_message, l);
+    if (len < 0 && errno == ENOBUFS) {
+        l->routes = true;
+        tell_soon(l);
+    }
 }
 
 struct links *links_new(uv_loop_t *loop, const struct links_host *host, void *ctx)
@@ -68,7 +102,8 @@ struct links *links_new(uv_loop_t *loop, const struct links_host *host, void *ct
     l->ctx = ctx;
     l->seq = (uint32_t)time(NULL);
     l->requests = open_socket(0);
-    l->events = open_socket(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR);
+    l->events = open_socket(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR |
+                            RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE);
     if (!l->requests || !l->events) {
         if (l->requests)
             mnl_socket_close(l->requests);
@@ -244,7 +279,7 @@ struct found {
     struct {
         struct net net;
         int ifindex;
-    } v[LINKS_FOUND_MAX];
+    } v[LINKS_SUBNETS_MAX];
     size_t count;
 };
 
@@ -283,7 +318,7 @@ static int on_address(const struct nlmsghdr *h, void *ctx)
     uint32_t flags;
     struct net net;
 
-    if (h->nlmsg_type != RTM_NEWADDR || f->count == LINKS_FOUND_MAX ||
+    if (h->nlmsg_type != RTM_NEWADDR || f->count == LINKS_SUBNETS_MAX ||
         !usable_has(&f->usable, (int)info->ifa_index) || !address_of(h, &net, &flags))
         return MNL_CB_OK;
     if ((flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_DEPRECATED)) ||
@@ -323,20 +358,24 @@ static int by_rank(const void *a, const void *b)
     return d ? d : memcmp(x->b, y->b, sizeof x->b);
 }
 
-size_t links_addresses(struct links *l, struct addr *out, size_t max)
+bool links_look(struct links *l, struct links_outside *out)
 {
-    struct addr all[LINKS_FOUND_MAX];
+    struct addr all[LINKS_SUBNETS_MAX];
     struct found *f = find_addresses(l);
-    size_t count = f ? f->count : 0;
 
-    for (size_t i = 0; i < count; i++)
+    memset(out, 0, sizeof *out);
+    if (!f)
+        return false;
+    for (size_t i = 0; i < f->count; i++) {
+        out->subnets[i] = f->v[i].net;
         all[i] = f->v[i].net.addr;
+    }
+    out->subnets_count = f->count;
+    qsort(all, f->count, sizeof *all, by_rank);
+    out->addrs_count = f->count < LINKS_ADDRS_MAX ? f->count : LINKS_ADDRS_MAX;
+    memcpy(out->addrs, all, out->addrs_count * sizeof *all);
     free(f);
-    qsort(all, count, sizeof *all, by_rank);
-    if (count > max)
-        count = max;
-    memcpy(out, all, count * sizeof *all);
-    return count;
+    return true;
 }
 
 bool links_conflict(struct links *l, const struct net *net, char device[16])

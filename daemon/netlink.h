@@ -1,6 +1,6 @@
 /*
- * netlink.h - the machine's links and addresses (rtnetlink(7)): sets up our devices, lists the
- * addresses that others may reach us at, and tells when those may have changed.
+ * netlink.h - the machine's links, addresses and default routes (rtnetlink(7)): sets up our
+ * devices, lists the addresses that others may reach us at, and tells when those may have changed.
  *
  * Touches no device but those it is given; what it added vanishes with the device.
  * Functions return 0 or -errno. Control thread only.
@@ -18,8 +18,9 @@ struct links;
 struct links_host {
     /* This link is one of our own devices: its addresses are no way to reach us. */
     bool (*ours)(void *ctx, int ifindex);
-    /* Links or addresses changed; called once for a burst, 100 ms after its first message. */
-    void (*changed)(void *ctx);
+    /* Links, addresses or default routes changed; called once for a burst, 100 ms after its first
+     * message. routes: a default route did, so the same addresses may lead elsewhere now. */
+    void (*changed)(void *ctx, bool routes);
 };
 
 /* NULL with errno. */
@@ -32,9 +33,21 @@ int links_up(struct links *l, int ifindex, uint16_t mtu) MUST_USE;
 int links_add_address(struct links *l, int ifindex, const struct net *a) MUST_USE;
 int links_remove_address(struct links *l, int ifindex, const struct net *a) MUST_USE;
 
-/* Addresses of links that are up, without loopback, link-local, our own and those not usable
- * (tentative, deprecated), the most promising first: public before private, IPv6 before IPv4. */
-size_t links_addresses(struct links *l, struct addr *out, size_t max);
+enum { LINKS_ADDRS_MAX = 8, LINKS_SUBNETS_MAX = 64 };
+
+/* Where this machine stands, our own devices left out. */
+struct links_outside {
+    /* Addresses that others may reach us at: of links that are up, without loopback, link-local and
+     * those not usable (tentative, deprecated); the most promising first: public before private,
+     * IPv6 before IPv4. */
+    struct addr addrs[LINKS_ADDRS_MAX];
+    size_t addrs_count;
+    /* All of them with their prefixes, as far as there is room. */
+    struct net subnets[LINKS_SUBNETS_MAX];
+    size_t subnets_count;
+};
+/* False: the kernel did not tell, and nothing is known. */
+bool links_look(struct links *l, struct links_outside *out);
 
 /* An address range on a link that is not ours and overlaps `net`: its link's name goes into
  * `device`. False: none. */

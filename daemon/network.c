@@ -716,6 +716,12 @@ bool network_public(const struct network *n)
     return n->is_public;
 }
 
+bool network_contains(const struct network *n, const struct addr *a)
+{
+    return n->member.blob && (net_contains(&n->member.blob->network.ipv4, a) ||
+                              net_contains(&n->member.blob->network.ipv6, a));
+}
+
 unsigned network_number(const struct network *n)
 {
     return n->number;

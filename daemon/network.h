@@ -54,6 +54,7 @@ bool network_gone(
 /* For commands and status. */
 const char *network_name(const struct network *n);
 bool network_public(const struct network *n);
+bool network_contains(const struct network *n, const struct addr *a); /* in the group's ranges */
 unsigned network_number(const struct network *n);
 const char *
 network_failure(const struct network *n); /* why there is no node; NULL when there is one */

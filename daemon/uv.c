@@ -50,7 +50,9 @@ struct host {
     bool resumed;  /* seen since the last turn */
     bool restored; /* wall and boot clock jumped apart */
     bool forward_dirty;
-    uint64_t dropped_no_network, dropped_stun;
+    struct links_outside outside;
+    bool outside_known;
+    uint64_t dropped_no_network, dropped_stun, dropped_inside;
     struct outbox outbox;
 };
 
@@ -136,6 +138,47 @@ static void offer(struct host *h, const struct plane_item *item)
     h->dropped_no_network++;
 }
 
+void host_set_outside(struct host *h, const struct links_outside *outside)
+{
+    h->outside_known = outside != NULL;
+    if (outside)
+        h->outside = *outside;
+}
+
+static bool on_outside_subnet(const struct host *h, const struct addr *a)
+{
+    for (size_t i = 0; i < h->outside.subnets_count; i++) {
+        if (net_contains(&h->outside.subnets[i], a))
+            return true;
+    }
+    return false;
+}
+
+/* A group's own address, unless a LAN of this machine (which the kernel prefers) has it too. */
+static bool is_inside(const struct host *h, const struct addr *a)
+{
+    for (unsigned i = 0; i < NETWORKS_MAX; i++) {
+        if (h->networks[i] && network_contains(h->networks[i], a))
+            return !on_outside_subnet(h, a);
+    }
+    return false;
+}
+
+static bool has_family(const struct host *h, uint8_t family)
+{
+    for (size_t i = 0; i < h->outside.subnets_count; i++) {
+        if (h->outside.subnets[i].addr.family == family)
+            return true;
+    }
+    return false;
+}
+
+static bool may_send_to(const struct host *h, const struct addr *a)
+{
+    return !is_inside(h, a) &&
+           (!h->outside_known || addr_is_loopback(a) || has_family(h, a->family));
+}
+
 static void packet(struct host *h, const struct plane_item *item)
 {
     const uint8_t *pkt = item->bytes;
@@ -143,6 +186,10 @@ static void packet(struct host *h, const struct plane_item *item)
 
     if (item->len < 2 || pkt[0] < PACKET_HANDSHAKE) {
         h->dropped_stun++;
+        return;
+    }
+    if (is_inside(h, &item->from.addr)) {
+        h->dropped_inside++;
         return;
     }
     if (pkt[0] == PACKET_HANDSHAKE && pkt[1] == 1) {
@@ -160,6 +207,8 @@ static void dispatch(struct host *h, const struct plane_item *item)
 {
     if (item->kind == PLANE_PACKET)
         packet(h, item);
+    else if (item->kind == PLANE_ROAMED && is_inside(h, &item->from.addr))
+        h->dropped_inside++;
     else if (item->network < NETWORKS_MAX && h->networks[item->network])
         network_item(h->networks[item->network], item);
 }
@@ -360,6 +409,10 @@ void host_send(struct host *h, const struct endpoint *to, const uint8_t *pkt, si
     struct outbox_head head = {*to, len};
 
     CHECK(sizeof head + len <= OUTBOX_BYTES);
+    if (!may_send_to(h, &to->addr)) {
+        h->dropped_inside++;
+        return;
+    }
     if (h->outbox.used + sizeof head + len > OUTBOX_BYTES)
         flush(h);
     memcpy(h->outbox.bytes + h->outbox.used, &head, sizeof head);
@@ -374,12 +427,18 @@ void host_forward_changed(struct host *h)
 
 bool host_counter(const struct host *h, size_t i, const char **name, uint64_t *value)
 {
+    static const char *const names[] = {"no_network", "stun", "inside"};
+    const uint64_t *values[] = {&h->dropped_no_network, &h->dropped_stun, &h->dropped_inside};
+
     if (i < PLANE_DROP_COUNT) {
         *name = plane_drop_text((enum plane_drop)i);
         *value = plane_drops(h->plane, (enum plane_drop)i);
         return true;
     }
-    *name = i == PLANE_DROP_COUNT ? "no_network" : "stun";
-    *value = i == PLANE_DROP_COUNT ? h->dropped_no_network : h->dropped_stun;
-    return i <= PLANE_DROP_COUNT + 1;
+    i -= PLANE_DROP_COUNT;
+    if (i >= ARRAY_LEN(names))
+        return false;
+    *name = names[i];
+    *value = *values[i];
+    return true;
 }

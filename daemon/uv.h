@@ -9,6 +9,7 @@
 #ifndef PEAL_DAEMON_UV_H
 #define PEAL_DAEMON_UV_H
 
+#include "daemon/netlink.h"
 #include "overlay/core/env.h"
 #include "tap/plane.h"
 
@@ -31,6 +32,12 @@ void host_clock(struct host *h, struct env *env);
 /* An env with this host's randomness and hash key; log and its host pointer are the caller's. */
 void host_env(struct host *h, struct env *env);
 usec host_now(struct host *h);
+
+/* The subnets and families that this machine has outside the groups; NULL: not known. A packet
+ * from or to an address inside a group is no packet between machines: it would be carried in
+ * itself, without end. And without an address of a family the kernel would put one of ours inside.
+ */
+void host_set_outside(struct host *h, const struct links_outside *outside);
 
 struct plane *host_plane(struct host *h);
 unsigned host_workers(const struct host *h);
