@@ -372,7 +372,7 @@ static inline void world_run(struct world *w, usec for_us)
         w->nodes[i].env.now_us = until_us;
 }
 
-/* One second at a time, with packets of data between two nodes and the data plane's reports. */
+/* What a data plane reports once a second. */
 static inline void world_data_report(struct world_node *n, struct session *s)
 {
     session_data_seen(s, n->data_tx_us, n->data_rx_us, n->data_sent);
@@ -398,6 +398,27 @@ static inline struct session *world_open(struct world_node *a, const struct worl
 
     a->env.now_us = a->world->now_us;
     return session_open(a->ss, &to, expect ? &b->config.node : NULL);
+}
+
+/* Two nodes, not connected. */
+static inline struct world *world_two(uint64_t seed)
+{
+    struct world *w = world_new(seed);
+
+    world_start(world_add(w, 1));
+    world_start(world_add(w, 2));
+    return w;
+}
+
+/* The first opened. */
+static inline struct world *world_two_connected(uint64_t seed)
+{
+    struct world *w = world_two(seed);
+
+    CHECK(world_open(&w->nodes[0], &w->nodes[1], true) != NULL);
+    world_run(w, SEC(1));
+    CHECK(world_connected(&w->nodes[0], &w->nodes[1]));
+    return w;
 }
 
 #endif

@@ -23,11 +23,6 @@ static struct world *two_with(uint64_t seed, void (*change)(struct world_node *n
     return w;
 }
 
-static struct world *two(uint64_t seed)
-{
-    return two_with(seed, NULL);
-}
-
 static uint64_t counted(const struct world_node *n, enum session_count c)
 {
     return sessions_counted(n->ss, c);
@@ -123,7 +118,7 @@ static void both_with_aes_use_it_for_data(void **state)
 
 static void another_node_than_expected_is_refused(void **state)
 {
-    struct world *w = two(3);
+    struct world *w = world_two(3);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
     struct path_addr to = world_path(b);
     struct session_refused r[4];
@@ -143,7 +138,7 @@ static void another_node_than_expected_is_refused(void **state)
 
 static void the_right_one_of_several_targets_wins(void **state)
 {
-    struct world *w = two(4);
+    struct world *w = world_two(4);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1], *c = world_add(w, 3);
     struct path_addr wrong = world_path(c), right = world_path(b);
 
@@ -185,7 +180,7 @@ static bool grab_packet(struct world *w, struct world_node *from, const struct p
  * in g. */
 static struct world *two_stopped_at(uint64_t seed, uint8_t number, struct grab *g)
 {
-    struct world *w = two(seed);
+    struct world *w = world_two(seed);
 
     *g = (struct grab){.number = number, .drop = true};
     w->hook = grab_packet;
@@ -334,7 +329,7 @@ static bool record_packet(struct world *w, struct world_node *from, const struct
 
 static void replaying_everything_changes_nothing(void **state)
 {
-    struct world *w = two(10);
+    struct world *w = world_two(10);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
     struct record *r = calloc(1, sizeof(*r));
 
@@ -369,7 +364,7 @@ static void replaying_everything_changes_nothing(void **state)
 
 static void garbage_meets_silence(void **state)
 {
-    struct world *w = two(11);
+    struct world *w = world_two(11);
     struct world_node *b = &w->nodes[1];
     struct path_addr from = world_path(&w->nodes[0]);
     uint8_t pkt[1200];
@@ -423,7 +418,7 @@ static void flood_one(struct world *w, struct world_node *n, struct world_node *
 
 static void one_source_takes_four_slots(void **state)
 {
-    struct world *w = two(12);
+    struct world *w = world_two(12);
     struct world_node *b = &w->nodes[1], *n = flooder(w);
 
     for (uint16_t i = 0; i < 20; i++)
@@ -435,7 +430,7 @@ static void one_source_takes_four_slots(void **state)
 
 static void under_load_a_cookie_comes_first(void **state)
 {
-    struct world *w = two(13);
+    struct world *w = world_two(13);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1], *n = flooder(w);
 
     for (unsigned i = 0; i < 500; i++)
@@ -454,7 +449,7 @@ static void under_load_a_cookie_comes_first(void **state)
 
 static void slots_are_bounded_and_end_after_five_seconds(void **state)
 {
-    struct world *w = two(14);
+    struct world *w = world_two(14);
     struct world_node *b = &w->nodes[1], *n = flooder(w);
 
     /* Below the rate that counts as load, from ever new sources. */
@@ -474,7 +469,7 @@ static void slots_are_bounded_and_end_after_five_seconds(void **state)
 
 static void a_cookie_is_bound_to_its_source_and_time(void **state)
 {
-    struct world *w = two(15);
+    struct world *w = world_two(15);
     struct world_node *n = &w->nodes[0];
     struct cookie_keys keys;
     struct cookie_jar jar = {.drawn = false};

@@ -43,7 +43,7 @@ static struct forge_der certificate_of(const struct member *m, uint8_t key, uint
     uint8_t group = m->group != 0 ? m->group : GROUP;
     struct sign_public pub = forge_public(pkey);
     struct id group_id;
-    char names[400];
+    char names[400], serial[8];
 
     memset(group_id.b, group, ID_LEN);
     *node = node_id_certified(&pub, &group_id, enrolment);
@@ -52,6 +52,8 @@ static struct forge_der certificate_of(const struct member *m, uint8_t key, uint
         names[14] = names[14] == '0' ? '1' : '0'; /* the first digit after "URI:peal:node:" */
     struct forge f = forge_member(pkey, signer, "bells", names);
 
+    snprintf(serial, sizeof(serial), "%02x01", key);
+    f.serial = serial;
     if (m->to_s != 0) {
         f.not_before = FORGE_NOT_BEFORE + 100 + m->from_s;
         f.not_after = FORGE_NOT_BEFORE + 100 + m->to_s;
@@ -211,6 +213,77 @@ static void an_expired_certificate_ends_the_session_at_the_next_hour(void **stat
     cert_ca_free(ca);
 }
 
+/* A list of the group that removes the member with this key; number 7. */
+static struct cert_crl *crl_without(uint8_t key, const struct cert_ca *ca)
+{
+    EVP_PKEY *signer = forge_key(CA_KEY);
+    X509_CRL *x = X509_CRL_new();
+    X509_REVOKED *entry = X509_REVOKED_new();
+    X509_NAME *issuer = X509_NAME_new();
+    ASN1_TIME *now = ASN1_TIME_set(NULL, FORGE_NOT_BEFORE);
+    ASN1_INTEGER *serial = ASN1_INTEGER_new(), *number = ASN1_INTEGER_new();
+    const char *why = NULL;
+    uint8_t *der = NULL;
+
+    forge_name(issuer, "bells");
+    ASN1_INTEGER_set(serial, key << 8 | 1);
+    ASN1_INTEGER_set(number, 7);
+    X509_REVOKED_set_serialNumber(entry, serial);
+    X509_REVOKED_set_revocationDate(entry, now);
+    X509_CRL_set_version(x, X509_CRL_VERSION_2);
+    X509_CRL_set_issuer_name(x, issuer);
+    X509_CRL_set1_lastUpdate(x, now);
+    X509_CRL_set1_nextUpdate(x, now);
+    assert_int_equal(X509_CRL_add1_ext_i2d(x, NID_crl_number, number, 0, X509V3_ADD_APPEND), 1);
+    assert_int_equal(X509_CRL_add0_revoked(x, entry), 1);
+    assert_true(X509_CRL_sign(x, signer, NULL) > 0);
+    int len = i2d_X509_CRL(x, &der);
+    struct cert_crl *crl = cert_crl_new(ca, der, (size_t)len, &why);
+
+    assert_non_null(crl);
+    OPENSSL_free(der);
+    ASN1_INTEGER_free(number);
+    ASN1_INTEGER_free(serial);
+    ASN1_TIME_free(now);
+    X509_NAME_free(issuer);
+    X509_CRL_free(x);
+    EVP_PKEY_free(signer);
+    return crl;
+}
+
+static void a_removed_members_sessions_end_at_once_and_it_is_not_let_in_again(void **state)
+{
+    struct world *w = world_new(103);
+    struct cert_ca *ca = ca_of(CA_KEY, GROUP);
+    struct cert_crl *crl = crl_without(1, ca);
+    struct forge_der der[3];
+
+    for (uint8_t i = 0; i < 3; i++)
+        add_member(w, &good, (uint8_t)(1 + i), ca, &der[i]);
+    world_open(&w->nodes[0], &w->nodes[1], false);
+    world_open(&w->nodes[2], &w->nodes[1], false);
+    world_run(w, SEC(1));
+    assert_int_equal(sessions_count(w->nodes[1].ss), 2);
+    assert_int_equal(session_crl_number(world_session(&w->nodes[2], &w->nodes[1])), 0);
+    sessions_set_crl(w->nodes[1].ss, crl);
+    world_run(w, MSEC(1));
+    assert_int_equal(sessions_count(w->nodes[1].ss), 1);
+    assert_int_equal(w->nodes[1].last_down, SESSION_END_REFUSED);
+    assert_string_equal(w->nodes[1].refusal, "certificate revoked");
+    world_run(w, SEC(20));
+    world_open(&w->nodes[0], &w->nodes[1], false);
+    world_run(w, SEC(1));
+    assert_string_equal(w->nodes[0].refusal, "the peer says our certificate is revoked");
+    assert_int_equal(sessions_count(w->nodes[1].ss), 1);
+    session_close(world_session(&w->nodes[2], &w->nodes[1]));
+    world_open(&w->nodes[2], &w->nodes[1], false);
+    world_run(w, SEC(1));
+    assert_int_equal(session_crl_number(world_session(&w->nodes[2], &w->nodes[1])), 7);
+    world_free(w);
+    cert_crl_free(crl);
+    cert_ca_free(ca);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +291,7 @@ int main(void)
         cmocka_unit_test(a_bad_certificate_is_refused_by_the_initiator),
         cmocka_unit_test(without_a_known_time_dates_are_not_judged),
         cmocka_unit_test(repeated_refusals_are_remembered_once_and_sixteen_at_most),
+        cmocka_unit_test(a_removed_members_sessions_end_at_once_and_it_is_not_let_in_again),
         cmocka_unit_test(an_expired_certificate_ends_the_session_at_the_next_hour),
     };
 

@@ -7,28 +7,9 @@
 #include "tests/unit/cm.h"
 #include "tests/unit/session_world.h"
 
-static struct world *two(uint64_t seed)
-{
-    struct world *w = world_new(seed);
-
-    world_start(world_add(w, 1));
-    world_start(world_add(w, 2));
-    return w;
-}
-
-static struct world *two_connected(uint64_t seed)
-{
-    struct world *w = two(seed);
-
-    assert_non_null(world_open(&w->nodes[0], &w->nodes[1], true));
-    world_run(w, SEC(1));
-    assert_true(world_connected(&w->nodes[0], &w->nodes[1]));
-    return w;
-}
-
 static struct world *two_over_the_ring(uint64_t seed)
 {
-    struct world *w = two(seed);
+    struct world *w = world_two(seed);
     struct path_addr to = world_ring_path(&w->nodes[1]);
 
     w->ring = true;
@@ -73,7 +54,7 @@ static void a_candidate_is_somebody_elses_unicast_address(void **state)
 
 static void a_peer_that_moves_is_followed_after_the_echo(void **state)
 {
-    struct world *w = two_connected(1);
+    struct world *w = world_two_connected(1);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
     struct path_addr before = world_path(a), after;
 
@@ -96,7 +77,7 @@ static void a_peer_that_moves_is_followed_after_the_echo(void **state)
 
 static void data_from_a_new_address_moves_the_path_too(void **state)
 {
-    struct world *w = two_connected(2);
+    struct world *w = world_two_connected(2);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
 
     a->ep = world_ep(51, 5051);
@@ -108,7 +89,7 @@ static void data_from_a_new_address_moves_the_path_too(void **state)
 
 static void a_host_that_changes_its_address_is_back_in_three_seconds(void **state)
 {
-    struct world *w = two_connected(3);
+    struct world *w = world_two_connected(3);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
 
     world_run(w, SEC(30));
@@ -142,7 +123,7 @@ static bool count_bytes(struct world *w, struct world_node *from, const struct p
 
 static void an_unproven_address_gets_three_times_what_came_from_it(void **state)
 {
-    struct world *w = two_connected(4);
+    struct world *w = world_two_connected(4);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
     struct tally t = {.to = world_ep(60, 6060)};
     struct path_addr real = world_path(a);
@@ -168,7 +149,7 @@ static void an_unproven_address_gets_three_times_what_came_from_it(void **state)
 
 static void a_replayed_packet_from_elsewhere_starts_nothing(void **state)
 {
-    struct world *w = two_connected(5);
+    struct world *w = world_two_connected(5);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
     struct tally t = {.to = world_ep(61, 6161)};
     struct world_packet copy;
@@ -191,7 +172,7 @@ static void a_replayed_packet_from_elsewhere_starts_nothing(void **state)
 
 static void an_overtaken_packet_from_the_old_address_moves_nothing_back(void **state)
 {
-    struct world *w = two_connected(6);
+    struct world *w = world_two_connected(6);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
     struct path_addr after;
     struct world_packet *late;
@@ -249,7 +230,7 @@ static void without_a_direct_path_the_ring_carries_and_tries_grow_rarer(void **s
 
 static void a_dead_direct_path_falls_back_to_the_ring_and_returns(void **state)
 {
-    struct world *w = two_connected(9);
+    struct world *w = world_two_connected(9);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
 
     w->ring = true;
@@ -278,7 +259,7 @@ static bool one_way(struct world *w, struct world_node *from, const struct path_
 static void a_path_that_works_one_way_only_is_given_up_by_both(void **state)
 {
     for (int i = 0; i < 2; i++) {
-        struct world *w = two_connected(14);
+        struct world *w = world_two_connected(14);
         struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
 
         w->ring = true;
@@ -301,7 +282,7 @@ static void a_path_that_works_one_way_only_is_given_up_by_both(void **state)
 static void a_peer_that_returns_to_a_known_address_is_followed(void **state)
 {
     for (int i = 0; i < 2; i++) {
-        struct world *w = two_connected(15);
+        struct world *w = world_two_connected(15);
         struct world_node *moves = &w->nodes[i], *stays = &w->nodes[1 - i];
         struct endpoint homes[2] = {moves->ep, world_ep(90, 9090)};
 
@@ -322,7 +303,7 @@ static void a_peer_that_returns_to_a_known_address_is_followed(void **state)
 
 static void a_lan_address_beats_the_public_one(void **state)
 {
-    struct world *w = two(10);
+    struct world *w = world_two(10);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
     struct endpoint lan_a = {addr_v4(0x0a000001), 4001}, lan_b = {addr_v4(0x0a000002), 4002};
     struct endpoint far = world_ep(77, 7777);
@@ -343,7 +324,7 @@ static void a_lan_address_beats_the_public_one(void **state)
 
 static void a_ring_envelope_with_another_sender_adds_no_path(void **state)
 {
-    struct world *w = two_connected(11);
+    struct world *w = world_two_connected(11);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
 
     w->ring = true;
@@ -361,7 +342,7 @@ static void a_ring_envelope_with_another_sender_adds_no_path(void **state)
 
 static void an_unanswered_challenge_is_sent_four_times(void **state)
 {
-    struct world *w = two_connected(12);
+    struct world *w = world_two_connected(12);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
     struct tally t = {.to = {{.family = 4, .b = {10, 9, 9, 9}}, 4747}};
 

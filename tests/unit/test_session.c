@@ -5,29 +5,9 @@
 #include "tests/unit/cm.h"
 #include "tests/unit/session_world.h"
 
-/* Two nodes, not connected. */
-static struct world *two(uint64_t seed)
-{
-    struct world *w = world_new(seed);
-
-    world_start(world_add(w, 1));
-    world_start(world_add(w, 2));
-    return w;
-}
-
-static struct world *two_connected(uint64_t seed)
-{
-    struct world *w = two(seed);
-
-    assert_non_null(world_open(&w->nodes[0], &w->nodes[1], true));
-    world_run(w, SEC(1));
-    assert_true(world_connected(&w->nodes[0], &w->nodes[1]));
-    return w;
-}
-
 static void a_session_comes_up_in_two_round_trips(void **state)
 {
-    struct world *w = two(1);
+    struct world *w = world_two(1);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
     struct session *s = world_open(a, b, false);
 
@@ -51,7 +31,7 @@ static void a_session_comes_up_in_two_round_trips(void **state)
 
 static void messages_arrive_in_order_of_sending(void **state)
 {
-    struct world *w = two_connected(2);
+    struct world *w = world_two_connected(2);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
     uint8_t body[MESSAGE_MAX] = {7};
 
@@ -72,7 +52,7 @@ static void messages_arrive_in_order_of_sending(void **state)
 
 static void small_messages_share_a_packet(void **state)
 {
-    struct world *w = two_connected(3);
+    struct world *w = world_two_connected(3);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
     uint64_t before = a->sent_packets;
 
@@ -86,7 +66,7 @@ static void small_messages_share_a_packet(void **state)
 
 static void closing_says_goodbye(void **state)
 {
-    struct world *w = two_connected(4);
+    struct world *w = world_two_connected(4);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
 
     session_close(world_session(a, b));
@@ -102,7 +82,7 @@ static void closing_says_goodbye(void **state)
 
 static void nobody_there_is_a_timeout_after_five_seconds(void **state)
 {
-    struct world *w = two(5);
+    struct world *w = world_two(5);
     struct world_node *a = &w->nodes[0];
 
     w->nodes[1].dead = true;
@@ -117,7 +97,7 @@ static void nobody_there_is_a_timeout_after_five_seconds(void **state)
 
 static void idle_without_hold_is_closed_after_a_minute(void **state)
 {
-    struct world *w = two_connected(6);
+    struct world *w = world_two_connected(6);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
 
     session_set_hold(world_session(a, b), false);
@@ -131,7 +111,7 @@ static void idle_without_hold_is_closed_after_a_minute(void **state)
 
 static void our_own_endpoint_is_recognised(void **state)
 {
-    struct world *w = two(7);
+    struct world *w = world_two(7);
     struct world_node *a = &w->nodes[0];
 
     world_open(a, a, false);
@@ -145,7 +125,7 @@ static void our_own_endpoint_is_recognised(void **state)
 static void an_idle_crashed_peer_is_noticed_by_both_sides(void **state)
 {
     for (int i = 0; i < 2; i++) {
-        struct world *w = two_connected(8);
+        struct world *w = world_two_connected(8);
         struct world_node *dies = &w->nodes[i], *stays = &w->nodes[1 - i];
         bool lower = id_cmp(&stays->config.node, &dies->config.node) < 0;
 
@@ -161,7 +141,7 @@ static void an_idle_crashed_peer_is_noticed_by_both_sides(void **state)
 
 static void an_idle_session_costs_one_ping_and_pong_per_interval(void **state)
 {
-    struct world *w = two_connected(9);
+    struct world *w = world_two_connected(9);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
 
     world_run(w, SEC(10));

@@ -7,25 +7,6 @@
 #include "tests/unit/cm.h"
 #include "tests/unit/session_world.h"
 
-static struct world *two(uint64_t seed)
-{
-    struct world *w = world_new(seed);
-
-    world_start(world_add(w, 1));
-    world_start(world_add(w, 2));
-    return w;
-}
-
-static struct world *two_connected(uint64_t seed)
-{
-    struct world *w = two(seed);
-
-    assert_non_null(world_open(&w->nodes[0], &w->nodes[1], true));
-    world_run(w, SEC(1));
-    assert_true(world_connected(&w->nodes[0], &w->nodes[1]));
-    return w;
-}
-
 /* Both ways, a message gets through. */
 static void assert_talking(struct world *w, struct world_node *a, struct world_node *b)
 {
@@ -42,7 +23,7 @@ static void assert_talking(struct world *w, struct world_node *a, struct world_n
 static void both_opening_at_once_end_with_one_session(void **state)
 {
     for (uint64_t seed = 0; seed < 300; seed++) {
-        struct world *w = two(seed);
+        struct world *w = world_two(seed);
         struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
 
         w->jitter_us = MSEC(seed % 40);
@@ -66,7 +47,7 @@ static void both_opening_at_once_end_with_one_session(void **state)
 
 static void a_restarted_peer_that_opens_is_taken_at_once(void **state)
 {
-    struct world *w = two_connected(1);
+    struct world *w = world_two_connected(1);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
 
     world_run(w, SEC(30));
@@ -82,7 +63,7 @@ static void a_restarted_peer_that_opens_is_taken_at_once(void **state)
 
 static void a_restart_right_after_coming_up_is_taken_too(void **state)
 {
-    struct world *w = two(2);
+    struct world *w = world_two(2);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
 
     world_open(b, a, true);
@@ -100,7 +81,7 @@ static void a_restart_right_after_coming_up_is_taken_too(void **state)
 static void a_peer_that_forgot_us_and_opens_again_is_replaced(void **state)
 {
     for (int i = 0; i < 2; i++) {
-        struct world *w = two(20);
+        struct world *w = world_two(20);
         struct world_node *opened = &w->nodes[i], *forgets = &w->nodes[1 - i];
 
         world_open(opened, forgets, true);
@@ -124,7 +105,7 @@ static void a_peer_that_forgot_us_and_opens_again_is_replaced(void **state)
 
 static void packets_of_a_forgotten_session_meet_silence(void **state)
 {
-    struct world *w = two_connected(3);
+    struct world *w = world_two_connected(3);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
     uint64_t before;
 
@@ -139,7 +120,7 @@ static void packets_of_a_forgotten_session_meet_silence(void **state)
 
 static void a_second_open_by_endpoint_merges_into_the_session(void **state)
 {
-    struct world *w = two_connected(4);
+    struct world *w = world_two_connected(4);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
 
     world_open(a, b, false);
@@ -157,7 +138,7 @@ static void a_fifth_lost_still_comes_up_and_stays_up(void **state)
     unsigned up = 0;
 
     for (uint64_t seed = 0; seed < 100; seed++) {
-        struct world *w = two(1000 + seed);
+        struct world *w = world_two(1000 + seed);
         struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
 
         w->loss_percent = 20;
@@ -173,7 +154,7 @@ static void a_fifth_lost_still_comes_up_and_stays_up(void **state)
 static void an_hour_brings_new_keys_and_nobody_notices(void **state)
 {
     for (uint64_t seed = 0; seed < 20; seed++) {
-        struct world *w = two_connected(2000 + seed);
+        struct world *w = world_two_connected(2000 + seed);
         struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
 
         w->jitter_us = MSEC(5);
@@ -197,7 +178,7 @@ static void an_hour_brings_new_keys_and_nobody_notices(void **state)
 static void both_renewing_at_once_still_talk(void **state)
 {
     for (uint64_t seed = 0; seed < 100; seed++) {
-        struct world *w = two_connected(5000 + seed);
+        struct world *w = world_two_connected(5000 + seed);
         struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
 
         w->jitter_us = MSEC(seed % 30);
@@ -232,7 +213,7 @@ static void both_renewing_at_once_still_talk(void **state)
 static void closing_while_packets_are_in_flight_is_clean(void **state)
 {
     for (uint64_t seed = 0; seed < 60; seed++) {
-        struct world *w = two(3000 + seed);
+        struct world *w = world_two(3000 + seed);
         struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
         struct session *s = world_open(a, b, true);
 
@@ -279,7 +260,7 @@ static void the_oldest_session_without_hold_makes_room(void **state)
 
 static void data_waits_one_round_trip_for_its_first_key(void **state)
 {
-    struct world *w = two_connected(7);
+    struct world *w = world_two_connected(7);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
 
     assert_false(world_data_send(a, world_session(a, b)));
@@ -298,7 +279,7 @@ static void data_waits_one_round_trip_for_its_first_key(void **state)
 static void both_wanting_data_at_once_agree(void **state)
 {
     for (uint64_t seed = 0; seed < 200; seed++) {
-        struct world *w = two_connected(4000 + seed);
+        struct world *w = world_two_connected(4000 + seed);
         struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
 
         w->jitter_us = MSEC(30);
@@ -332,7 +313,7 @@ static void data_second(struct world *w, struct world_node *a, struct world_node
 
 static void a_thousand_key_renewals_lose_no_packet(void **state)
 {
-    struct world *w = two_connected(8);
+    struct world *w = world_two_connected(8);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
     struct session_data d;
     uint32_t index = 0;
@@ -357,7 +338,7 @@ static void a_thousand_key_renewals_lose_no_packet(void **state)
 
 static void renewal_with_a_fifth_lost_costs_no_packet_of_its_own(void **state)
 {
-    struct world *w = two_connected(9);
+    struct world *w = world_two_connected(9);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
 
     session_want_data(world_session(a, b));
@@ -373,7 +354,7 @@ static void renewal_with_a_fifth_lost_costs_no_packet_of_its_own(void **state)
 
 static void an_idle_session_renews_nothing_and_forgets_its_keys(void **state)
 {
-    struct world *w = two_connected(10);
+    struct world *w = world_two_connected(10);
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
     struct session_data d;
 
@@ -398,7 +379,7 @@ static void an_idle_session_renews_nothing_and_forgets_its_keys(void **state)
 static void a_crashed_peer_with_data_flowing_is_noticed_in_four_seconds(void **state)
 {
     for (usec delay_us = MSEC(1); delay_us <= MSEC(200); delay_us += MSEC(33)) {
-        struct world *w = two_connected(11);
+        struct world *w = world_two_connected(11);
         struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
         usec crashed_us;
 
