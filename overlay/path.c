@@ -53,7 +53,7 @@ struct path *paths_best(const struct paths *p)
 }
 
 /* Of ring paths there is one; by which way it goes may change. */
-struct path *paths_find(const struct paths *p, const struct path_addr *addr)
+static struct path *paths_find(const struct paths *p, const struct path_addr *addr)
 {
     for (size_t i = 0; i < p->count; i++) {
         struct path *path = &p->v[i];
@@ -78,7 +78,10 @@ static bool is_broadcast(const struct addr *a)
     return a->family == 4 && addr_to_v4(a) == UINT32_MAX;
 }
 
-bool path_candidate_ok(const struct endpoint *ep, const struct endpoint *own, size_t own_count)
+/* An address that may be probed at a peer's word: unicast, with a port, loopback only when we are
+ * on loopback ourselves, not one of `own`. */
+static bool endpoint_acceptable(const struct endpoint *ep, const struct endpoint *own,
+                                size_t own_count)
 {
     bool own_loopback = false;
 
@@ -100,7 +103,7 @@ static bool candidate_ok(const struct session *s, const struct endpoint *ep)
     struct endpoint own[HELLO_ENDPOINTS_MAX];
     size_t n = sessions_own_endpoints(s->ss, own);
 
-    return path_candidate_ok(ep, own, n);
+    return endpoint_acceptable(ep, own, n);
 }
 
 static bool on_our_lan(const struct sessions *ss, const struct addr *a)

@@ -73,11 +73,6 @@ void paths_clear(struct paths *p);
 usec paths_deadline(const struct paths *p);
 /* NULL when none is left. */
 struct path *paths_best(const struct paths *p);
-struct path *paths_find(const struct paths *p, const struct path_addr *addr);
-
-/* An address that may be probed at a peer's word: unicast, with a port, loopback only when we are
- * on loopback ourselves, not one of `own`. */
-bool path_candidate_ok(const struct endpoint *ep, const struct endpoint *own, size_t own_count);
 
 /* The rest works on the session that the paths belong to. */
 

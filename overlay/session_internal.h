@@ -1,7 +1,7 @@
 /*
  * session_internal.h - the structs that the files of one session share: session.c (its life),
- * handshake.c, initiator.c, responder.c, control.c, datakey.c, path.c, probe.c, index.c. Nobody
- * else includes it.
+ * handshake.c, initiator.c, responder.c, control.c, datakey.c, path.c, probe.c, endpoints.c,
+ * refused.c, index.c. Nobody else includes it.
  *
  * One struct session per peer is alive at most; it is found by peer id (once known or expected) and
  * by the receiver indices that it holds. Every receiver index of the overlay, whatever it is for,
@@ -179,8 +179,8 @@ void session_schedule(struct session *s);
 void session_came_up(struct session *s);
 /* What the peer said of itself. */
 void session_take_hello(struct session *s, const struct hello *h, const struct cert *who);
-void session_remember_refusal(struct sessions *ss, const struct path_addr *from,
-                              const struct cert *who, const char *why);
+
+/* endpoints.c */
 
 /* Our candidates, own and seen. Returns how many. */
 size_t sessions_own_endpoints(const struct sessions *ss, struct endpoint out[HELLO_ENDPOINTS_MAX]);
@@ -190,6 +190,11 @@ void session_tell_endpoints(struct session *s);
 
 /* The peer told us how it sees us. */
 void session_observed(struct session *s, const struct endpoint *us);
+
+/* refused.c */
+
+void session_remember_refusal(struct sessions *ss, const struct path_addr *from,
+                              const struct cert *who, const char *why);
 
 /* control.c */
 
@@ -212,6 +217,7 @@ void session_queue(struct session *s, const struct path_addr *to, uint8_t type, 
 /* One packet of one message under given keys at once: a session's own keys may be others. */
 void session_send_under(struct session *s, struct control *c, const struct path_addr *to,
                         uint8_t type, const void *body, size_t len);
+
 /* probe.c */
 
 /* Something authenticated arrived, not necessarily over the best path. */

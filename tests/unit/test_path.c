@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "overlay/core/wire.h"
-#include "overlay/path.h"
+#include "overlay/path.c"
 #include "tests/unit/cm.h"
 #include "tests/unit/session_world.h"
 
@@ -45,10 +45,10 @@ static void a_candidate_is_somebody_elses_unicast_address(void **state)
         struct endpoint ep;
 
         assert_true(endpoint_parse(&ep, rows[i].text));
-        assert_int_equal(path_candidate_ok(&ep, own, 1), rows[i].ok);
-        assert_int_equal(path_candidate_ok(&ep, own, 2), rows[i].ok_on_loopback);
+        assert_int_equal(endpoint_acceptable(&ep, own, 1), rows[i].ok);
+        assert_int_equal(endpoint_acceptable(&ep, own, 2), rows[i].ok_on_loopback);
         ep.port = 0;
-        assert_false(path_candidate_ok(&ep, own, 2));
+        assert_false(endpoint_acceptable(&ep, own, 2));
     }
 }
 
@@ -301,6 +301,32 @@ static void a_peer_that_returns_to_a_known_address_is_followed(void **state)
     }
 }
 
+/* Both know only a private address of their own, as behind NATs; a third node tells them how it
+ * sees them, and they tell each other over the ring. */
+static void a_reflexive_address_is_passed_on_and_tried(void **state)
+{
+    struct world *w = world_two(16);
+    struct world_node *a = &w->nodes[0], *b = &w->nodes[1], *c = world_add(w, 3);
+    struct path_addr to = world_ring_path(b), to_a = world_path(a), to_b = world_path(b);
+    struct endpoint told[8];
+
+    world_start(c);
+    w->ring = true;
+    sessions_set_endpoints(a->ss, (struct endpoint[]){{addr_v4(0x0a000001), 1}}, 1);
+    sessions_set_endpoints(b->ss, (struct endpoint[]){{addr_v4(0x0a000101), 1}}, 1);
+    session_open(a->ss, &to, &b->config.node);
+    world_run(w, SEC(5));
+    assert_int_equal(session_path(world_session(a, b))->kind, PATH_RING);
+    world_open(a, c, true);
+    world_open(b, c, true);
+    world_run(w, SEC(3));
+    assert_true(is_on(a, b, &to_b));
+    assert_true(is_on(b, a, &to_a));
+    assert_int_equal(session_endpoints(world_session(b, a), told, 8), 2);
+    assert_true(endpoint_eq(&told[1], &a->ep));
+    world_free(w);
+}
+
 static void a_lan_address_beats_the_public_one(void **state)
 {
     struct world *w = world_two(10);
@@ -407,6 +433,7 @@ int main(void)
         cmocka_unit_test(a_dead_direct_path_falls_back_to_the_ring_and_returns),
         cmocka_unit_test(a_path_that_works_one_way_only_is_given_up_by_both),
         cmocka_unit_test(a_peer_that_returns_to_a_known_address_is_followed),
+        cmocka_unit_test(a_reflexive_address_is_passed_on_and_tried),
         cmocka_unit_test(a_lan_address_beats_the_public_one),
         cmocka_unit_test(a_ring_envelope_with_another_sender_adds_no_path),
         cmocka_unit_test(an_unanswered_challenge_is_sent_four_times),
