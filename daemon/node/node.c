@@ -141,8 +141,8 @@ static void on_lost(void *ctx, const struct id *key, const struct id *winner)
     char text[ID_SHORT_SIZE];
 
     env_log(n->env, LOG_LEVEL_WARN,
-            "%s: an address or name of ours belongs to member %s now; taking another",
-            n->config.name, id_short(winner, text));
+            "an address or name of ours belongs to member %s now; taking another",
+            id_short(winner, text));
     own_lost(&n->own, key);
 }
 
@@ -193,8 +193,8 @@ static void node_set_state(struct node *n)
 
     if (now == n->state)
         return;
-    env_log(n->env, LOG_LEVEL_INFO, "%s: %s%s%s", n->config.name, node_state_text(now),
-            n->own.reason[0] ? ": " : "", n->own.reason);
+    env_log(n->env, LOG_LEVEL_DEBUG, "%s%s%s", node_state_text(now), n->own.reason[0] ? ": " : "",
+            n->own.reason);
     n->state = now;
     n->changed_dirty = true;
 }

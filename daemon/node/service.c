@@ -75,7 +75,7 @@ static void on_dhcp_gone(void *ctx, const struct addr *addr, enum dhcp_gone why)
     struct node *n = ctx;
     char text[ADDR_TEXT_SIZE];
 
-    env_log(n->env, LOG_LEVEL_DEBUG, "%s: the client on %s gave up its lease (%d)", n->config.name,
+    env_log(n->env, LOG_LEVEL_DEBUG, "the client on %s gave up its lease (%d)",
             addr_text(addr, text), (int)why);
 }
 

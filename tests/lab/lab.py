@@ -104,11 +104,11 @@ class Host:
 
     # -- peald and peal
 
-    def start(self, config="", wait=True, args=()):
-        """peald with the given lines of [daemon] and [network ...] configuration."""
+    def start(self, config="", wait=True, args=(), wrap=()):
+        """peald with the given lines of [daemon] and [network ...] configuration; wrap: a command before it."""
         with open(self.config, "w") as f:
             f.write(config)
-        self.daemon = self.spawn(binary("peald"), "--config", self.config, "--state", self.state, "--socket",
+        self.daemon = self.spawn(*wrap, binary("peald"), "--config", self.config, "--state", self.state, "--socket",
                                  self.socket, *args, log="peald.log")
         if wait:
             wait_for(f"{self.name}: control socket", self.answers, 10)
@@ -182,21 +182,23 @@ class Ca:
         self.host, self.port = host, port
         self.data = os.path.join(host.dir, "ca")
         self.process = None
+        self.wrap = ()  # a command before each of its programs
         self.password = os.path.join(host.dir, "password")
         with open(self.password, "w") as f:
             f.write("correct horse battery\n")
 
     def start(self):
-        self.process = self.host.spawn(binary("peal-ca"), "serve", "--data", self.data, "--listen",
+        self.process = self.host.spawn(*self.wrap, binary("peal-ca"), "serve", "--data", self.data, "--listen",
                                        f"{self.host.ip}:{self.port}", log="ca.log")
-        wait_for("peal-ca listens", lambda: "listening on" in self.process.log(), 15)
+        wait_for("peal-ca listens", lambda: self.host.sh("curl", "-sk", f"https://{self.host.ip}:{self.port}/healthz",
+                                                         check=False).returncode == 0, 15)
         return self
 
     def stop(self):
         return self.process.stop()
 
     def __call__(self, *args, **kw):
-        return self.host.sh(binary("peal-ca"), *args, "--data", self.data, **kw)
+        return self.host.sh(*self.wrap, binary("peal-ca"), *args, "--data", self.data, **kw)
 
     def group(self, name, bootstrap, ipv4="10.77.0.0/16", owner="admin", *args):
         self("user", "add", owner, "--email", f"{owner}@example.net", "--password-file", self.password, "--admin",
