@@ -17,11 +17,17 @@ enum { CONFIG_FILE_MAX = 256 * 1024 };
 /* A value's type: reads it into `field`; on failure says in `why` what it wants to see. */
 typedef bool config_read_fn(void *field, const char *value, const char **why);
 
+enum key_use {
+    KEY_AT_START,
+    KEY_LIVE,   /* a running daemon takes a change up at reload */
+    KEY_UNUSED, /* of the settings that people may write already; this version has no use for it */
+};
+
 struct key {
     const char *name;
     config_read_fn *read;
     size_t offset;
-    bool live; /* a running daemon takes a change up at reload */
+    enum key_use use;
 };
 
 static bool read_bool(void *field, const char *value, const char **why)
@@ -243,36 +249,36 @@ static bool read_dns_forward(void *field, const char *value, const char **why)
 }
 
 static const struct key daemon_keys[] = {
-    {"port", read_port, offsetof(struct config, port), false},
-    {"tcp", read_bool, offsetof(struct config, tcp), false},
-    {"tcp_port", read_tcp_port, offsetof(struct config, tcp_port), false},
-    {"public", read_public, offsetof(struct config, public_node), false},
-    {"bootstrap", read_hostports, offsetof(struct config, bootstrap), true},
-    {"state", read_path, offsetof(struct config, state), false},
-    {"socket", read_path, offsetof(struct config, socket), false},
-    {"operators", read_user_group, offsetof(struct config, operators), true},
-    {"stun", read_hostports, offsetof(struct config, stun), false},
-    {"proxy", read_proxy, offsetof(struct config, proxy), false},
-    {"port_mapping", read_bool, offsetof(struct config, port_mapping), false},
-    {"port_search", read_bool, offsetof(struct config, port_search), false},
-    {"lan_discovery", read_bool, offsetof(struct config, lan_discovery), false},
-    {"workers", read_workers, offsetof(struct config, workers), false},
-    {"relay", read_bool, offsetof(struct config, relay), false},
-    {"relay_mbit", read_mbit, offsetof(struct config, relay_mbit), false},
-    {"metrics", read_metrics, offsetof(struct config, metrics), false},
-    {"log_level", read_level, offsetof(struct config, log_level), true},
+    {"port", read_port, offsetof(struct config, port), KEY_AT_START},
+    {"tcp", read_bool, offsetof(struct config, tcp), KEY_UNUSED},
+    {"tcp_port", read_tcp_port, offsetof(struct config, tcp_port), KEY_UNUSED},
+    {"public", read_public, offsetof(struct config, public_node), KEY_AT_START},
+    {"bootstrap", read_hostports, offsetof(struct config, bootstrap), KEY_LIVE},
+    {"state", read_path, offsetof(struct config, state), KEY_AT_START},
+    {"socket", read_path, offsetof(struct config, socket), KEY_AT_START},
+    {"operators", read_user_group, offsetof(struct config, operators), KEY_LIVE},
+    {"stun", read_hostports, offsetof(struct config, stun), KEY_UNUSED},
+    {"proxy", read_proxy, offsetof(struct config, proxy), KEY_AT_START},
+    {"port_mapping", read_bool, offsetof(struct config, port_mapping), KEY_UNUSED},
+    {"port_search", read_bool, offsetof(struct config, port_search), KEY_UNUSED},
+    {"lan_discovery", read_bool, offsetof(struct config, lan_discovery), KEY_UNUSED},
+    {"workers", read_workers, offsetof(struct config, workers), KEY_AT_START},
+    {"relay", read_bool, offsetof(struct config, relay), KEY_UNUSED},
+    {"relay_mbit", read_mbit, offsetof(struct config, relay_mbit), KEY_UNUSED},
+    {"metrics", read_metrics, offsetof(struct config, metrics), KEY_AT_START},
+    {"log_level", read_level, offsetof(struct config, log_level), KEY_LIVE},
 };
 
 static const struct key network_keys[] = {
-    {"device", read_device, offsetof(struct config_network, device), false},
-    {"hostname", read_hostname, offsetof(struct config_network, hostname), true},
-    {"address", read_address, 0, false},
-    {"mode", read_mode, offsetof(struct config_network, mode), false},
-    {"bridge", read_device, offsetof(struct config_network, bridge), false},
-    {"gateway", read_bool, offsetof(struct config_network, gateway), false},
-    {"full_tunnel", read_full_tunnel, offsetof(struct config_network, full_tunnel), false},
-    {"mtu", read_mtu, offsetof(struct config_network, mtu), false},
-    {"dns_forward", read_dns_forward, offsetof(struct config_network, dns_forward), true},
+    {"device", read_device, offsetof(struct config_network, device), KEY_AT_START},
+    {"hostname", read_hostname, offsetof(struct config_network, hostname), KEY_LIVE},
+    {"address", read_address, 0, KEY_AT_START},
+    {"mode", read_mode, offsetof(struct config_network, mode), KEY_UNUSED},
+    {"bridge", read_device, offsetof(struct config_network, bridge), KEY_UNUSED},
+    {"gateway", read_bool, offsetof(struct config_network, gateway), KEY_UNUSED},
+    {"full_tunnel", read_full_tunnel, offsetof(struct config_network, full_tunnel), KEY_UNUSED},
+    {"mtu", read_mtu, offsetof(struct config_network, mtu), KEY_AT_START},
+    {"dns_forward", read_dns_forward, offsetof(struct config_network, dns_forward), KEY_LIVE},
 };
 
 _Static_assert(ARRAY_LEN(daemon_keys) <= CONFIG_KEYS_MAX, "words has room for every key");
@@ -571,7 +577,7 @@ static void section_changes(const struct key *keys, size_t count, const struct c
         if (same_words(old->v[i], now->v[i]))
             continue;
         snprintf(title, sizeof title, "%s%s%s", prefix, prefix[0] ? "." : "", keys[i].name);
-        each(ctx, title, keys[i].live);
+        each(ctx, title, keys[i].use == KEY_LIVE);
     }
 }
 
@@ -592,4 +598,27 @@ void config_changes(const struct config *old, const struct config *now,
             section_changes(network_keys, ARRAY_LEN(network_keys), &n->words,
                             &network_defaults.words, n->name, each, ctx);
     }
+}
+
+static void section_without_effect(const struct key *keys, size_t count,
+                                   const struct config_words *words, const char *prefix,
+                                   void (*each)(void *ctx, const char *key), void *ctx)
+{
+    char title[LABEL_MAX + 32];
+
+    for (size_t i = 0; i < count; i++) {
+        if (keys[i].use != KEY_UNUSED || !words->v[i])
+            continue;
+        snprintf(title, sizeof title, "%s%s%s", prefix, prefix[0] ? "." : "", keys[i].name);
+        each(ctx, title);
+    }
+}
+
+void config_without_effect(const struct config *c, void (*each)(void *ctx, const char *key),
+                           void *ctx)
+{
+    section_without_effect(daemon_keys, ARRAY_LEN(daemon_keys), &c->words, "", each, ctx);
+    for (size_t i = 0; i < c->networks_count; i++)
+        section_without_effect(network_keys, ARRAY_LEN(network_keys), &c->networks[i].words,
+                               c->networks[i].name, each, ctx);
 }

@@ -94,4 +94,9 @@ bool config_network_says(const struct config_network *n, const char *key);
 void config_changes(const struct config *old, const struct config *now,
                     void (*each)(void *ctx, const char *key, bool live), void *ctx);
 
+/* Calls `each` with "key" or "NAME.key" for what the file says and this version only reads and
+ * checks. */
+void config_without_effect(const struct config *c, void (*each)(void *ctx, const char *key),
+                           void *ctx);
+
 #endif

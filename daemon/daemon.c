@@ -4,6 +4,7 @@
 #include "daemon/file.h"
 #include "daemon/join.h"
 #include "daemon/log.h"
+#include "daemon/metrics.h"
 #include "daemon/netlink.h"
 #include "daemon/network.h"
 #include "daemon/notify.h"
@@ -59,6 +60,11 @@ static void on_change(void *ctx, const char *key, bool live)
     json_array_append_new(live ? c->applied : c->restart, json_string(key));
     log_write(live ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, NULL, "%s: %s", key,
               live ? "changed" : "changed in the file; takes effect when peald is restarted");
+}
+
+static void on_without_effect(void *ctx, const char *key)
+{
+    log_write(LOG_LEVEL_WARN, NULL, "%s is set, but has no effect in this version", key);
 }
 
 json_t *daemon_reload(struct daemon *d, char why[CONFIG_WHY_SIZE])
@@ -335,6 +341,13 @@ static int open_links(struct daemon *d)
     return 0;
 }
 
+static int open_metrics(struct daemon *d)
+{
+    if (d->config.metrics.addr.family)
+        d->metrics = metrics_open(d, &d->config.metrics);
+    return d->config.metrics.addr.family && !d->metrics ? -1 : 0;
+}
+
 int daemon_start(struct daemon *d, const struct daemon_options *options, struct config *config)
 {
     memset(d, 0, sizeof *d);
@@ -349,9 +362,10 @@ int daemon_start(struct daemon *d, const struct daemon_options *options, struct 
     if (lock_state(d) || start_control(d))
         return -1;
     privilege_drop(d->config.state);
-    if (open_udp(d) || open_links(d))
+    if (open_udp(d) || open_links(d) || open_metrics(d))
         return -1;
     d->started_us = host_now(d->host);
+    config_without_effect(&d->config, on_without_effect, NULL);
     start_groups(d);
     daemon_check_public(d);
     log_write(LOG_LEVEL_INFO, NULL, "peald %s on UDP port %u, %u worker%s", PEAL_VERSION, d->port,
@@ -405,6 +419,8 @@ bool daemon_close(struct daemon *d)
         control_close(d->control);
     for (struct network *n; (n = daemon_next(d, &i)) != NULL; i++)
         daemon_remove(d, n);
+    if (d->metrics)
+        metrics_close(d->metrics);
     if (d->links)
         links_free(d->links);
     if (d->host)

@@ -21,6 +21,7 @@ struct links;
 struct control;
 struct network;
 struct join;
+struct metrics;
 
 /* What the command line says above the file. */
 struct daemon_options {
@@ -37,6 +38,7 @@ struct daemon {
     struct host *host;
     struct links *links;
     struct control *control;
+    struct metrics *metrics;                         /* NULL: off */
     struct network *networks[DAEMON_NETWORKS_MAX];   /* by number; NULL: free */
     struct join *joins;                              /* enrolments under way */
     struct endpoint endpoints[DAEMON_ENDPOINTS_MAX]; /* our interface addresses with the port */

@@ -425,10 +425,8 @@ static bool set_config(struct network *n)
              addr_text(&c->fixed, fixed), net_text(&c->ipv4, range));
         return false;
     }
-    if (section->mode == CONFIG_MODE_ROUTER || n->member.options.mode == CONFIG_MODE_ROUTER ||
-        section->gateway || section->full_tunnel[0])
-        log_write(LOG_LEVEL_WARN, n->name,
-                  "router mode and full tunnel are not available yet: running as a workstation");
+    if (n->member.options.mode == CONFIG_MODE_ROUTER)
+        log_write(LOG_LEVEL_WARN, n->name, "router mode has no effect in this version");
     return true;
 }
 

@@ -202,6 +202,25 @@ static void a_reload_tells_what_waits_for_a_restart(void **state)
     config_clear(&b);
 }
 
+static void note_key(void *ctx, const char *key)
+{
+    strcat(strcat(ctx, key), " ");
+}
+
+static void what_this_version_does_not_use_is_told(void **state)
+{
+    static const char text[] = "[daemon]\nport = 1\nstun = a:1\n[network lab]\nmtu = 1400\n"
+                               "gateway = no\n";
+    char why[CONFIG_WHY_SIZE], keys[256] = "";
+    struct config c;
+
+    config_init(&c);
+    assert_int_equal(config_parse(&c, text, "f", why), 0);
+    config_without_effect(&c, note_key, keys);
+    assert_string_equal(keys, "stun lab.gateway ");
+    config_clear(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -210,6 +229,7 @@ int main(void)
         cmocka_unit_test(errors_name_the_line_and_what_was_meant),
         cmocka_unit_test(a_line_too_long_is_refused),
         cmocka_unit_test(a_long_list_of_bootstraps_fits_on_one_line),
+        cmocka_unit_test(what_this_version_does_not_use_is_told),
         cmocka_unit_test(a_reload_tells_what_waits_for_a_restart),
     };
 
