@@ -4,7 +4,8 @@
 #include "tests/sim/world.h"
 
 enum {
-    ASK_TIMEOUT_S = 8,
+    ASK_TRIES = 4, /* as whoever asks would: a message may be lost, or have met a dead node */
+    ASK_TRY_S = 2,
     ASK_CALM_S = 60, /* nothing hurt for so long */
 };
 
@@ -105,6 +106,8 @@ static void judge_silence(struct world *w, const struct ask *ask, const struct h
                    (unsigned)from->index, (double)ask->asked_us / 1e6);
 }
 
+static bool ask_try(struct world *w, struct ask *ask);
+
 static void ask_done(void *ctx, const struct overlay_ping_result *r)
 {
     struct host *from = ctx;
@@ -113,6 +116,12 @@ static void ask_done(void *ctx, const struct overlay_ping_result *r)
     struct account *before = account_enter(NULL);
 
     CHECK(ask->used && ask->asker == from->index);
+    if (r->answered && ask->tries == 1)
+        w->asks.at_once++;
+    if (!r->answered && ask->tries < ASK_TRIES && ask_try(w, ask)) {
+        account_enter(before);
+        return;
+    }
     ask->used = false;
     if (r->answered)
         judge_answer(w, ask, from, r);
@@ -121,24 +130,34 @@ static void ask_done(void *ctx, const struct overlay_ping_result *r)
     account_enter(before);
 }
 
-static struct ask *ask_take(struct asks *a, uint32_t *token)
+/* From inside the asker's node, or between host_enter and host_exit. */
+static bool ask_try(struct world *w, struct ask *ask)
+{
+    struct host *from = &w->hosts[ask->asker];
+    struct account *before = account_enter(&from->account);
+    int r =
+        overlay_ping(host_overlay(from), &ask->key, ask->exact ? OVERLAY_EXACT : OVERLAY_NEAREST,
+                     SEC(ASK_TRY_S), (uint32_t)(ask - w->asks.v), ask_done, from);
+
+    account_enter(before);
+    ask->tries++;
+    return r == 0;
+}
+
+static struct ask *ask_take(struct asks *a)
 {
     for (uint32_t i = 0; i < ASKS_MAX; i++) {
         struct ask *ask = &a->v[(a->asked + i) % ASKS_MAX];
 
-        if (ask->used)
-            continue;
-        *token = (uint32_t)((a->asked + i) % ASKS_MAX);
-        return ask;
+        if (!ask->used)
+            return ask;
     }
     return NULL;
 }
 
 bool ask_now(struct world *w, struct host *from, const struct host *target)
 {
-    uint32_t token;
-    struct ask *ask = ask_take(&w->asks, &token);
-    int r;
+    struct ask *ask = ask_take(&w->asks);
 
     if (ask == NULL)
         return false;
@@ -152,11 +171,8 @@ bool ask_now(struct world *w, struct host *from, const struct host *target)
         random_bytes(&w->asks.random, ask->key.b, sizeof(ask->key.b));
     }
     host_enter(from);
-    r = overlay_ping(host_overlay(from), &ask->key,
-                     target != NULL ? OVERLAY_EXACT : OVERLAY_NEAREST, SEC(ASK_TIMEOUT_S), token,
-                     ask_done, from);
-    ask->used = r == 0;
-    w->asks.asked += r == 0;
+    ask->used = ask_try(w, ask);
+    w->asks.asked += ask->used;
     host_exit(from);
-    return r == 0;
+    return ask->used;
 }

@@ -19,7 +19,8 @@ struct ask {
     bool calm; /* nothing was broken when it was asked: it must be answered, and rightly */
     struct id key;
     bool exact;
-    uint32_t asker, asker_life;
+    uint32_t asker;
+    unsigned tries;
     uint32_t target; /* when exact */
     usec asked_us;
 };
@@ -29,7 +30,7 @@ struct asks {
     struct random random;
     struct event next;
     usec mean_us; /* between two; 0: none are asked */
-    uint64_t asked, answered, correct, wrong;
+    uint64_t asked, answered, at_once /* at the first try */, correct, wrong;
     uint64_t unanswered_calm, wrong_calm;
     struct stats hops, overlay_ms, direct_ms;
 };

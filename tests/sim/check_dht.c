@@ -152,25 +152,27 @@ static bool newer(const struct replica_seen *a, const struct replica_seen *b)
     return a->epoch != b->epoch ? a->epoch > b->epoch : a->sequence > b->sequence;
 }
 
+/* Held by all of its holders, or by none: then it was lost whole, when all of them died at once. */
 static bool point_is_held(const struct world *w, const struct replica_seen *v, size_t n,
                           const struct replica_seen *newest, unsigned point, bool explain)
 {
     struct id at = id_point(&v->key, point, DHT_POINTS);
     struct host *holders[3] = {ring_check_owner(w, w->ring.members[0].host, &at)};
-    size_t count = 1 + ring_check_beside(w, holders[0], holders + 1);
-    bool held = true;
+    size_t count = 1 + ring_check_beside(w, holders[0], holders + 1), missing = 0;
+    const struct host *owner = world_host(w, &v->owner);
+    bool owner_lives = owner != NULL && owner->view.member;
 
     for (size_t i = 0; i < count; i++) {
         const struct replica_seen *seen = of_holder(v, n, holders[i]);
 
         if (seen != NULL && seen->epoch == newest->epoch && seen->sequence == newest->sequence)
             continue;
-        held = false;
+        missing++;
         if (explain)
             fprintf(stderr, "  point %u: host %u (%s) %s\n", point, (unsigned)holders[i]->index,
                     i == 0 ? "closest" : "beside", seen == NULL ? "has nothing" : "has an old one");
     }
-    return held;
+    return missing == 0 || (missing == count && !owner_lives);
 }
 
 /* Of n replicas of one record: is every point held, whole and alike? */
@@ -178,6 +180,7 @@ static bool record_is_whole(const struct world *w, const struct replica_seen *v,
                             bool explain)
 {
     const struct replica_seen *newest = v;
+    const struct host *owner;
     char text[ID_SHORT_SIZE];
     bool whole = true;
 
@@ -190,9 +193,14 @@ static bool record_is_whole(const struct world *w, const struct replica_seen *v,
         whole &= point_is_held(w, v, n, newest, point, false);
     if (whole || !explain)
         return whole;
-    fprintf(stderr, "record %s, epoch %u, sequence %u, %zu replicas, newest at host %u:\n",
-            id_short(&v->key, text), (unsigned)newest->epoch, (unsigned)newest->sequence, n,
-            (unsigned)newest->holder->index);
+    owner = world_host(w, &v->owner);
+    fprintf(stderr, "record %s of %s %d, epoch %u, sequence %u, %zu replicas, newest at host %u:\n",
+            id_short(&v->key, text),
+            owner == NULL        ? "a stranger"
+            : owner->view.member ? "host"
+                                 : "dead host",
+            owner != NULL ? (int)owner->index : -1, (unsigned)newest->epoch,
+            (unsigned)newest->sequence, n, (unsigned)newest->holder->index);
     for (unsigned point = 0; point < DHT_POINTS; point++)
         point_is_held(w, v, n, newest, point, true);
     return false;

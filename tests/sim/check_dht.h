@@ -2,9 +2,10 @@
  * check_dht.h - judges what the DHT holds and what it answers.
  *
  * Looks into every store at once, which no node can: under each key each of the five points must be
- * held, the same, by the member closest to it and that one's neighbour on either side. And it asks,
- * as a node would: a claim that a live node believes its own must be found by anybody, with that
- * owner.
+ * held, the same, by the member closest to it and that one's neighbour on either side. (A point
+ * whose three holders died at once comes back with the owner's next renewal; of a dead owner's
+ * record it stays away.) And it asks, as a node would: a claim that a live node believes its own
+ * must be found by anybody, with that owner.
  */
 #ifndef PEAL_SIM_CHECK_DHT_H
 #define PEAL_SIM_CHECK_DHT_H

@@ -28,13 +28,10 @@ static void heal(struct world *w)
 static void crash_share(struct world *w, double share)
 {
     size_t want = (size_t)(share * (double)w->on + 0.5);
+    struct host *h;
 
-    for (; want > 0 && w->on > 0; want--) {
-        struct host *h = world_any(w, &w->faults.random);
-
-        if (h != NULL)
-            host_crash(h);
-    }
+    for (; want > 0 && (h = world_any(w, &w->faults.random)) != NULL; want--)
+        host_crash(h);
 }
 
 static void cut_some(struct world *w, unsigned count)

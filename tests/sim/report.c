@@ -153,8 +153,9 @@ static json_t *json_report(struct report *r)
     json_object_set_new(j, "settled_s", json_unless_negative(r->liveness.settled_s));
     json_object_set_new(j, "all_up_s", json_seconds(w->all_up_us));
     json_object_set_new(j, "lookups",
-                        json_pack("{s:I, s:I, s:I}", "asked", (json_int_t)a->asked, "answered",
-                                  (json_int_t)a->answered, "correct", (json_int_t)a->correct));
+                        json_pack("{s:I, s:I, s:I, s:I}", "asked", (json_int_t)a->asked, "answered",
+                                  (json_int_t)a->answered, "at_once", (json_int_t)a->at_once,
+                                  "correct", (json_int_t)a->correct));
     json_object_set_new(j, "gets",
                         json_pack("{s:I, s:I, s:I, s:o}", "asked", (json_int_t)w->dht.asked,
                                   "answered", (json_int_t)w->dht.answered, "correct",
@@ -202,9 +203,9 @@ static void print_text(struct report *r)
     printf("  %-22s %.0f bytes per node (records of others: %.0f); at most %zu\n", "memory",
            per_node(w, (double)r->memory_bytes), per_node(w, (double)records_bytes(w)),
            w->account_peak);
-    printf("  %-22s %llu asked, %llu answered, %llu right\n", "lookups",
+    printf("  %-22s %llu asked, %llu answered (%llu at once), %llu right\n", "lookups",
            (unsigned long long)w->asks.asked, (unsigned long long)w->asks.answered,
-           (unsigned long long)w->asks.correct);
+           (unsigned long long)w->asks.at_once, (unsigned long long)w->asks.correct);
     printf("  %-22s %llu asked, %llu answered, %llu right\n", "DHT questions",
            (unsigned long long)w->dht.asked, (unsigned long long)w->dht.answered,
            (unsigned long long)w->dht.right);

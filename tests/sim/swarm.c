@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -75,6 +76,7 @@ _Noreturn static void worker_run(const struct options *o, unsigned number, int f
 {
     struct swarm_result result;
 
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* not to outlive who waits for it */
     for (uint64_t seed = o->seeds_first + number; seed <= o->seeds_last; seed += o->jobs) {
         worker_seed(o, seed, &result);
         if (write(fd, &result, sizeof(result)) != sizeof(result))
