@@ -653,12 +653,13 @@ void network_reload(struct network *n)
     n->dns_server = section->dns_forward;
     if (!n->node)
         return;
+    node_set_dns_forward(network_enter(n), section->dns_forward.addr.family != 0);
     add_bootstraps(n);
     if (n->member.blob) {
         choose_hostname(n, section);
         if (strcmp(n->hostname_wanted, n->config.hostname) != 0) {
             strcpy(n->config.hostname, n->hostname_wanted);
-            network_restart(n);
+            node_set_hostname(network_enter(n), n->hostname_wanted);
         }
     }
 }

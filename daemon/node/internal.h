@@ -82,6 +82,8 @@ void traffic_clear(struct node *n);
 /* service.c */
 bool service_start(struct node *n);           /* false: out of memory */
 void service_address_changed(struct node *n); /* our address was got, lost, or is not to be had */
+/* With the settings as they are now; questions under way are forgotten, clients ask again. */
+void service_restart_dns(struct node *n);
 void service_stop(struct node *n);
 
 #endif

@@ -419,6 +419,23 @@ void node_network_changed(struct node *n)
     node_settle(n);
 }
 
+void node_set_hostname(struct node *n, const char *hostname)
+{
+    if (!label_normalize(n->config.hostname, sizeof(n->config.hostname), hostname,
+                         strlen(hostname)))
+        return;
+    own_rename(&n->own);
+    node_settle(n);
+}
+
+void node_set_dns_forward(struct node *n, bool forward)
+{
+    if (n->dhcp && forward != n->config.dns_forward) {
+        n->config.dns_forward = forward;
+        service_restart_dns(n);
+    }
+}
+
 struct overlay *node_overlay(struct node *n)
 {
     return n->overlay;

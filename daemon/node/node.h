@@ -108,6 +108,9 @@ int node_forward(struct node *n, struct forward *f);
 void node_set_endpoints(struct node *n, const struct endpoint *eps, size_t count);
 int node_add_bootstrap(struct node *n, const struct endpoint *ep);
 void node_network_changed(struct node *n);
+/* Another wanted name, a label: the old one is freed, addresses and sessions stay. */
+void node_set_hostname(struct node *n, const char *hostname);
+void node_set_dns_forward(struct node *n, bool forward);
 struct overlay *node_overlay(struct node *n); /* for status, contacts, ping and crawl */
 struct dht;
 struct dht *node_dht(struct node *n); /* the same, for what is held and questions of one's own */

@@ -189,13 +189,23 @@ static struct own_claim *own_claim_of(struct own *o, uint64_t token)
                                       : &o->reverse;
 }
 
+/* Takes a record of ours off the DHT, or at least renews it no more. */
+static void own_free(struct own *o, const struct id *key)
+{
+    if (dht_remove(o->dht, key, NULL, NULL, 0) < 0)
+        dht_unkeep(o->dht, key);
+}
+
 static void own_done(void *ctx, uint64_t token, const struct dht_result *result)
 {
     struct own *o = ctx;
     struct own_claim *c = own_claim_of(o, token);
 
-    if (c->state != OWN_ASKING || !id_eq(&c->key, &result->key))
+    if (c->state != OWN_ASKING || !id_eq(&c->key, &result->key)) {
+        if (result->status == DHT_OK && !id_eq(&c->key, &result->key))
+            own_free(o, &result->key); /* granted after we had changed our mind */
         return;
+    }
     switch (result->status) {
     case DHT_OK:
         own_held(o, c);
@@ -235,12 +245,19 @@ void own_wish(struct own *o, const struct addr *addr)
     o->wish_spent = false;
 }
 
+void own_rename(struct own *o)
+{
+    if (o->name.held || o->name.state == OWN_ASKING)
+        own_free(o, &o->name.key);
+    o->name = (struct own_claim){.state = OWN_IDLE};
+    o->changed = true;
+}
+
 void own_avoid(struct own *o)
 {
     if (own_is_fixed(o) || !o->address.held)
         return;
-    if (dht_remove(o->dht, &o->address.key, NULL, NULL, 0) < 0)
-        dht_unkeep(o->dht, &o->address.key);
+    own_free(o, &o->address.key);
     own_refused(o, &o->address);
     o->changed = true;
 }

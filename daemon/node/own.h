@@ -61,6 +61,8 @@ void own_lost(struct own *o, const struct id *key);
 /* A DHCP client's wish, or an address it found in use: tried next, or passed over. */
 void own_wish(struct own *o, const struct addr *addr);
 void own_avoid(struct own *o);
+/* config->hostname is another one now: the old name is freed, the new one claimed. */
+void own_rename(struct own *o);
 
 bool own_has_address(const struct own *o);
 bool own_has_name(const struct own *o);

@@ -260,6 +260,16 @@ bool service_start(struct node *n)
     return n->dns && n->dhcp;
 }
 
+void service_restart_dns(struct node *n)
+{
+    struct dns_server *fresh = service_dns(n);
+
+    if (!fresh)
+        return; /* out of memory: the old one goes on as it was */
+    dns_server_free(n->dns);
+    n->dns = fresh;
+}
+
 void service_stop(struct node *n)
 {
     dns_server_free(n->dns);
