@@ -125,13 +125,14 @@ struct contacts {
     size_t count, size;
 };
 
-enum { SHORTCUT_TRIALS = 4 }; /* candidates whose round trips are compared */
+enum { SHORTCUT_TRIALS = 5 }; /* candidates whose round trips are compared */
 
 struct shortcuts {
     struct alarm alarm;
     uint32_t token; /* of the question who lives around the point; 0: none asked */
     struct id trial[SHORTCUT_TRIALS];
     uint8_t trials; /* 0: none under way */
+    bool timed;     /* their round trips are being measured */
     double whole;   /* this node's rounding of a broken number of shortcuts */
     double members; /* ring size that the present ones were drawn for */
 };

@@ -7,11 +7,14 @@
 #include <string.h>
 
 enum {
-    GAPS_MAX = 256,               /* of the size estimate; more add nothing */
-    LOG_UNIT = 2048,              /* of log2 in ring_said */
-    LOG_TELL = LOG_UNIT * 3 / 20, /* an estimate that moved by a tenth is told again */
-    FAILURES_MAX = 5,             /* the quiet time doubles no further */
+    GAPS_MAX = 256,                   /* of the size estimate; more add nothing */
+    LOG_UNIT = 2048,                  /* of log2 in ring_said */
+    LOG_TELL_NOW = LOG_UNIT * 3 / 20, /* an estimate that moved by a tenth is told at once ... */
+    LOG_TELL = LOG_UNIT / 50,         /* ... by a seventieth once a minute */
+    SHORTCUT_NEAREST = 8, /* gaps away at least: lookahead sees twice as far as the near lists */
+    FAILURES_MAX = 5,     /* the quiet time doubles no further */
 };
+static const usec tell_members_us = SEC(60);
 static const usec quiet_us = SEC(3);    /* after a first failure */
 static const usec yield_us = MSEC(300); /* the lower id of two opens at once, the higher waits */
 static const double circle_closed = 0.9999; /* gaps known cover the ring */
@@ -480,6 +483,7 @@ static void update_wanted(struct ring *ring, const struct pick *p)
 }
 
 static void update_members(struct ring *ring);
+static usec members_news_at(const struct ring *ring);
 
 bool ring_update(struct ring *ring)
 {
@@ -518,7 +522,7 @@ const struct ring_candidate *ring_due(struct ring *ring)
 
 usec ring_deadline(const struct ring *ring)
 {
-    usec at_us = ring->stale ? ring->env->now_us : USEC_NEVER;
+    usec at_us = ring->stale ? ring->env->now_us : members_news_at(ring);
 
     for (size_t i = 0; i < ring->candidate_count; i++) {
         const struct ring_candidate *c = &ring->candidates[i];
@@ -589,7 +593,9 @@ bool ring_owns(const struct ring *ring, const struct id *key)
 /*
  * The size estimate. Every list is a run of consecutive members; each pair of followers in it is
  * one gap. With k distinct gaps that cover a part S of the circle, the rest holds about
- * (1 - S)(k - 1)/S more; when they cover it all, k is the number of members.
+ * (1 - S)(k - 1)/S more; when they cover it all, k is the number of members. A shortcut was found
+ * by drawing a point, and points fall into wide gaps: each of ours (half of all) counts for one
+ * more.
  */
 
 struct gap {
@@ -638,7 +644,7 @@ static void add_run(struct gaps *g, const struct id *centre, const struct ring_e
     }
 }
 
-static double members_from_gaps(struct gaps *g, bool *exact)
+static double members_from_gaps(struct gaps *g, double wide, bool *exact)
 {
     double covered = 0;
     size_t k = 0;
@@ -653,16 +659,25 @@ static double members_from_gaps(struct gaps *g, bool *exact)
     *exact = k == 0 || covered >= circle_closed;
     if (*exact || k < 2 || covered <= 0)
         return k > 0 ? (double)k : 1;
-    return (double)k + (1 - covered) * (double)(k - 1) / covered;
+    return (double)k + (1 - covered) * ((double)(k - 1) + wide) / covered;
+}
+
+/* When our view of the size is to be told to the peers again. */
+static usec members_news_at(const struct ring *ring)
+{
+    int moved = abs(ring->own_log_members - ring->told_log_members);
+
+    if (moved > LOG_TELL_NOW)
+        return ring->env->now_us;
+    return moved > LOG_TELL ? ring->told_members_us + tell_members_us : USEC_NEVER;
 }
 
 /* Our own view first, then averaged (in the logarithm) with what our peers see around them. */
 static void update_members(struct ring *ring)
 {
     struct gaps g = {.count = 0};
-    double own, logs, weight = 2;
+    double own, logs, weight = 2, wide = 0;
     bool exact;
-    int moved;
 
     add_run(&g, &ring->self, ring->told[RING_LEFT], ring->told_count[RING_LEFT],
             ring->told[RING_RIGHT], ring->told_count[RING_RIGHT]);
@@ -670,15 +685,18 @@ static void update_members(struct ring *ring)
         const struct ring_peer *peer = ring->peers[i];
         const struct ring_said *said = &peer->said;
 
-        if (peer->state == OVERLAY_MEMBER)
-            add_run(&g, &peer->id, said->entries, said->counts[RING_LEFT],
-                    said->entries + said->counts[RING_LEFT], said->counts[RING_RIGHT]);
+        if (peer->state != OVERLAY_MEMBER)
+            continue;
+        wide += peer->shortcut ? 0.5 : 0;
+        add_run(&g, &peer->id, said->entries, said->counts[RING_LEFT],
+                said->entries + said->counts[RING_LEFT], said->counts[RING_RIGHT]);
     }
-    own = members_from_gaps(&g, &exact);
+    own = members_from_gaps(&g, wide, &exact);
     logs = weight * log2(own);
-    moved = (int)(log2(own) * LOG_UNIT) - ring->told_log_members;
-    if (moved > LOG_TELL || moved < -LOG_TELL) {
-        ring->told_log_members = (uint16_t)(log2(own) * LOG_UNIT);
+    ring->own_log_members = (uint16_t)(log2(own) * LOG_UNIT);
+    if (members_news_at(ring) <= ring->env->now_us) {
+        ring->told_log_members = ring->own_log_members;
+        ring->told_members_us = ring->env->now_us;
         ring->near_version++;
     }
     for (size_t i = 0; !exact && i < ring->count; i++) {
@@ -730,7 +748,7 @@ void ring_around(const struct ring *ring, const struct id *point, const struct i
 
 struct id ring_draw_shortcut(const struct ring *ring)
 {
-    double nearest = (OVERLAY_NEAR + 1) / ring->members;
+    double nearest = SHORTCUT_NEAREST / ring->members;
     double u = (double)env_random_u32(ring->env) / 4294967296.0;
     double at = nearest < 0.5 ? nearest * pow(0.5 / nearest, u) : 0.5;
     struct id distance = id_from_fraction(at);

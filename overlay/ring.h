@@ -92,7 +92,8 @@ struct ring {
     struct ring_list wanted[2]; /* also introduced and, while we join, joining ones */
     struct ring_entry told[2][OVERLAY_NEAR];
     uint8_t told_count[2];
-    uint16_t told_log_members;
+    uint16_t told_log_members, own_log_members;
+    usec told_members_us;
     uint32_t near_version, shortcut_version; /* of what we tell */
     double members;
     bool stale; /* something changed since ring_update */

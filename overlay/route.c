@@ -47,10 +47,15 @@ bool route_read(struct reader *r, struct route_header *h)
     return !r->failed && (h->flags & ~ROUTE_FLAG_ALL) == 0;
 }
 
+static const struct id *target_of(const struct route_header *h)
+{
+    return id_is_zero(&h->through) ? &h->key : &h->through;
+}
+
 /* How far a node is from where the message wants to go. */
 static struct id metric(const struct route_header *h, const struct id *node)
 {
-    const struct id *target = id_is_zero(&h->through) ? &h->key : &h->through;
+    const struct id *target = target_of(h);
 
     switch ((enum route_mode)(h->flags & ROUTE_FLAG_MODE)) {
     case ROUTE_RIGHT:
@@ -64,16 +69,69 @@ static struct id metric(const struct route_header *h, const struct id *node)
     return id_distance(target, node);
 }
 
+/*
+ * Of all nodes that keep the bound, the one is aimed at that promises the earliest arrival: the
+ * round trips to it, and for the rest of the way a constant for each halving of the distance that
+ * is left, counted in nodes. The constant is large: few hops go before quick ones (on the PlanetLab
+ * latencies 2% more hops than pure greed needs, and 8% less time).
+ */
+enum {
+    HALVING_COST = 150, /* in units of ring_entry.rtt */
+    RTT_UNKNOWN_COST = 100,
+    LOG_BITS = 8, /* of the fraction of a logarithm */
+};
+
 struct choice {
     const struct ring *ring;
     const struct route_header *h;
     const uint8_t *bound;
+    uint64_t bound_top, target_top; /* the first 8 bytes: enough to pass over most nodes */
+    uint32_t members;
     bool or_equal; /* a peer of exactly this distance is the node that was promised */
     bool direct;
     struct ring_peer *peer;
     struct id distance;
-    bool ahead;
+    uint32_t cost;
 };
+
+/* log2(1 + nodes) in 1/256; between powers of two a straight line. */
+static uint32_t log_of_nodes(uint64_t nodes_fixed)
+{
+    uint64_t x = nodes_fixed + (1u << LOG_BITS);
+    uint32_t whole = 63u - (uint32_t)__builtin_clzll(x);
+    uint64_t rest = x - (UINT64_C(1) << whole);
+
+    return (whole - LOG_BITS) << LOG_BITS | (uint32_t)((rest << LOG_BITS) >> whole);
+}
+
+static uint32_t rtt_cost(uint8_t code)
+{
+    return code == 255 ? RTT_UNKNOWN_COST : code;
+}
+
+static uint32_t cost_of(const struct choice *c, uint64_t distance_top, uint32_t rtt)
+{
+    /* distance * members, with LOG_BITS of fraction: 2^64 is the whole circle. */
+    uint64_t nodes = (distance_top >> 32) * c->members >> (32 - LOG_BITS);
+
+    return rtt + (HALVING_COST * log_of_nodes(nodes) >> LOG_BITS);
+}
+
+static uint64_t distance_top(const struct choice *c, const struct id *node)
+{
+    uint64_t right = get_u64(node->b) - c->target_top;
+
+    switch ((enum route_mode)(c->h->flags & ROUTE_FLAG_MODE)) {
+    case ROUTE_RIGHT:
+        return right;
+    case ROUTE_LEFT:
+        return -right;
+    case ROUTE_EXACT:
+    case ROUTE_NEAREST:
+        break;
+    }
+    return right < -right ? right : -right;
+}
 
 static bool excluded(const struct choice *c, const struct id *node)
 {
@@ -81,27 +139,34 @@ static bool excluded(const struct choice *c, const struct id *node)
            ((c->h->flags & ROUTE_FLAG_SEEK) != 0 && id_eq(node, &c->h->source));
 }
 
-static void consider(struct choice *c, struct ring_peer *peer, const struct id *node, bool ahead)
+/* The node may be aimed at: it is within the bound. */
+static bool within(const struct choice *c, const struct id *d, bool ahead)
 {
-    struct id d;
-    int order;
+    int order = memcmp(d->b, c->bound, ROUTE_BOUND_LEN);
 
-    if (excluded(c, node))
+    return order < 0 || (order == 0 && !ahead && c->or_equal);
+}
+
+static void consider(struct choice *c, struct ring_peer *peer, const struct id *node, uint32_t rtt,
+                     bool ahead)
+{
+    uint64_t top = distance_top(c, node);
+    uint32_t cost = cost_of(c, top, rtt);
+    struct id d;
+
+    /* One unit of slack: the lower bytes may carry. */
+    if (top > c->bound_top && top - 1 > c->bound_top)
+        return;
+    if (c->peer != NULL && cost > c->cost)
         return;
     d = metric(c->h, node);
-    order = memcmp(d.b, c->bound, ROUTE_BOUND_LEN);
-    if (order > 0 || (order == 0 && (ahead || !c->or_equal)))
+    if (excluded(c, node) || !within(c, &d, ahead))
         return;
-    if (c->peer != NULL) {
-        order = id_cmp(&d, &c->distance);
-        if (order > 0)
-            return;
-        if (order == 0 && (!c->ahead || (ahead && peer->rtt >= c->peer->rtt)))
-            return;
-    }
+    if (c->peer != NULL && cost == c->cost && id_cmp(&d, &c->distance) >= 0)
+        return;
     c->peer = peer;
     c->distance = d;
-    c->ahead = ahead;
+    c->cost = cost;
 }
 
 static void consider_ahead(struct choice *c, struct ring_peer *peer)
@@ -118,19 +183,24 @@ static void consider_ahead(struct choice *c, struct ring_peer *peer)
             continue;
         if (c->direct && (e->flags & RING_ENTRY_INDIRECT) != 0)
             continue;
-        consider(c, peer, &e->id, true);
+        consider(c, peer, &e->id, rtt_cost(peer->rtt) + rtt_cost(e->rtt), true);
     }
 }
 
 static void consider_all(struct choice *c, bool lookahead)
 {
+    const struct id *target = target_of(c->h);
+
     c->peer = NULL;
+    c->members = (uint32_t)ring_members(c->ring);
+    c->target_top = get_u64(target->b);
+    c->bound_top = get_u64(c->bound);
     for (size_t i = 0; i < c->ring->count; i++) {
         struct ring_peer *peer = c->ring->peers[i];
 
         if (peer->state != OVERLAY_MEMBER || !peer->needed || (c->direct && peer->indirect))
             continue;
-        consider(c, peer, &peer->id, false);
+        consider(c, peer, &peer->id, rtt_cost(peer->rtt), false);
         if (lookahead)
             consider_ahead(c, peer);
     }
@@ -139,7 +209,7 @@ static void consider_all(struct choice *c, bool lookahead)
 /* The peer that the message is for, member or not, when we have a session with it. */
 static struct ring_peer *at_hand(const struct ring *ring, const struct route_header *h, bool direct)
 {
-    const struct id *target = id_is_zero(&h->through) ? &h->key : &h->through;
+    const struct id *target = target_of(h);
     struct ring_peer *peer;
 
     if ((h->flags & ROUTE_FLAG_MODE) != ROUTE_EXACT)

@@ -11,7 +11,9 @@ enum {
 }; /* the ring grew or shrank so many times: shortcuts are drawn again, one by one */
 static const usec settle_us = SEC(2); /* after becoming a member */
 static const usec answer_us = SEC(3);
-static const usec trial_us = SEC(3);   /* shorter than link.c keeps an unneeded connection */
+static const usec trial_us = SEC(2); /* for a direct path; then their round trips are measured */
+static const usec timing_us =
+    SEC(1); /* together shorter than link.c keeps an unneeded connection */
 static const usec next_us = MSEC(500); /* between two draws */
 static const usec idle_us = SEC(30);
 static const double spare = 1.5; /* more than wanted, before one is given up */
@@ -81,6 +83,18 @@ static usec trial_rtt(const struct link *l)
     return l->peer.indirect || rtt_us == 0 ? USEC_NEVER - 1 : rtt_us;
 }
 
+/* Each is asked for a sign of life over the path that it has by now. */
+static void time_trial(struct overlay *o)
+{
+    for (size_t i = 0; i < o->shortcuts.trials; i++) {
+        struct link *l = link_find(o, &o->shortcuts.trial[i]);
+
+        if (l != NULL && l->up)
+            session_probe_now(l->session);
+    }
+    o->shortcuts.timed = true;
+}
+
 static void judge_trial(struct overlay *o)
 {
     struct link *best = NULL;
@@ -113,6 +127,11 @@ static void shortcuts_due(struct overlay *o, struct alarm *alarm)
 
     if (o->ring.state != OVERLAY_MEMBER)
         return;
+    if (o->shortcuts.trials > 0 && !o->shortcuts.timed) {
+        time_trial(o);
+        alarm_set(o, alarm, o->env->now_us + timing_us);
+        return;
+    }
     if (o->shortcuts.trials > 0)
         judge_trial(o);
     o->shortcuts.token = 0;
@@ -153,6 +172,7 @@ void shortcut_lists(struct overlay *o, const struct lists *lists)
         return;
     o->shortcuts.token = 0;
     o->shortcuts.trials = 0;
+    o->shortcuts.timed = false;
     try_candidate(o, &lists->from);
     for (size_t i = 0; i < OVERLAY_NEAR; i++)
         for (int side = RING_LEFT; side <= RING_RIGHT; side++)

@@ -13,7 +13,7 @@
 #include "overlay/overlay.h"
 #include "tests/unit/cm.h"
 
-enum { NET_NODES_MAX = 512, NET_BODY_MAX = 64, NET_PARTS_MAX = 8 };
+enum { NET_NODES_MAX = 1024, NET_BODY_MAX = 64, NET_PARTS_MAX = 8 };
 
 struct net_node;
 
@@ -33,8 +33,10 @@ struct net_node {
     struct overlay_config config;
     struct endpoint ep;
     unsigned number, part;
-    unsigned deaf_to; /* number + 1 of a node whose packets never arrive; 0: none */
-    bool alive;
+    unsigned deaf_to;    /* number + 1 of a node whose packets never arrive; 0: none */
+    bool alive, touched; /* called from outside: its deadline is to be asked again */
+    usec due_us;
+    size_t place; /* in net.ticks */
     /* what the host was told */
     unsigned messages, ring_changes, ups, downs;
     struct overlay_from last_from;
@@ -45,12 +47,16 @@ struct net_node {
 
 struct overlay_net {
     usec now_us, delay_us;
+    usec (*delay_of)(unsigned from, unsigned to); /* NULL: delay_us */
     unsigned loss_percent;
     uint64_t random, seq, delivered;
     size_t count;
     struct net_node *nodes[NET_NODES_MAX];
     struct net_packet **queue; /* binary heap by (at_us, seq) */
     size_t queued, queue_size;
+    struct net_node *ticks[NET_NODES_MAX]; /* binary heap by (due_us, number) */
+    struct net_node *touched[NET_NODES_MAX];
+    size_t touched_count;
 };
 
 static inline uint64_t net_random(struct overlay_net *net)
@@ -129,6 +135,8 @@ static inline void net_send(void *ctx, const struct endpoint *to, const uint8_t 
     p = malloc(sizeof *p + len);
     *p = (struct net_packet){
         .at_us = net->now_us + net->delay_us, .seq = net->seq++, .to = number, .len = len};
+    if (net->delay_of != NULL)
+        p->at_us = net->now_us + net->delay_of(n->number, number);
     p->from = n->ep;
     memcpy(p->bytes, pkt, len);
     net_push(net, p);
@@ -194,11 +202,49 @@ static inline struct overlay_net *net_new(uint64_t seed, usec delay_us)
     return net;
 }
 
+static inline bool tick_before(const struct net_node *a, const struct net_node *b)
+{
+    return a->due_us != b->due_us ? a->due_us < b->due_us : a->number < b->number;
+}
+
+static inline void net_place(struct overlay_net *net, struct net_node *n, size_t i)
+{
+    net->ticks[i] = n;
+    n->place = i;
+}
+
+/* Puts the node where its deadline belongs. */
+static inline void net_reschedule(struct net_node *n)
+{
+    struct overlay_net *net = n->net;
+    size_t i = n->place;
+
+    n->due_us = n->alive ? overlay_deadline(n->o) : USEC_NEVER;
+    for (; i > 0 && tick_before(n, net->ticks[(i - 1) / 2]); i = (i - 1) / 2)
+        net_place(net, net->ticks[(i - 1) / 2], i);
+    for (size_t child; (child = 2 * i + 1) < net->count; i = child) {
+        if (child + 1 < net->count && tick_before(net->ticks[child + 1], net->ticks[child]))
+            child++;
+        if (!tick_before(net->ticks[child], n))
+            break;
+        net_place(net, net->ticks[child], i);
+    }
+    net_place(net, n, i);
+}
+
+static inline void net_touch(struct net_node *n)
+{
+    if (!n->touched)
+        n->net->touched[n->net->touched_count++] = n;
+    n->touched = true;
+}
+
 static inline void net_kill(struct net_node *n)
 {
     overlay_free(n->o);
     n->o = NULL;
     n->alive = false;
+    net_touch(n);
 }
 
 static inline void net_free(struct overlay_net *net)
@@ -233,6 +279,8 @@ static inline struct net_node *net_add(struct overlay_net *net)
     n->config.psk = true;
     n->config.slot = 1;
     n->config.aeads = 1u << SEAL_CHACHA20_POLY1305;
+    n->due_us = USEC_NEVER;
+    net_place(net, n, net->count);
     net->nodes[net->count++] = n;
     return n;
 }
@@ -250,6 +298,7 @@ static inline void net_start(struct net_node *n, const unsigned *bootstraps, siz
         assert_int_equal(overlay_add_bootstrap(n->o, &ep), 0);
     }
     overlay_set_endpoints(n->o, &n->ep, 1);
+    net_touch(n);
 }
 
 static inline struct net_node *net_start_new(struct overlay_net *net)
@@ -265,24 +314,20 @@ static inline struct net_node *net_start_new(struct overlay_net *net)
 static inline struct overlay *net_enter(struct net_node *n)
 {
     n->env.now_us = n->net->now_us;
+    net_touch(n);
     return n->o;
 }
 
 static inline struct net_node *net_next_tick(struct overlay_net *net, usec *at_us)
 {
-    struct net_node *first = NULL;
+    while (net->touched_count > 0) {
+        struct net_node *n = net->touched[--net->touched_count];
 
-    *at_us = USEC_NEVER;
-    for (size_t i = 0; i < net->count; i++) {
-        struct net_node *n = net->nodes[i];
-        usec due_us = n->alive ? overlay_deadline(n->o) : USEC_NEVER;
-
-        if (due_us < *at_us) {
-            *at_us = due_us;
-            first = n;
-        }
+        n->touched = false;
+        net_reschedule(n);
     }
-    return first;
+    *at_us = net->count > 0 ? net->ticks[0]->due_us : USEC_NEVER;
+    return *at_us != USEC_NEVER ? net->ticks[0] : NULL;
 }
 
 static inline void net_deliver(struct overlay_net *net, struct net_packet *p)
@@ -293,6 +338,7 @@ static inline void net_deliver(struct overlay_net *net, struct net_packet *p)
         net->delivered++;
         n->env.now_us = net->now_us;
         (void)overlay_input(n->o, &p->from, p->bytes, p->len);
+        net_reschedule(n);
     }
     free(p);
 }
@@ -314,6 +360,7 @@ static inline bool net_step(struct overlay_net *net, usec until_us)
     } else {
         n->env.now_us = net->now_us;
         overlay_tick(n->o);
+        net_reschedule(n);
     }
     return true;
 }
