@@ -21,8 +21,10 @@
  * A machine without I/O, on top of one struct overlay: it sends with OVERLAY_PROTO_DHT and is given
  * what arrives under that number. Doors: dht_message, dht_tick, dht_deadline, dht_ring_changed.
  *
- * record.h is the wire format, cred.h whose signature it is, store.h what we hold for others,
- * replica.h who else holds it, op.h what we ask of others, keep.h our own leases.
+ * Inside: record.h is the wire format, cred.h whose signature it is, store.h what we hold for
+ * others, holder.h how we answer, replica.h who else holds it, fill.h, handover.h and repair.h what
+ * a changing ring means for it, op.h what we ask of others, keep.h our own leases, watch.h being
+ * told of changes, parcel.h the messages, pen.h those that wait for a certificate.
  */
 #ifndef PEAL_DHT_DHT_H
 #define PEAL_DHT_DHT_H

@@ -3,9 +3,9 @@
  * what it holds of the range that we share with it.
  *
  * Until both sides have answered we are not filled, and neither grant nor deny. When a neighbour is
- * not filled itself (several joined beside each other) the next one on that side is asked, round and
- * round for FILL_WAIT_US at most; a member that was filled before takes the first answer. One page is
- * under way per side, repeated until it comes.
+ * not filled itself (several joined beside each other) the next one on that side is asked, round
+ * and round for FILL_WAIT_US at most; a member that was filled before takes the first answer. One
+ * page is under way per side, repeated until it comes.
  *
  * When all that we knew on one side are gone at once, a point's three holders may have died
  * together. Then nobody near has its records, and those who hold the other points are asked for
@@ -31,7 +31,7 @@ struct side {
     uint64_t id;      /* of the page that was asked for */
     struct id lo, hi; /* lo == hi: all of the ring */
     struct id after_key, after_owner;
-    usec since_us;    /* when it began, or the last page of the first round came */
+    usec since_us; /* when it began, or the last page of the first round came */
     usec due_us;
 };
 enum fill_side { FILL_LEFT, FILL_RIGHT, FILL_LEFT_GAP, FILL_RIGHT_GAP, FILL_SIDES };

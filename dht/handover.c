@@ -54,6 +54,7 @@ void handover_ring_changed(struct dht *d)
 
         e->pending = (uint8_t)((e->pending | e->points) & ~points);
         e->points = points;
+        e->again_us = 0;              /* there may be others to give it to */
         e->check &= (uint8_t)~points; /* neighbours compare what they share anyway */
         pending |= e->pending != 0;
     }
@@ -200,14 +201,16 @@ static void send_copies(struct dht *d, struct handover *h)
 }
 
 /* A point that could not be looked after is for the next round; what is pending stays so. */
-static void give_up_checks(struct dht *d, const struct handover *h)
+static void postpone(struct dht *d, const struct moving *m)
 {
-    for (size_t i = 0; i < h->count; i++) {
-        struct entry *e = store_find(&d->store, &h->v[i].key, &h->v[i].owner);
+    struct entry *e = store_find(&d->store, &m->key, &m->owner);
 
-        if (e != NULL)
-            e->check &= (uint8_t)~h->v[i].bits;
-    }
+    if (e == NULL)
+        return;
+    e->check &= (uint8_t)~m->bits;
+    e->again_us = d->env->now_us + env_jitter(d->env, HANDOVER_AGAIN_US, 30);
+    if (e->pending != 0)
+        look_again(d, e->again_us);
 }
 
 static void drive(struct dht *d, size_t slot)
@@ -215,8 +218,9 @@ static void drive(struct dht *d, size_t slot)
     struct handover *h = d->handovers.v[slot];
 
     if (h->tries >= HANDOVER_TRIES) {
-        give_up_checks(d, h);
-        look_again(d, d->env->now_us + env_jitter(d->env, HANDOVER_AGAIN_US, 30));
+        for (size_t i = 0; i < h->count; i++)
+            postpone(d, &h->v[i]);
+        look_again(d, d->env->now_us); /* others may wait for the slot */
         end(d, slot);
         return;
     }
@@ -248,6 +252,10 @@ static struct handover *collect(struct dht *d)
 
         if ((e->pending | e->check) == 0 || under_way(d, e))
             continue;
+        if (e->again_us > d->env->now_us) {
+            look_again(d, e->again_us);
+            continue;
+        }
         aim = aim_at(d, e);
         if (h == NULL) {
             h = calloc(1, sizeof(*h));
@@ -338,8 +346,10 @@ bool handover_wanted(struct dht *d, const struct overlay_from *from, uint64_t id
     if (h->copying)
         return true;
     for (size_t i = h->count; i-- > 0;) {
-        if (listed(versions, n, h->v[i].version))
-            continue;
+        const struct entry *e = store_find(&d->store, &h->v[i].key, &h->v[i].owner);
+
+        if (listed(versions, n, h->v[i].version) || (e != NULL && e->version != h->v[i].version))
+            continue; /* it lacks it, or what was listed is old by now */
         settle(d, &h->v[i]);
         forget(h, i);
     }
@@ -351,18 +361,7 @@ bool handover_wanted(struct dht *d, const struct overlay_from *from, uint64_t id
     return true;
 }
 
-/* Refused, or moved on: what is pending stays so and is tried again later. */
-static void refused(struct dht *d, const struct moving *m)
-{
-    struct entry *e = store_find(&d->store, &m->key, &m->owner);
-
-    if (e == NULL)
-        return;
-    e->check &= (uint8_t)~m->bits;
-    if (e->pending != 0)
-        look_again(d, d->env->now_us + env_jitter(d->env, HANDOVER_AGAIN_US, 30));
-}
-
+/* Refused, or moved on: later. */
 bool handover_copied(struct dht *d, uint64_t id, const uint8_t *verdicts, size_t n)
 {
     size_t slot = slot_of(d, id);
@@ -377,7 +376,7 @@ bool handover_copied(struct dht *d, uint64_t id, const uint8_t *verdicts, size_t
         if (verdicts[i] == VERDICT_OK || verdicts[i] == VERDICT_TAKEN)
             settle(d, &h->v[i]);
         else
-            refused(d, &h->v[i]);
+            postpone(d, &h->v[i]);
         forget(h, i);
     }
     h->tries = 0;

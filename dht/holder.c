@@ -47,9 +47,13 @@ enum store_verdict holder_take(struct dht *d, const struct record *rec, struct c
     const struct entry *old = store_find(&d->store, &rec->key, &rec->owner);
     uint8_t pending = old != NULL ? old->pending : 0;
     struct id loser;
-    enum store_verdict v =
-        store_put(&d->store, rec, cred, remaining_s, d->env->now_us, standing, &loser);
+    enum store_verdict v;
 
+    if (remaining_s == 0) { /* over before it came */
+        *standing = NULL;
+        return STORE_REFUSED;
+    }
+    v = store_put(&d->store, rec, cred, remaining_s, d->env->now_us, standing, &loser);
     if (v == STORE_REFUSED)
         dht_count(d, COUNT_QUOTA);
     if (v != STORE_NEW)

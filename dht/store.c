@@ -291,7 +291,7 @@ enum store_verdict store_put(struct store *s, const struct record *rec, struct c
         return STORE_SAME;
     if (old != NULL && record_newer(&old->rec, rec))
         return STORE_OLDER;
-    if (rival == old)
+    if (rival == old || (rival != NULL && !entry_live(rival, now_us)))
         rival = NULL;
     if (rival != NULL && !creds_wins(s->creds, rec, cred, &rival->rec, rival->cred)) {
         *standing = rival;
@@ -305,7 +305,8 @@ enum store_verdict store_put(struct store *s, const struct record *rec, struct c
         store_drop(s, old);
     rival = rec->kind == RECORD_CREATE ? store_standing(s, &rec->key) : NULL;
     if (rival != NULL) {
-        *loser = rival->rec.writer;
+        if (entry_live(rival, now_us))
+            *loser = rival->rec.writer;
         store_drop(s, rival);
     }
     if (remaining_s > rec->duration_s)

@@ -34,6 +34,7 @@ struct entry {
     uint8_t points;  /* bit i: we are one of the members that hold it for point i */
     uint8_t pending; /* bit i: we were; those who are now have not said yet that they have it */
     uint8_t check;   /* bit i: to be offered to who holds point i, should it lack it */
+    usec again_us;   /* neither before then: the last try failed */
     uint8_t value[];
 };
 
