@@ -36,6 +36,7 @@ static void get_done(void *ctx, uint64_t token, const struct dht_result *result)
     struct host *from = ctx;
     struct world *w = from->world;
     struct dht_ask *ask = &w->dht.v[token];
+    char text[ID_SHORT_SIZE];
     struct account *before = account_enter(NULL);
     bool right = result->status == DHT_OK && result->count == 1 &&
                  id_eq(&result->values[0].owner, &ask->owner);
@@ -47,8 +48,9 @@ static void get_done(void *ctx, uint64_t token, const struct dht_result *result)
     if (right)
         stats_add(&w->dht.get_ms, (double)(w->now_us - ask->asked_us) / 1e3);
     else if (ask->must && w->fault_us < ask->asked_us)
-        world_violated(w, "host %u asked for the %s of host %u: %s", (unsigned)from->index,
+        world_violated(w, "host %u asked for the %s of host %u (key %s): %s", (unsigned)from->index,
                        ask->kind == CLAIM_ADDRESS ? "address" : "name", (unsigned)ask->owner_host,
+                       id_short(&result->key, text),
                        result->status == DHT_OK ? "found another owner"
                                                 : dht_status_text(result->status));
     account_enter(before);
@@ -152,15 +154,18 @@ static bool newer(const struct replica_seen *a, const struct replica_seen *b)
     return a->epoch != b->epoch ? a->epoch > b->epoch : a->sequence > b->sequence;
 }
 
-/* Held by all of its holders, or by none: then it was lost whole, when all of them died at once. */
-static bool point_is_held(const struct world *w, const struct replica_seen *v, size_t n,
-                          const struct replica_seen *newest, unsigned point, bool explain)
+enum point_state {
+    POINT_WHOLE, /* all of its holders have the newest */
+    POINT_LOST,  /* none has it: they died at once, or were all new */
+    POINT_TORN,
+};
+
+static enum point_state point_judge(const struct world *w, const struct replica_seen *v, size_t n,
+                                    const struct replica_seen *newest, unsigned point, bool explain)
 {
     struct id at = id_point(&v->key, point, DHT_POINTS);
     struct host *holders[3] = {ring_check_owner(w, w->ring.members[0].host, &at)};
     size_t count = 1 + ring_check_beside(w, holders[0], holders + 1), missing = 0;
-    const struct host *owner = world_host(w, &v->owner);
-    bool owner_lives = owner != NULL && owner->view.member;
 
     for (size_t i = 0; i < count; i++) {
         const struct replica_seen *seen = of_holder(v, n, holders[i]);
@@ -172,28 +177,15 @@ static bool point_is_held(const struct world *w, const struct replica_seen *v, s
             fprintf(stderr, "  point %u: host %u (%s) %s\n", point, (unsigned)holders[i]->index,
                     i == 0 ? "closest" : "beside", seen == NULL ? "has nothing" : "has an old one");
     }
-    return missing == 0 || (missing == count && !owner_lives);
+    return missing == 0 ? POINT_WHOLE : missing == count ? POINT_LOST : POINT_TORN;
 }
 
-/* Of n replicas of one record: is every point held, whole and alike? */
-static bool record_is_whole(const struct world *w, const struct replica_seen *v, size_t n,
-                            bool explain)
+static void record_explain(const struct world *w, const struct replica_seen *v, size_t n,
+                           const struct replica_seen *newest)
 {
-    const struct replica_seen *newest = v;
-    const struct host *owner;
+    const struct host *owner = world_host(w, &v->owner);
     char text[ID_SHORT_SIZE];
-    bool whole = true;
 
-    for (size_t i = 1; i < n; i++)
-        if (newer(&v[i], newest))
-            newest = &v[i];
-    if (newest->tombstone || newest->remaining_s < 5)
-        return true;
-    for (unsigned point = 0; point < DHT_POINTS; point++)
-        whole &= point_is_held(w, v, n, newest, point, false);
-    if (whole || !explain)
-        return whole;
-    owner = world_host(w, &v->owner);
     fprintf(stderr, "record %s of %s %d, epoch %u, sequence %u, %zu replicas, newest at host %u:\n",
             id_short(&v->key, text),
             owner == NULL        ? "a stranger"
@@ -202,7 +194,33 @@ static bool record_is_whole(const struct world *w, const struct replica_seen *v,
             owner != NULL ? (int)owner->index : -1, (unsigned)newest->epoch,
             (unsigned)newest->sequence, n, (unsigned)newest->holder->index);
     for (unsigned point = 0; point < DHT_POINTS; point++)
-        point_is_held(w, v, n, newest, point, true);
+        (void)point_judge(w, v, n, newest, point, true);
+}
+
+/* Of n replicas of one record: is no point torn, and of a live owner's a majority there? */
+static bool record_is_whole(const struct world *w, const struct replica_seen *v, size_t n,
+                            bool explain)
+{
+    const struct host *owner = world_host(w, &v->owner);
+    bool owner_lives = owner != NULL && owner->view.member;
+    const struct replica_seen *newest = v;
+    unsigned whole = 0, torn = 0;
+
+    for (size_t i = 1; i < n; i++)
+        if (newer(&v[i], newest))
+            newest = &v[i];
+    if (newest->tombstone || newest->remaining_s < 5)
+        return true;
+    for (unsigned point = 0; point < DHT_POINTS; point++) {
+        enum point_state state = point_judge(w, v, n, newest, point, false);
+
+        whole += state == POINT_WHOLE;
+        torn += state == POINT_TORN;
+    }
+    if (torn == 0 && (whole >= DHT_MAJORITY_POINTS || !owner_lives))
+        return true;
+    if (explain)
+        record_explain(w, v, n, newest);
     return false;
 }
 
@@ -221,4 +239,25 @@ size_t dht_check_replicas(const struct world *w, size_t *records, size_t explain
     }
     free(v);
     return bad;
+}
+
+void dht_check_follow(const struct world *w, struct host *h, const char *prefix)
+{
+    char now[96] = "nothing", text[ID_TEXT_SIZE];
+    struct dht_held held;
+
+    for (size_t i = 0; h->node != NULL && dht_held_next(node_dht(h->node), &i, &held);) {
+        const struct host *owner = world_host(w, &held.v.owner);
+
+        if (strncmp(id_text(&held.v.key, text), prefix, strlen(prefix)) != 0)
+            continue;
+        snprintf(now, sizeof(now), "%s of %d, epoch %u, sequence %u, points %02x",
+                 held.tombstone ? "tombstone" : "record", owner != NULL ? (int)owner->index : -1,
+                 (unsigned)held.v.epoch, (unsigned)held.v.sequence, held.points);
+    }
+    if (strcmp(now, h->followed) == 0)
+        return;
+    memcpy(h->followed, now, sizeof(h->followed));
+    fprintf(stderr, "%12.6f follow host %u %s holds %s\n", (double)w->now_us / 1e6,
+            (unsigned)h->index, id_short(&h->identity.id, text), now);
 }

@@ -2,10 +2,10 @@
  * check_dht.h - judges what the DHT holds and what it answers.
  *
  * Looks into every store at once, which no node can: under each key each of the five points must be
- * held, the same, by the member closest to it and that one's neighbour on either side. (A point
- * whose three holders died at once comes back with the owner's next renewal; of a dead owner's
- * record it stays away.) And it asks, as a node would: a claim that a live node believes its own
- * must be found by anybody, with that owner.
+ * held, the same, by the member closest to it and that one's neighbour on either side. A point
+ * whose three holders died at once may stay empty until the owner's next renewal, as long as a
+ * majority of the points stands. And it asks, as a node would: a claim that a live node believes
+ * its own must be found by anybody, with that owner.
  */
 #ifndef PEAL_SIM_CHECK_DHT_H
 #define PEAL_SIM_CHECK_DHT_H
@@ -36,6 +36,8 @@ size_t dht_check_pending(const struct dht_check *c);
 /* `from` asks for what `whose` believes to be its own; false: there is nothing, or no room. */
 bool dht_check_ask(struct world *w, struct host *from, const struct host *whose,
                    enum claim_kind kind, bool must);
+/* Says to stderr when this host comes to hold, changes or drops a record whose key begins so. */
+void dht_check_follow(const struct world *w, struct host *h, const char *prefix);
 /* Records (key and owner) of which some replica is missing or out of date, now; *records: of how
  * many. explain: says which, to stderr. */
 size_t dht_check_replicas(const struct world *w, size_t *records, size_t explain);

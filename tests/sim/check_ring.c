@@ -337,14 +337,19 @@ static void judge_skips(struct world *w, struct host *h)
     }
 }
 
+void ring_check_count(struct world *w)
+{
+    w->ring.rings = count_rings(w);
+    if (w->ring.rings != 1 || w->faults_on)
+        w->ring.broken_us = w->now_us;
+}
+
 void ring_check_second(struct world *w)
 {
     struct ring_check *c = &w->ring;
     bool was_one = c->rings == 1;
 
-    c->rings = count_rings(w);
-    if (c->rings != 1 || w->faults_on)
-        c->broken_us = w->now_us;
+    ring_check_count(w);
     if (c->complete_us != 0 && was_one && c->rings > 1 && !w->faults_on &&
         w->now_us - w->fault_us > SEC(RING_CHECK_SETTLE_S))
         world_violated(w, "the ring fell into %zu with nothing broken", c->rings);

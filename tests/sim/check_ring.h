@@ -40,6 +40,8 @@ void ring_check_clear(struct ring_check *c);
 void ring_check_touched(struct world *w, struct host *h);
 /* Who is reachable for whom changed for everybody. */
 void ring_check_all_touched(struct world *w);
+/* Counts the rings now. */
+void ring_check_count(struct world *w);
 /* The full check. */
 void ring_check_second(struct world *w);
 /* Everybody who is on is a member and all lists are ideal. */

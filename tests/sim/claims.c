@@ -5,6 +5,8 @@
 #include "overlay/core/err.h"
 #include "tests/sim/world.h"
 
+enum { APART_US = 2000000 }; /* the judge may learn so late that there were two rings */
+
 static const uint8_t no_key[CLAIM_KEY_LEN];
 
 void claims_init(struct claims *c, size_t hosts)
@@ -56,7 +58,8 @@ static void claim_put(struct world *w, struct claim *c, enum claim_kind kind)
     c->double_us = w->now_us;
     w->claims.doubled++;
     w->claims.conflicts++;
-    if (reachable(w, c->host, first->host) && w->ring.broken_us < first->since_us)
+    ring_check_count(w);
+    if (reachable(w, c->host, first->host) && w->ring.broken_us + APART_US < first->since_us)
         violated(w, kind, c, first, "both claimed in one whole ring");
 }
 

@@ -95,6 +95,14 @@ void faults_plan(struct world *w, usec at_us, const struct fault *fault)
     agenda_set(&w->agenda, &f->event, at_us);
 }
 
+void faults_cancel(struct world *w)
+{
+    for (size_t i = 0; i < w->faults.count; i++)
+        agenda_set(&w->agenda, &w->faults.v[i].event, USEC_NEVER);
+    w->faults.count = 0;
+    faults_churn(w, NULL);
+}
+
 /* ---- churn ---- */
 
 static void somebody_goes(struct world *w)

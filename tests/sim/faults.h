@@ -47,6 +47,7 @@ struct faults {
 void faults_init(struct faults *f, struct random random);
 /* Copied. */
 void faults_plan(struct world *w, usec at_us, const struct fault *fault);
+void faults_cancel(struct world *w);                           /* what is planned, and churn */
 void faults_churn(struct world *w, const struct churn *churn); /* NULL: stop */
 /* Now. */
 void fault_do(struct world *w, const struct fault *fault);

@@ -201,6 +201,8 @@ void host_exit(struct host *h)
     else
         host_set_wake(h);
     ring_check_touched(h->world, h);
+    if (h->world->config.follow != NULL)
+        dht_check_follow(h->world, h, h->world->config.follow);
 }
 
 void host_input(struct host *h, const struct endpoint *from, uint8_t *pkt, size_t len)

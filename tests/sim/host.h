@@ -67,6 +67,7 @@ struct host {
         struct addr last;
     } * saved;
     struct host_view view;
+    char followed[96]; /* what it held of the record that is followed */
 };
 
 void host_init(struct host *h, struct world *w, uint32_t index);

@@ -4,7 +4,7 @@
 
 void liveness_end_faults(struct world *w)
 {
-    faults_churn(w, NULL);
+    faults_cancel(w);
     fault_do(w, &(struct fault){.kind = FAULT_HEAL});
     for (size_t i = 0; i < w->host_count; i++)
         agenda_set(&w->agenda, &w->hosts[i].start, USEC_NEVER);
@@ -12,7 +12,12 @@ void liveness_end_faults(struct world *w)
 
 static bool is_ideal(const struct world *w)
 {
-    return ring_check_is_ideal(w);
+    if (!ring_check_is_ideal(w))
+        return false;
+    for (size_t i = 0; i < w->host_count; i++)
+        if (w->hosts[i].state == HOST_LEAVING)
+            return false;
+    return true;
 }
 
 static bool is_settled(const struct world *w)

@@ -36,6 +36,7 @@ static const char usage[] =
     "  --json             one JSON object on stdout\n"
     "  --plot FILE.svg    a picture of the ring\n"
     "  --log LEVEL        what nodes log: error, warn, info, debug; --log-host N: only that one\n"
+    "  --follow HEX       who holds the records whose key begins so, as it changes\n"
     "  --memory           bytes by allocation site, to stderr\n"
     "  --seeds A-B        a swarm: each seed chooses its own size and faults\n"
     "  --keep-going       past the first violation; --verbose: a line for each seed\n"
@@ -64,6 +65,7 @@ enum {
     OPT_PLOT,
     OPT_LOG,
     OPT_LOG_HOST,
+    OPT_FOLLOW,
     OPT_MEMORY,
     OPT_JOBS,
     OPT_VERBOSE,
@@ -92,6 +94,7 @@ static const struct option long_options[] = {
     {"plot", required_argument, NULL, OPT_PLOT},
     {"log", required_argument, NULL, OPT_LOG},
     {"log-host", required_argument, NULL, OPT_LOG_HOST},
+    {"follow", required_argument, NULL, OPT_FOLLOW},
     {"memory", no_argument, NULL, OPT_MEMORY},
     {"jobs", required_argument, NULL, OPT_JOBS},
     {"verbose", no_argument, NULL, OPT_VERBOSE},
@@ -229,6 +232,9 @@ static bool read_option(struct options *o, int option, const char *value)
         ok = read_whole(value, 0, 250000, &whole);
         o->log_host = (long)whole;
         return ok;
+    case OPT_FOLLOW:
+        o->follow = value;
+        return true;
     case OPT_MEMORY:
         return o->sites = true;
     case OPT_JOBS:

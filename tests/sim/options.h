@@ -39,6 +39,7 @@ struct options {
     unsigned jobs;
     enum log_level log_level;
     long log_host;
+    const char *follow;
     bool sites; /* memory by allocation site */
     int argc;
     char **argv;

@@ -28,6 +28,7 @@ static bool config_of(const struct options *o, struct latency *latency, struct w
         .lease_s = 86400,
         .log_level = o->log_level,
         .log_host = o->log_host,
+        .follow = o->follow,
     };
     CHECK(net_parse(&c->range, o->nodes < 20000 ? "10.77.0.0/16" : "10.0.0.0/8"));
     if (o->latency == NULL)

@@ -6,6 +6,8 @@
 
 #include "overlay/core/err.h"
 
+enum { LEAVING_S = 4 }; /* gone by then */
+
 static void say(struct shape *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 static void say(struct shape *s, const char *format, ...)
@@ -205,11 +207,17 @@ void shape_begin(const struct shape *s, struct world *w)
     world_start_all(w, s->start_spread_us);
 }
 
+/* Those known to all always come back: without any of them, rings that formed apart cannot meet. */
 void shape_end(const struct shape *s, struct world *w)
 {
     liveness_end_faults(w);
-    for (size_t i = 0; i < w->host_count; i++)
-        if (w->hosts[i].state == HOST_OFF &&
-            (w->on == 0 || random_chance(&w->faults.random, s->return_share)))
+    for (size_t i = 0; i < w->host_count; i++) {
+        bool returns =
+            i < w->config.bootstraps || random_chance(&w->faults.random, s->return_share);
+
+        if (w->hosts[i].state == HOST_OFF && returns)
             host_start(&w->hosts[i], false);
+        else if (w->hosts[i].state == HOST_LEAVING && returns)
+            host_start_at(&w->hosts[i], w->now_us + SEC(LEAVING_S), false);
+    }
 }

@@ -67,6 +67,7 @@ static void worker_seed(const struct options *o, uint64_t seed, struct swarm_res
     shape.config.silent = o->seeds_first != o->seeds_last;
     shape.config.log_level = o->log_level;
     shape.config.log_host = o->log_host;
+    shape.config.follow = o->follow;
     if (!shape.config.silent)
         fprintf(stderr, "seed %llu: %s\n", (unsigned long long)seed, shape.text);
     swarm_seed(&shape, result);

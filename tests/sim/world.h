@@ -40,8 +40,9 @@ struct world_config {
     struct nat_kind box;
     uint32_t hosts_per_box;
     enum log_level log_level;
-    long log_host; /* -1: every one */
-    bool silent;   /* violations are counted and kept, not printed */
+    long log_host;      /* -1: every one */
+    const char *follow; /* the first digits of a key: who holds its records; NULL */
+    bool silent;        /* violations are counted and kept, not printed */
     bool stop_at_violation;
 };
 
