@@ -171,7 +171,7 @@ void request_fail(struct request *r, enum protocol_error e, const char *fmt, ...
     va_start(ap, fmt);
     vsnprintf(message, sizeof message, fmt, ap);
     va_end(ap);
-    finish(r, error_json(e, message));
+    finish(r, error_json(e, protocol_clean(message)));
 }
 
 void request_on_cancel(struct request *r, void (*cancel)(void *ctx), void *ctx)

@@ -40,6 +40,9 @@ static int say_error(const char *code, const char *fmt, const char *what)
     char message[TEXT_MAX + URL_MAX];
 
     snprintf(message, sizeof message, fmt, what);
+    /* Half a character at the cut would be no JSON. */
+    for (char *p = message; *p; p++)
+        *p = *p < 0x20 || *p > 0x7e ? '?' : *p;
     return say(json_pack("{s:{s:s, s:s}}", "error", "code", code, "message", message));
 }
 

@@ -33,6 +33,15 @@ int protocol_error_exit(const char *code)
     return 1;
 }
 
+char *protocol_clean(char *text)
+{
+    for (char *p = text; *p; p++) {
+        if (*p < 0x20 || *p > 0x7e)
+            *p = '?';
+    }
+    return text;
+}
+
 json_t *protocol_parse_request(const char *line, size_t len, const char **command, const char **why)
 {
     json_t *request = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);

@@ -41,6 +41,10 @@ enum protocol_error {
 const char *protocol_error_code(enum protocol_error e);
 int protocol_error_exit(const char *code); /* 1 for a code of a later version */
 
+/* Bytes outside printable ASCII become '?': what others chose to be called must not break JSON or
+ * move the cursor of whoever reads it. Returns text. */
+char *protocol_clean(char *text);
+
 /* The request of one line, or NULL with a static text in why. The command's name is in it. */
 json_t *protocol_parse_request(const char *line, size_t len, const char **command,
                                const char **why);

@@ -306,6 +306,16 @@ static int write_member(const char *dir, const struct state_member *m)
     return rc;
 }
 
+/* In one step also where there is an old one, which takes the temporary name then. */
+static int put_in_place(const char *temporary, const char *path)
+{
+    if (renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_EXCHANGE) == 0)
+        return 0;
+    if (errno != ENOENT)
+        return -errno;
+    return rename(temporary, path) < 0 ? -errno : 0;
+}
+
 int state_create(const char *root, const struct state_member *m)
 {
     char temporary[FILE_PATH_SIZE], path[FILE_PATH_SIZE], name[LABEL_MAX + 8];
@@ -322,11 +332,8 @@ int state_create(const char *root, const struct state_member *m)
     if (rc == 0)
         rc = write_member(temporary, m);
     if (rc == 0)
-        rc = dir_remove(path);
-    if (rc == 0 && rename(temporary, path) < 0)
-        rc = -errno;
-    if (rc)
-        (void)!dir_remove(temporary);
+        rc = put_in_place(temporary, path);
+    (void)!dir_remove(temporary); /* the old one, or what could not be put in place */
     if (rc == 0 && m->address.family)
         rc = state_save_address(root, m->blob->group, &m->address);
     return rc;

@@ -28,7 +28,7 @@ int cli_error(const struct cli *cli, enum protocol_error e, const char *fmt, ...
     va_start(ap, fmt);
     vsnprintf(message, sizeof message, fmt, ap);
     va_end(ap);
-    fprintf(stderr, "peal: %s\n", message);
+    fprintf(stderr, "peal: %s\n", protocol_clean(message));
     if (cli->json)
         cli_print_json(json_pack("{s:{s:s, s:s}}", "error", "code", protocol_error_code(e),
                                  "message", message));

@@ -95,15 +95,6 @@ struct table *table_new(const char *const *headings, size_t columns)
     return t;
 }
 
-/* What a peer chose to be called must not move the cursor of whoever reads it. */
-static void clean(char *text)
-{
-    for (; *text; text++) {
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            *text = '?';
-    }
-}
-
 void table_cell(struct table *t, const char *text)
 {
     if (t->count == t->size) {
@@ -113,7 +104,7 @@ void table_cell(struct table *t, const char *text)
     }
     t->cells[t->count] = strdup(text);
     CHECK(t->cells[t->count] != NULL);
-    clean(t->cells[t->count++]);
+    protocol_clean(t->cells[t->count++]);
 }
 
 static size_t column_width(const struct table *t, size_t column)

@@ -154,6 +154,7 @@ static void nonsense_gets_an_error_and_another_chance(void **state)
          "the request is not one JSON object on a line"},
         {"[]\n", "the request names no command"},
         {"{\"command\":7}\n", "the request names no command"},
+        {"{\"command\":\"caf\xc3\xa9\"}\n", "this peald knows no command \\\"caf??\\\""},
         {"{\"command\":\"format\"}\n", "this peald knows no command \\\"format\\\""},
     };
     int fd = dial();
