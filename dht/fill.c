@@ -213,8 +213,7 @@ static void take_page(struct dht *d, const struct item *items, size_t n)
     for (size_t i = 0; i < n; i++) {
         if (replica_points(d, &items[i].rec.key) == 0 || !dht_record_good(d, &items[i].rec, &cred))
             continue;
-        if (holder_take(d, &items[i].rec, cred, items[i].remaining_s, &standing) == STORE_TAKEN)
-            holder_tell_loser(d, &items[i].rec.writer, standing);
+        (void)holder_take_stray(d, &items[i].rec, cred, items[i].remaining_s, &standing);
     }
 }
 

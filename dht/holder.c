@@ -68,6 +68,20 @@ enum store_verdict holder_take(struct dht *d, const struct record *rec, struct c
     return v;
 }
 
+enum store_verdict holder_take_stray(struct dht *d, const struct record *rec, struct cred *cred,
+                                     uint32_t remaining_s, struct entry **standing)
+{
+    const struct entry *old = store_find(&d->store, &rec->key, &rec->owner);
+    bool lived = old != NULL && entry_live(old, d->env->now_us) && !record_removed(&old->rec);
+    enum store_verdict v = holder_take(d, rec, cred, remaining_s, standing);
+    bool buries = v == STORE_NEW && record_removed(rec) && lived;
+    bool buried = v == STORE_OLDER && !record_removed(rec) && record_removed(&(*standing)->rec);
+
+    if (v == STORE_TAKEN || buries || buried)
+        holder_tell_loser(d, &rec->writer, *standing);
+    return v;
+}
+
 /* For requests: false when it was answered (we are not the point's holder). */
 static bool is_ours(struct dht *d, const struct overlay_from *from, uint64_t id,
                     const struct id *key, uint8_t point)

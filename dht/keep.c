@@ -213,7 +213,8 @@ void keep_deliver(struct dht *d)
     }
 }
 
-/* Hearsay: it only makes us look now. The points themselves say who owns the key. */
+/* Hearsay: it only makes us look now. The points themselves say who owns the key. Our own record is
+ * news when it is newer than the lease: a tombstone that an earlier life of ours left behind. */
 void keep_on_lost(struct dht *d, const struct overlay_from *from, uint64_t id, struct reader *r)
 {
     struct item items[ITEMS_MAX];
@@ -226,8 +227,9 @@ void keep_on_lost(struct dht *d, const struct overlay_from *from, uint64_t id, s
         return;
     }
     lease = keep_find(d, &items[0].rec.key);
-    if (lease == NULL || id_eq(&lease->rec.owner, &items[0].rec.owner) || pen_holds(d, items, n))
+    if (lease == NULL || pen_holds(d, items, n) || !dht_record_good(d, &items[0].rec, &cred))
         return;
-    if (dht_record_good(d, &items[0].rec, &cred) && items[0].rec.kind == RECORD_CREATE)
+    if (id_eq(&lease->rec.owner, &items[0].rec.owner) ? record_newer(&items[0].rec, &lease->rec)
+                                                      : items[0].rec.kind == RECORD_CREATE)
         lease->renew_us = d->env->now_us;
 }

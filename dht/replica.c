@@ -368,11 +368,13 @@ static enum verdict copy_record(struct dht *d, const struct overlay_from *from, 
                                 uint8_t point, const struct item *item, struct cred *cred)
 {
     struct entry *standing;
-    enum store_verdict v = holder_take(d, &item->rec, cred, item->remaining_s, &standing);
+    bool stray = point == POINT_NONE;
+    enum store_verdict v = (stray ? holder_take_stray : holder_take)(d, &item->rec, cred,
+                                                                     item->remaining_s, &standing);
 
-    if (v == STORE_NEW && point == POINT_NONE)
+    if (v == STORE_NEW && stray)
         repair_soon(d); /* a write's copies reach our neighbours by themselves, others do not */
-    if (v == STORE_TAKEN)
+    if (v == STORE_TAKEN && !stray)
         holder_tell_loser(d, &item->rec.writer, standing);
     if (id != 0 && (v == STORE_TAKEN || v == STORE_OLDER))
         correct(d, from, standing);
