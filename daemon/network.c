@@ -298,6 +298,17 @@ static void log_state(struct network *n, const struct node_status *s)
             n->name, "%s%s%s", node_state_text(s->state), s->reason[0] ? ": " : "", s->reason);
 }
 
+static void tell_resolved(struct network *n, const struct addr *service)
+{
+    const struct resolved_link link = {.device = n->device,
+                                       .service = service,
+                                       .domain = n->config.domain,
+                                       .ipv4 = &n->config.ipv4,
+                                       .ipv6 = &n->config.ipv6};
+
+    resolved_register(&n->daemon->loop, &link);
+}
+
 static void take_up_change(struct network *n)
 {
     struct node_status s;
@@ -308,7 +319,7 @@ static void take_up_change(struct network *n)
     save_address(n, &s.ipv4.addr);
     if (s.state == NODE_UP && n->device[0] && !n->resolved) {
         n->resolved = true;
-        resolved_register(&n->daemon->loop, n->device, &s.service, n->config.domain);
+        tell_resolved(n, &s.service);
     }
     commands_network_changed(n);
 }

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { RESOLVED_STEPS = 3, RESOLVED_WORDS = 5 };
+enum { RESOLVED_STEPS = 3, RESOLVED_WORDS = 7, REVERSE_SIZE = 80 };
 
 /* Three calls, one after the other; then it frees itself. */
 struct registration {
@@ -17,7 +17,8 @@ struct registration {
     unsigned step;
     char device[16];
     char service[ADDR_TEXT_SIZE];
-    char domain[NAME_MAX_LEN + 2]; /* "~" makes it a routing domain, not a search domain */
+    char domain[NAME_MAX_LEN + 1];                       /* also searched for short names */
+    char reverse4[REVERSE_SIZE], reverse6[REVERSE_SIZE]; /* only asked: they begin with "~" */
 };
 
 static void next_step(struct registration *r);
@@ -46,7 +47,8 @@ static void next_step(struct registration *r)
 {
     char *words[RESOLVED_STEPS][RESOLVED_WORDS] = {
         {(char *)"resolvectl", (char *)"dns", r->device, r->service, NULL},
-        {(char *)"resolvectl", (char *)"domain", r->device, r->domain, NULL},
+        {(char *)"resolvectl", (char *)"domain", r->device, r->domain, r->reverse6,
+         r->reverse4[0] ? r->reverse4 : NULL, NULL},
         {(char *)"resolvectl", (char *)"default-route", r->device, (char *)"no", NULL},
     };
     uv_process_options_t options = {0};
@@ -66,8 +68,29 @@ static void next_step(struct registration *r)
     uv_close((uv_handle_t *)&r->process, on_closed);
 }
 
-void resolved_register(uv_loop_t *loop, const char *device, const struct addr *service,
-                       const char *domain)
+/* RFC 1035 3.5, RFC 3596 2.5: `bits` at a time, last first. A range that ends within a label has no
+ * zone of its own: "". */
+static void reverse_zone(char out[REVERSE_SIZE], const struct net *net)
+{
+    unsigned bits = net->addr.family == 4 ? 8 : 4;
+    size_t len = 1;
+
+    strcpy(out, "~");
+    if (net->prefix % bits != 0 || net->prefix == 0) {
+        out[0] = '\0';
+        return;
+    }
+    for (unsigned i = net->prefix / bits; i-- > 0;) {
+        unsigned byte = net->addr.b[i * bits / 8];
+
+        if (bits == 4)
+            byte = i % 2 == 0 ? byte >> 4 : byte & 0x0f;
+        len += (size_t)snprintf(out + len, REVERSE_SIZE - len, bits == 4 ? "%x." : "%u.", byte);
+    }
+    snprintf(out + len, REVERSE_SIZE - len, bits == 4 ? "ip6.arpa" : "in-addr.arpa");
+}
+
+void resolved_register(uv_loop_t *loop, const struct resolved_link *link)
 {
     struct registration *r;
 
@@ -77,8 +100,10 @@ void resolved_register(uv_loop_t *loop, const char *device, const struct addr *s
     if (!r)
         return;
     r->loop = loop;
-    snprintf(r->device, sizeof r->device, "%s", device);
-    addr_text(service, r->service);
-    snprintf(r->domain, sizeof r->domain, "~%s", domain);
+    snprintf(r->device, sizeof r->device, "%s", link->device);
+    snprintf(r->domain, sizeof r->domain, "%s", link->domain);
+    addr_text(link->service, r->service);
+    reverse_zone(r->reverse4, link->ipv4);
+    reverse_zone(r->reverse6, link->ipv6);
     next_step(r);
 }

@@ -10,9 +10,15 @@
 
 #include <uv.h>
 
+struct resolved_link {
+    const char *device;
+    const struct addr *service;
+    const char *domain;
+    const struct net *ipv4, *ipv6; /* whose reverse names are the group's too */
+};
+
 /* Starts resolvectl(1) with fixed words, never a shell. Without systemd-resolved it does nothing;
  * what fails is logged. */
-void resolved_register(uv_loop_t *loop, const char *device, const struct addr *service,
-                       const char *domain);
+void resolved_register(uv_loop_t *loop, const struct resolved_link *link);
 
 #endif
