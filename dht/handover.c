@@ -44,7 +44,7 @@ static void look_again(struct dht *d, usec at_us)
     d->handovers.next_us = usec_min(d->handovers.next_us, at_us);
 }
 
-void handover_ring_changed(struct dht *d)
+void handover_ring_changed(struct dht *d, usec wait_us)
 {
     bool pending = false;
 
@@ -58,10 +58,8 @@ void handover_ring_changed(struct dht *d)
         e->check &= (uint8_t)~points; /* neighbours compare what they share anyway */
         pending |= e->pending != 0;
     }
-    if (pending && d->replica.leaving)
-        look_again(d, d->env->now_us);
-    else if (pending)
-        look_again(d, d->env->now_us + env_jitter(d->env, SETTLE_US, 30));
+    if (pending)
+        look_again(d, d->env->now_us + wait_us);
 }
 
 static void check_points(struct dht *d)

@@ -32,8 +32,9 @@ struct handovers {
 
 void handover_init(struct dht *d);
 void handover_clear(struct dht *d);
-/* Marks what changed hands; called when the ring around us did. */
-void handover_ring_changed(struct dht *d);
+/* Marks what changed hands, to be given away after wait_us; called when the ring around us changed.
+ */
+void handover_ring_changed(struct dht *d, usec wait_us);
 void handover_tick(struct dht *d);
 usec handover_deadline(const struct dht *d);
 bool handover_over(const struct dht *d); /* nothing is pending */

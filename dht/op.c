@@ -512,7 +512,7 @@ static void repair_points(struct dht *d, const struct op *op)
             if (op->asks[i].state != ASK_ANSWERED || found->newest & 1u << i ||
                 found->ends_us < d->env->now_us + SEC(1))
                 continue;
-            parcel_start(&p, PARCEL_COPY, parcel_new_id(d));
+            parcel_start(&p, PARCEL_COPY, 0);
             write_u8(&p.w, POINT_NONE);
             parcel_items(&p);
             (void)parcel_item(&p, &found->rec,
@@ -594,10 +594,14 @@ static void judge_single_majority(struct dht *d, struct op *op, const struct tal
         finish(d, op, DHT_OK);
         return;
     }
-    if (t->open == 0) {
-        keep_none(op);
+    if (t->open > 0)
+        return;
+    repair_points(d, op);
+    keep_none(op);
+    if (++op->rounds < LOOKUP_ROUNDS)
+        op->wait_us = d->env->now_us + env_jitter(d->env, DISAGREED_WAIT_US, 30);
+    else
         finish(d, op, t->ok >= DHT_MAJORITY_POINTS ? DHT_NO_MAJORITY : DHT_TIMEOUT);
-    }
 }
 
 static void judge_majority(struct dht *d, struct op *op, const struct tally *t)
@@ -900,6 +904,10 @@ static void wait_over(struct dht *d, struct op *op)
     op->wait_us = USEC_NEVER;
     if (op->phase == OP_RELEASE) {
         begin(d, op, OP_GRANT);
+        return;
+    }
+    if (op->phase == OP_GET) {
+        begin(d, op, OP_GET);
         return;
     }
     if (op->phase == OP_WRITE) { /* another round, to those that have not stored it */

@@ -26,8 +26,9 @@ enum {
     ASK_TRIES = 3,
     ASK_WAITS_MAX = 40,
     CREATE_TRIES = 5,
-    WRITE_ROUNDS = 3, /* a write that gets no majority goes round so often */
-    BUMPS_MAX = 3,    /* a newer one of ours was found */
+    WRITE_ROUNDS = 3,  /* a write that gets no majority goes round so often */
+    LOOKUP_ROUNDS = 3, /* and a lookup whose points disagree: they may be about to agree */
+    BUMPS_MAX = 3,     /* a newer one of ours was found */
 };
 #define ASK_TIMEOUT_MIN_US MSEC(250)
 #define ASK_TIMEOUT_FIRST_US MSEC(500)
@@ -35,6 +36,7 @@ enum {
 #define ASK_LATER_US MSEC(200)
 #define LOSER_WAIT_MIN_US MSEC(200)
 #define LOSER_WAIT_MAX_US SEC(1)
+#define DISAGREED_WAIT_US MSEC(500)
 #define MEMBER_WAIT_US SEC(30)
 #define WRITER_WAIT_US MSEC(50) /* another operation of ours is writing the key */
 

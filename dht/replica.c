@@ -152,11 +152,14 @@ static void notice_upheaval(struct dht *d)
 
 static void ring_changed(struct dht *d)
 {
+    bool was_alone = d->replica.count == 1;
+
     d->replica.changed = false;
     d->replica.member = true;
     look_around(d);
     fill_ring_changed(d);
-    handover_ring_changed(d);
+    /* Changes come in groups, but who was alone has what nobody else knows of. */
+    handover_ring_changed(d, was_alone ? 0 : env_jitter(d->env, SETTLE_US, 30));
     repair_soon(d);
     notice_upheaval(d);
     for (struct write *w = d->replica.writes; w != NULL; w = w->next)
@@ -461,7 +464,7 @@ void replica_on_copied(struct dht *d, const struct overlay_from *from, uint64_t 
 void replica_leave(struct dht *d)
 {
     d->replica.leaving = true;
-    handover_ring_changed(d);
+    handover_ring_changed(d, 0);
 }
 
 static void writes_tick(struct dht *d)

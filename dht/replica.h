@@ -25,7 +25,7 @@ enum {
 #define WRITE_TRY_US MSEC(300)
 #define LOOK_US MSEC(100)   /* how often to look whether the overlay has taken us in */
 #define UPHEAVAL_US SEC(30) /* half of the neighbours gone within this is one */
-#define SETTLE_US SEC(1)    /* between a change and what we do about it: changes come in groups */
+#define SETTLE_US MSEC(600) /* between a change and what we do about it: changes come in groups */
 
 struct write;
 struct replica {
