@@ -239,6 +239,12 @@ static void keep_as_needed(struct overlay *o, struct link *l)
         l->unused_us = o->env->now_us;
 }
 
+void link_relied_on(struct overlay *o, struct link *l)
+{
+    if (l->up && o->env->now_us >= session_last_heard(l->session) + fresh_us)
+        session_probe_now(l->session);
+}
+
 /* A peer that came up and says nothing may be gone already: it is asked. When to look again. */
 static usec first_word_at(struct overlay *o, struct link *l)
 {
@@ -370,6 +376,7 @@ static void judge_end(struct overlay *o, struct link *l, bool was_up, enum sessi
             ring_lost(&o->ring, &l->peer.id);
         else
             ring_released(&o->ring, &l->peer.id);
+        contact_parted(o, l);
         break;
     }
 }
@@ -399,6 +406,7 @@ void link_down(struct overlay *o, struct session *s, enum session_end why)
         if ((l->mine & OVERLAY_ROLE_SHORTCUT) != 0)
             shortcut_lost(o);
         join_link_down(o, l);
+        contacts_check(o);
         link_free(o, l);
     }
     if (was_up)

@@ -478,13 +478,15 @@ int overlay_route(struct overlay *o, const struct id *key, enum overlay_mode mod
     return len > OVERLAY_BODY_MAX ? -ERR_RANGE : transit_send(o, &h, NULL, body, len);
 }
 
-static int send_upper(struct link *l, uint8_t proto, const void *body, size_t len)
+static int send_upper(struct overlay *o, struct link *l, uint8_t proto, const void *body,
+                      size_t len)
 {
     uint8_t message[1 + OVERLAY_BODY_MAX];
 
     message[0] = proto;
     if (len > 0)
         memcpy(message + 1, body, len);
+    link_relied_on(o, l);
     return session_send(l->session, MSG_UPPER, message, 1 + len);
 }
 
@@ -496,7 +498,7 @@ int overlay_send(struct overlay *o, const struct id *node, uint8_t proto, const 
     if (len > OVERLAY_BODY_MAX)
         return -ERR_RANGE;
     if (l != NULL && l->up)
-        return send_upper(l, proto, body, len);
+        return send_upper(o, l, proto, body, len);
     return overlay_route(o, node, OVERLAY_EXACT, proto, body, len);
 }
 
@@ -509,7 +511,7 @@ int overlay_answer(struct overlay *o, const struct overlay_from *to, uint8_t pro
     if (len > OVERLAY_BODY_MAX)
         return -ERR_RANGE;
     if (l != NULL && l->up)
-        return send_upper(l, proto, body, len);
+        return send_upper(o, l, proto, body, len);
     return transit_answer(o, &from, NULL, proto, body, len);
 }
 

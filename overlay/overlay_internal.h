@@ -103,7 +103,12 @@ struct join {
     usec introductions_us;
 };
 
-enum contact_kind { CONTACT_BOOTSTRAP, CONTACT_REMEMBERED, CONTACT_LOST };
+enum contact_kind {
+    CONTACT_BOOTSTRAP,
+    CONTACT_REMEMBERED,
+    CONTACT_LOST, /* fell silent */
+    CONTACT_MET,  /* a member that we parted from in peace: tried when nobody else is left */
+};
 
 struct contact {
     struct endpoint ep;
@@ -111,13 +116,13 @@ struct contact {
     struct session *session; /* an attempt, or our leaf connection to it */
     usec next_us;            /* when it is tried, or the try is over */
     usec interval_us;
-    usec lost_us;   /* CONTACT_LOST: when */
+    usec lost_us; /* when it fell silent, or was parted from */
     uint32_t token; /* of the question that went through it */
     uint8_t kind;
 };
 
-enum { CONTACTS_LOST_MAX = 16 }; /* victim: the one lost first */
-enum { CONTACTS_MAX = OVERLAY_BOOTSTRAPS_MAX + OVERLAY_CONTACTS_MAX + CONTACTS_LOST_MAX };
+enum { CONTACTS_LOST_MAX = 16, CONTACTS_MET_MAX = 12 }; /* victim: the oldest of its kind */
+enum { CONTACTS_MAX = OVERLAY_BOOTSTRAPS_MAX + OVERLAY_CONTACTS_MAX + CONTACTS_LOST_MAX + CONTACTS_MET_MAX };
 
 struct contacts {
     struct alarm alarm;
@@ -212,6 +217,9 @@ void link_need(struct overlay *o, struct link *l, uint8_t add, uint8_t remove);
 void link_refresh(struct overlay *o, struct link *l);
 bool link_said_input(struct overlay *o, struct link *l, bool lists, struct reader *r);
 bool link_heard_input(struct overlay *o, struct link *l, struct reader *r);
+/* A message that nobody confirms goes this way now: a peer not heard lately is asked whether it
+ * lives, so that the next one does not go the same way for nothing. */
+void link_relied_on(struct overlay *o, struct link *l);
 void link_free(struct overlay *o, struct link *l);
 /* Told everything and it was confirmed. */
 bool link_settled(const struct link *l);
@@ -287,6 +295,10 @@ int contact_add(struct overlay *o, enum contact_kind kind, const struct id *node
                 const struct endpoint *ep);
 /* A peer that fell silent: it may be behind a cut that heals. */
 void contact_lost(struct overlay *o, const struct link *l);
+/* A peer that is connected to no more. */
+void contact_parted(struct overlay *o, const struct link *l);
+/* A link ended: the last, perhaps. */
+void contacts_check(struct overlay *o);
 void contact_up(struct overlay *o, struct session *s, struct link *l);
 void contact_down(struct overlay *o, struct session *s, enum session_end why);
 void contact_lists(struct overlay *o, const struct lists *lists);

@@ -16,14 +16,18 @@ static struct link *gate(const struct overlay *o)
     return l != NULL && l->up ? l : NULL;
 }
 
-static int pass_on(struct link *to, const struct route_header *h, const void *body, size_t len)
+static int pass_on(struct overlay *o, struct link *to, const struct route_header *h,
+                   const void *body, size_t len)
 {
     uint8_t message[MESSAGE_MAX];
     struct writer w = writer_of(message, sizeof message);
 
     route_write(&w, h);
     write_bytes(&w, body, len);
-    return w.failed ? -ERR_RANGE : session_send(to->session, MSG_ROUTE, message, writer_len(&w));
+    if (w.failed)
+        return -ERR_RANGE;
+    link_relied_on(o, to);
+    return session_send(to->session, MSG_ROUTE, message, writer_len(&w));
 }
 
 static int put_letter(struct overlay *o, const struct route_header *h, const void *body, size_t len)
@@ -77,11 +81,11 @@ int transit_send(struct overlay *o, struct route_header *h, struct link *first, 
     if (first != NULL) {
         h->via = first->peer.id;
         h->hops = 1;
-        return pass_on(first, h, body, len);
+        return pass_on(o, first, h, body, len);
     }
     switch (route_step(&o->ring, h, direct, &next)) {
     case ROUTE_FORWARD:
-        return pass_on(link_of(next), h, body, len);
+        return pass_on(o, link_of(next), h, body, len);
     case ROUTE_DELIVER:
         return put_letter(o, h, body, len);
     case ROUTE_NOBODY:
@@ -208,7 +212,7 @@ bool transit_input(struct overlay *o, struct link *from, const uint8_t *bytes, s
     switch (route_step(&o->ring, &h, h.proto == ROUTE_PROTO_PACKET, &next)) {
     case ROUTE_FORWARD:
         overlay_counted(o, OVERLAY_COUNT_ROUTED);
-        (void)pass_on(link_of(next), &h, r.p, reader_left(&r));
+        (void)pass_on(o, link_of(next), &h, r.p, reader_left(&r));
         break;
     case ROUTE_DELIVER:
         deliver(o, from, &h, &r);
