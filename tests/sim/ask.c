@@ -99,11 +99,18 @@ static void judge_answer(struct world *w, const struct ask *ask, const struct ho
 
 static void judge_silence(struct world *w, const struct ask *ask, const struct host *from)
 {
+    const struct host *owner = ring_check_owner(w, from, &ask->key);
+    char text[ID_SHORT_SIZE];
+
     if (!ask->calm || w->faults_on || w->fault_us >= ask->asked_us)
         return;
     w->asks.unanswered_calm++;
-    world_violated(w, "host %u's question of %.3f s was not answered with nothing broken",
-                   (unsigned)from->index, (double)ask->asked_us / 1e6);
+    world_violated(w,
+                   "host %u's question of %.3f s %s %s (host %ld's) was not answered with nothing "
+                   "broken",
+                   (unsigned)from->index, (double)ask->asked_us / 1e6,
+                   ask->exact ? "to" : "for key", id_short(&ask->key, text),
+                   owner != NULL ? (long)owner->index : -1);
 }
 
 static bool ask_try(struct world *w, struct ask *ask);
