@@ -61,24 +61,43 @@ void carry_send(struct overlay *o, const struct path_addr *to, const uint8_t *pk
         put_parcel(o, &o->parcels_out, to, pkt, len);
 }
 
+/*
+ * Whom it goes through, and whom the answer is to come back through: while a neighbour is being
+ * connected to, the ring between us may not be whole, and only those we have a session with find
+ * us.
+ */
+static void choose_way(const struct overlay *o, const struct path_addr *to, struct route_header *h)
+{
+    struct id via;
+    const struct link *l;
+
+    if (ring_is_opening(&o->ring, &to->peer, &via) && id_is_zero(&to->via))
+        h->through = via;
+    else
+        h->through = to->via;
+    if (id_eq(&h->through, &o->ring.self))
+        h->through = (struct id){{0}};
+    l = link_find(o, &h->through);
+    if (l != NULL && l->up && !l->peer.indirect)
+        h->via = l->peer.id;
+}
+
 static void dispatch(struct overlay *o, const struct parcel *p)
 {
-    const struct id *via =
-        id_is_zero(&p->path.via) ? ring_way_to(&o->ring, &p->path.peer) : &p->path.via;
+    struct route_header h =
+        route_new(&o->ring.self, &p->path.peer, ROUTE_EXACT, ROUTE_PROTO_PACKET);
     size_t parts = (p->len + PART_MAX - 1) / PART_MAX;
     uint8_t body[HEADER_LEN + PART_MAX];
 
+    choose_way(o, &p->path, &h);
     put_u16(body, o->parcel_number++);
     for (size_t i = 0; i < parts; i++) {
-        struct route_header h =
-            route_new(&o->ring.self, &p->path.peer, ROUTE_EXACT, ROUTE_PROTO_PACKET);
+        struct route_header each = h;
         size_t len = i + 1 < parts ? PART_MAX : p->len - i * PART_MAX;
 
-        if (via != NULL && !id_eq(via, &o->ring.self))
-            h.through = *via;
         body[2] = (uint8_t)(i << 4 | parts);
         memcpy(body + HEADER_LEN, p->pkt + i * PART_MAX, len);
-        (void)transit_send(o, &h, NULL, body, HEADER_LEN + len);
+        (void)transit_send(o, &each, NULL, body, HEADER_LEN + len);
     }
 }
 

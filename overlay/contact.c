@@ -58,19 +58,20 @@ static size_t count_kind(const struct overlay *o, enum contact_kind kind)
     return n;
 }
 
-/* Room for one more of its kind: a lost one pushes out the one lost first. */
+/* Room for one more of its kind: one lost or parted from pushes out the oldest such. */
 static bool make_room(struct overlay *o, enum contact_kind kind)
 {
-    static const size_t most[] = {OVERLAY_BOOTSTRAPS_MAX, OVERLAY_CONTACTS_MAX, CONTACTS_LOST_MAX};
+    static const size_t most[] = {OVERLAY_BOOTSTRAPS_MAX, OVERLAY_CONTACTS_MAX, CONTACTS_LOST_MAX,
+                                  CONTACTS_MET_MAX};
     struct contacts *all = &o->contacts;
     struct contact *oldest = NULL;
 
     if (count_kind(o, kind) >= most[kind]) {
         for (size_t i = 0; i < all->count; i++)
-            if (all->v[i].kind == CONTACT_LOST && all->v[i].session == NULL &&
+            if (all->v[i].kind == kind && all->v[i].session == NULL &&
                 (oldest == NULL || all->v[i].lost_us < oldest->lost_us))
                 oldest = &all->v[i];
-        if (kind != CONTACT_LOST || oldest == NULL)
+        if ((kind != CONTACT_LOST && kind != CONTACT_MET) || oldest == NULL)
             return false;
         forget(o, oldest);
     }
@@ -91,9 +92,16 @@ int contact_add(struct overlay *o, enum contact_kind kind, const struct id *node
 {
     struct contact *c;
 
-    for (size_t i = 0; i < o->contacts.count; i++)
-        if (endpoint_eq(&o->contacts.v[i].ep, ep))
-            return 0;
+    for (size_t i = 0; i < o->contacts.count; i++) {
+        c = &o->contacts.v[i];
+        if (!endpoint_eq(&c->ep, ep))
+            continue;
+        if (c->kind == CONTACT_MET && kind != CONTACT_MET) {
+            c->kind = (uint8_t)kind;
+            c->lost_us = o->env->now_us;
+        }
+        return 0;
+    }
     if (!make_room(o, kind))
         return -ERR_FULL;
     c = &o->contacts.v[o->contacts.count++];
@@ -101,10 +109,11 @@ int contact_add(struct overlay *o, enum contact_kind kind, const struct id *node
     if (node != NULL)
         c->node = *node;
     c->next_us = o->env->now_us;
-    if (kind == CONTACT_LOST) {
-        c->lost_us = o->env->now_us;
+    c->lost_us = o->env->now_us;
+    if (kind == CONTACT_LOST)
         c->next_us += env_jitter(o->env, SEC(1), 100);
-    }
+    if (kind == CONTACT_MET)
+        c->next_us = USEC_NEVER;
     alarm_sooner(o, &o->contacts.alarm, c->next_us);
     return 0;
 }
@@ -125,6 +134,27 @@ void contact_lost(struct overlay *o, const struct link *l)
     }
 }
 
+void contact_parted(struct overlay *o, const struct link *l)
+{
+    if (l->ep.addr.family != 0 && l->peer.state == OVERLAY_MEMBER)
+        (void)contact_add(o, CONTACT_MET, &l->peer.id, &l->ep);
+}
+
+/* Nobody left: those we once met may know the ring. */
+void contacts_check(struct overlay *o)
+{
+    if (o->ring.state != OVERLAY_MEMBER || o->ring.count > 0)
+        return;
+    for (size_t i = 0; i < o->contacts.count; i++) {
+        struct contact *c = &o->contacts.v[i];
+
+        if (c->kind != CONTACT_MET || c->next_us != USEC_NEVER)
+            continue;
+        c->next_us = o->env->now_us + env_random_below(o->env, interval_first_us);
+        alarm_sooner(o, &o->contacts.alarm, c->next_us);
+    }
+}
+
 static usec longest_interval(const struct overlay *o, const struct contact *c)
 {
     bool fresh = c->kind == CONTACT_LOST && o->env->now_us < c->lost_us + lost_fresh_us;
@@ -140,6 +170,10 @@ static void rest(struct overlay *o, struct contact *c)
 
     c->session = NULL;
     c->token = 0;
+    if (c->kind == CONTACT_MET && o->ring.count > 0) {
+        c->next_us = USEC_NEVER;
+        return;
+    }
     c->next_us = o->env->now_us + env_jitter(o->env, usec_min(c->interval_us, longest_us), JITTER);
     c->interval_us = usec_min(2 * c->interval_us, longest_us);
     alarm_sooner(o, &o->contacts.alarm, c->next_us);

@@ -416,18 +416,21 @@ static void seek(struct overlay *o, enum route_mode mode)
 
 static void seek_due(struct overlay *o, struct alarm *alarm)
 {
-    bool soon = o->join.seeks < SEEKS_SOON;
+    bool torn = ring_is_torn(&o->ring), soon = o->join.seeks < SEEKS_SOON || torn;
 
     if (o->ring.state != OVERLAY_MEMBER)
         return;
     o->join.seek_token = join_token(o, ASK_FOR_SEEK);
-    if (soon || (!ring_is_small(&o->ring) && (o->join.seeks & 1) == 0))
+    if (soon || (o->join.seeks & 1) == 0)
         seek(o, ROUTE_RIGHT);
-    if (soon || (!ring_is_small(&o->ring) && (o->join.seeks & 1) == 1))
+    if (soon || (o->join.seeks & 1) == 1)
         seek(o, ROUTE_LEFT);
     if (soon) {
-        alarm_set(o, alarm, o->env->now_us + (seek_first_us << o->join.seeks));
-        o->join.seeks++;
+        uint8_t doublings = o->join.seeks < SEEKS_SOON ? o->join.seeks : SEEKS_SOON;
+
+        alarm_set(o, alarm, o->env->now_us + (seek_first_us << doublings));
+        if (o->join.seeks < SEEKS_SOON)
+            o->join.seeks++;
     } else {
         o->join.seeks = SEEKS_SOON + ((o->join.seeks + 1) & 1);
         alarm_set(o, alarm, o->env->now_us + env_jitter(o->env, seek_idle_us, 30));

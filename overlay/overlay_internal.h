@@ -116,13 +116,16 @@ struct contact {
     struct session *session; /* an attempt, or our leaf connection to it */
     usec next_us;            /* when it is tried, or the try is over */
     usec interval_us;
-    usec lost_us; /* when it fell silent, or was parted from */
+    usec lost_us;   /* when it fell silent, or was parted from */
     uint32_t token; /* of the question that went through it */
     uint8_t kind;
 };
 
 enum { CONTACTS_LOST_MAX = 16, CONTACTS_MET_MAX = 12 }; /* victim: the oldest of its kind */
-enum { CONTACTS_MAX = OVERLAY_BOOTSTRAPS_MAX + OVERLAY_CONTACTS_MAX + CONTACTS_LOST_MAX + CONTACTS_MET_MAX };
+enum {
+    CONTACTS_MAX =
+        OVERLAY_BOOTSTRAPS_MAX + OVERLAY_CONTACTS_MAX + CONTACTS_LOST_MAX + CONTACTS_MET_MAX
+};
 
 struct contacts {
     struct alarm alarm;

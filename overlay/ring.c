@@ -12,10 +12,10 @@ enum {
     LOG_TELL_NOW = LOG_UNIT * 3 / 20, /* an estimate that moved by a tenth is told at once ... */
     LOG_TELL = LOG_UNIT / 50,         /* ... by a seventieth once a minute */
     SHORTCUT_NEAREST = 8, /* gaps away at least: lookahead sees twice as far as the near lists */
-    FAILURES_MAX = 5,     /* the quiet time doubles no further */
+    FAILURES_MAX = 3,     /* the quiet time doubles no further */
 };
 static const usec tell_members_us = SEC(60);
-static const usec quiet_us = SEC(3);    /* after a first failure */
+static const usec quiet_us = SEC(2);    /* after a first failure */
 static const usec yield_us = MSEC(300); /* the lower id of two opens at once, the higher waits */
 static const double circle_closed = 0.9999; /* gaps known cover the ring */
 
@@ -249,11 +249,20 @@ void ring_welcome(struct ring *ring, const struct id *id, const struct id *via,
         c->introduced = true;
 }
 
-const struct id *ring_way_to(const struct ring *ring, const struct id *id)
+bool ring_is_opening(const struct ring *ring, const struct id *id, struct id *via)
 {
     const struct ring_candidate *c = find_candidate(ring, id);
 
-    return c != NULL && !id_is_zero(&c->via) ? &c->via : NULL;
+    *via = c != NULL ? c->via : (struct id){{0}};
+    return c != NULL;
+}
+
+bool ring_is_torn(const struct ring *ring)
+{
+    for (size_t i = 0; i < ring->candidate_count; i++)
+        if (ring->candidates[i].wanted)
+            return true;
+    return ring->count == 0;
 }
 
 void ring_lost(struct ring *ring, const struct id *id)
@@ -289,7 +298,9 @@ struct pick {
     size_t count[2];
     struct id distance[2][OVERLAY_NEAR];
     struct id id[2][OVERLAY_NEAR];
-    const struct ring_peer *peer[2][OVERLAY_NEAR];
+    const struct ring_peer *peer[2][OVERLAY_NEAR];   /* up; NULL: hearsay or a hint */
+    const struct ring_peer *teller[2][OVERLAY_NEAR]; /* of hearsay: has a session with it */
+    const struct ring_peer *told_by;
 };
 
 static void pick_on_side(struct pick *p, enum ring_side side, const struct id *distance,
@@ -310,10 +321,12 @@ static void pick_on_side(struct pick *p, enum ring_side side, const struct id *d
         p->distance[side][k] = p->distance[side][k - 1];
         p->id[side][k] = p->id[side][k - 1];
         p->peer[side][k] = p->peer[side][k - 1];
+        p->teller[side][k] = p->teller[side][k - 1];
     }
     p->distance[side][i] = *distance;
     p->id[side][i] = *id;
     p->peer[side][i] = peer;
+    p->teller[side][i] = p->told_by;
     p->count[side] = n + 1;
 }
 
@@ -375,6 +388,7 @@ static void offer_hearsay(struct pick *p, bool joiners, bool anyway)
 
         if (peer->state != OVERLAY_MEMBER && !joiners)
             continue;
+        p->told_by = peer;
         for (size_t k = 0; k < n; k++) {
             const struct ring_entry *e = &peer->said.entries[k];
 
@@ -384,6 +398,7 @@ static void offer_hearsay(struct pick *p, bool joiners, bool anyway)
                 pick_offer(p, &e->id, NULL);
         }
     }
+    p->told_by = NULL;
 }
 
 static void offer_hints(struct pick *p)
@@ -439,7 +454,8 @@ static bool update_told(struct ring *ring, const struct pick *p)
     return changed;
 }
 
-static void want(struct ring *ring, const struct id *id)
+/* Through who told us of it, if that is how we know: there is a session from there. */
+static void want(struct ring *ring, const struct id *id, const struct ring_peer *teller)
 {
     struct ring_candidate *c;
     usec at_us;
@@ -450,6 +466,8 @@ static void want(struct ring *ring, const struct id *id)
     if (c == NULL)
         return;
     c->wanted = true;
+    if (teller != NULL && !c->trying && !teller->indirect)
+        c->via = teller->id;
     if (c->open_at_us != USEC_NEVER || c->trying)
         return;
     at_us = ring->env->now_us + (id_cmp(&ring->self, id) < 0 ? 0 : yield_us);
@@ -477,7 +495,7 @@ static void update_wanted(struct ring *ring, const struct pick *p)
     for (int side = RING_LEFT; side <= RING_RIGHT; side++) {
         (void)take_list(&ring->wanted[side], p, (enum ring_side)side);
         for (size_t i = 0; i < p->count[side]; i++)
-            want(ring, &p->id[side][i]);
+            want(ring, &p->id[side][i], p->teller[side][i]);
     }
     drop_idle_candidates(ring);
 }

@@ -122,8 +122,10 @@ void ring_hint(struct ring *ring, const struct id *id, const struct id *via,
 /* Introduced by itself: it is alive, whatever failed before. */
 void ring_welcome(struct ring *ring, const struct id *id, const struct id *via,
                   const struct endpoint *ep, usec for_us);
-/* Through whom a node that we have no session with can be reached; NULL: by its own name. */
-const struct id *ring_way_to(const struct ring *ring, const struct id *id);
+/* We are opening a session to it. *via: through whom it can be reached; zero: by its own name. */
+bool ring_is_opening(const struct ring *ring, const struct id *id, struct id *via);
+/* A neighbour that we want is not there: the ring may be torn here. */
+bool ring_is_torn(const struct ring *ring);
 /* A session with it went silent, or an attempt failed: left alone for a growing while. */
 void ring_lost(struct ring *ring, const struct id *id);
 /* It closed or an attempt ended for a reason that says nothing about it. */

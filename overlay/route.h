@@ -33,7 +33,7 @@
 enum {
     ROUTE_HEADER_MIN = 59,
     ROUTE_HEADER_MAX = 99,
-    ROUTE_HOPS_MAX = 40, /* never reached while routing is right; counted */
+    ROUTE_HOPS_MAX = 250, /* a ring that has no shortcuts yet is long; counted */
     ROUTE_BOUND_LEN = 16,
 };
 
