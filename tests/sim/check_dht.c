@@ -31,29 +31,75 @@ size_t dht_check_pending(const struct dht_check *c)
     return count;
 }
 
+static void wrong_answer(struct world *w, struct dht_ask *ask, const struct dht_result *result)
+{
+    char text[ID_SHORT_SIZE];
+
+    ask->waits = ask->must && w->fault_us < ask->asked_us;
+    ask->used = ask->waits;
+    if (!ask->waits || w->now_us < ask->asked_us + DHT_ASK_US)
+        return;
+    ask->used = false;
+    world_violated(
+        w, "host %u asked for the %s of host %u (key %s) since %.3f s: %s", (unsigned)ask->asker,
+        ask->kind == CLAIM_ADDRESS ? "address" : "name", (unsigned)ask->owner_host,
+        id_short(&ask->key, text), (double)ask->asked_us / 1e6,
+        result->status == DHT_OK ? "found another owner" : dht_status_text(result->status));
+}
+
 static void get_done(void *ctx, uint64_t token, const struct dht_result *result)
 {
     struct host *from = ctx;
     struct world *w = from->world;
     struct dht_ask *ask = &w->dht.v[token];
-    char text[ID_SHORT_SIZE];
     struct account *before = account_enter(NULL);
-    bool right = result->status == DHT_OK && result->count == 1 &&
-                 id_eq(&result->values[0].owner, &ask->owner);
 
-    CHECK(ask->used && ask->asker == from->index);
-    ask->used = false;
-    w->dht.answered += result->status == DHT_OK;
-    w->dht.right += right;
-    if (right)
+    CHECK(ask->used && !ask->waits && ask->asker == from->index);
+    if (result->status == DHT_OK && result->count == 1 &&
+        id_eq(&result->values[0].owner, &ask->owner)) {
+        ask->used = false;
+        w->dht.right++;
+        w->dht.at_once += w->now_us < ask->asked_us + SEC(1);
         stats_add(&w->dht.get_ms, (double)(w->now_us - ask->asked_us) / 1e3);
-    else if (ask->must && w->fault_us < ask->asked_us)
-        world_violated(w, "host %u asked for the %s of host %u (key %s): %s", (unsigned)from->index,
-                       ask->kind == CLAIM_ADDRESS ? "address" : "name", (unsigned)ask->owner_host,
-                       id_short(&result->key, text),
-                       result->status == DHT_OK ? "found another owner"
-                                                : dht_status_text(result->status));
+    } else {
+        wrong_answer(w, ask, result);
+    }
     account_enter(before);
+}
+
+static void get(struct world *w, struct dht_ask *ask)
+{
+    struct host *from = &w->hosts[ask->asker];
+
+    host_enter(from);
+    ask->waits = false;
+    ask->used = dht_get(node_dht(from->node), &ask->key, DHT_MAJORITY, get_done, from,
+                        (uint64_t)(ask - w->dht.v)) == 0;
+    host_exit(from);
+}
+
+/* The owner itself may have given it up meanwhile. */
+static bool still_claimed(const struct world *w, const struct dht_ask *ask)
+{
+    const struct host *owner = &w->hosts[ask->owner_host];
+    const struct claim *claim = &owner->claims[ask->kind];
+
+    return id_eq(&owner->identity.id, &ask->owner) && claim->since_us < ask->asked_us &&
+           claim->key[0] != 0;
+}
+
+void dht_check_second(struct world *w)
+{
+    for (size_t i = 0; i < DHT_ASKS_MAX; i++) {
+        struct dht_ask *ask = &w->dht.v[i];
+
+        if (!ask->used || !ask->waits)
+            continue;
+        if (still_claimed(w, ask))
+            get(w, ask);
+        else
+            ask->used = ask->waits = false;
+    }
 }
 
 static struct id key_of(const struct world *w, const struct claim *claim, enum claim_kind kind)
@@ -71,7 +117,6 @@ bool dht_check_ask(struct world *w, struct host *from, const struct host *whose,
                    enum claim_kind kind, bool must)
 {
     const struct claim *claim = &whose->claims[kind];
-    struct id key;
     size_t i = 0;
 
     while (i < DHT_ASKS_MAX && w->dht.v[i].used)
@@ -79,16 +124,14 @@ bool dht_check_ask(struct world *w, struct host *from, const struct host *whose,
     if (i == DHT_ASKS_MAX || claim->key[0] == 0)
         return false;
     w->dht.v[i] = (struct dht_ask){.must = must,
+                                   .key = key_of(w, claim, kind),
                                    .owner = whose->identity.id,
                                    .asker = from->index,
                                    .owner_host = whose->index,
                                    .asked_us = w->now_us,
                                    .kind = kind};
-    key = key_of(w, claim, kind);
-    host_enter(from);
-    w->dht.v[i].used = dht_get(node_dht(from->node), &key, DHT_MAJORITY, get_done, from, i) == 0;
+    get(w, &w->dht.v[i]);
     w->dht.asked += w->dht.v[i].used;
-    host_exit(from);
     return w->dht.v[i].used;
 }
 

@@ -14,11 +14,13 @@
 #include "tests/sim/stats.h"
 
 enum { DHT_ASKS_MAX = 1024 };
+#define DHT_ASK_US SEC(30)
 
 struct dht_ask {
     bool used;
-    bool must; /* nothing was broken: any other answer is a violation */
-    struct id owner;
+    bool waits; /* the answer was wrong or none: asked again with the next second */
+    bool must;  /* nothing was broken: the right answer must come within DHT_ASK_US */
+    struct id key, owner;
     uint32_t asker, owner_host;
     usec asked_us;
     enum claim_kind kind;
@@ -26,12 +28,13 @@ struct dht_ask {
 
 struct dht_check {
     struct dht_ask v[DHT_ASKS_MAX];
-    uint64_t asked, answered, right;
+    uint64_t asked, at_once, right;
     struct stats get_ms;
 };
 
 void dht_check_clear(struct dht_check *c);
 void dht_check_forget_asker(struct dht_check *c, uint32_t host);
+void dht_check_second(struct world *w);
 size_t dht_check_pending(const struct dht_check *c);
 /* `from` asks for what `whose` believes to be its own; false: there is nothing, or no room. */
 bool dht_check_ask(struct world *w, struct host *from, const struct host *whose,

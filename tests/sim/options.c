@@ -13,7 +13,8 @@ static const char usage[] =
     "                       [--churn R] [--partition AT:FOR:PARTS] [--crash AT:SHARE]\n"
     "                       [--null-crypto] [--json] [--plot FILE.svg]\n"
     "       peal-sim check  --seeds A-B [--nodes N] [--minutes M] [--jobs J] [--verbose]\n"
-    "       peal-sim small  [--nodes N]      every order of join, leave and crash of 1..N hosts\n"
+    "       peal-sim small  [--nodes N] [--sequence J0,J1,C0]   every order of join, leave and "
+    "crash of 1..N hosts\n"
     "       peal-sim relay  --nodes N --seed S --latency FILE [--json] [--plot FILE.svg]\n"
     "       peal-sim claims --nodes N --seed S [--partition AT:FOR:PARTS] [--json]\n"
     "\n"
@@ -66,6 +67,7 @@ enum {
     OPT_LOG,
     OPT_LOG_HOST,
     OPT_FOLLOW,
+    OPT_SEQUENCE,
     OPT_MEMORY,
     OPT_JOBS,
     OPT_VERBOSE,
@@ -95,6 +97,7 @@ static const struct option long_options[] = {
     {"log", required_argument, NULL, OPT_LOG},
     {"log-host", required_argument, NULL, OPT_LOG_HOST},
     {"follow", required_argument, NULL, OPT_FOLLOW},
+    {"sequence", required_argument, NULL, OPT_SEQUENCE},
     {"memory", no_argument, NULL, OPT_MEMORY},
     {"jobs", required_argument, NULL, OPT_JOBS},
     {"verbose", no_argument, NULL, OPT_VERBOSE},
@@ -234,6 +237,9 @@ static bool read_option(struct options *o, int option, const char *value)
         return ok;
     case OPT_FOLLOW:
         o->follow = value;
+        return true;
+    case OPT_SEQUENCE:
+        o->sequence = value;
         return true;
     case OPT_MEMORY:
         return o->sites = true;

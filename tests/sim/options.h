@@ -40,7 +40,8 @@ struct options {
     enum log_level log_level;
     long log_host;
     const char *follow;
-    bool sites; /* memory by allocation site */
+    const char *sequence; /* small */
+    bool sites;           /* memory by allocation site */
     int argc;
     char **argv;
 };

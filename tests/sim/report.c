@@ -158,7 +158,7 @@ static json_t *json_report(struct report *r)
                                   "correct", (json_int_t)a->correct));
     json_object_set_new(j, "gets",
                         json_pack("{s:I, s:I, s:I, s:o}", "asked", (json_int_t)w->dht.asked,
-                                  "answered", (json_int_t)w->dht.answered, "correct",
+                                  "at_once", (json_int_t)w->dht.at_once, "correct",
                                   (json_int_t)w->dht.right, "ms", json_stats(&w->dht.get_ms)));
     json_object_set_new(j, "claims",
                         json_pack("{s:I, s:I}", "conflicts", (json_int_t)w->claims.conflicts,
@@ -206,8 +206,8 @@ static void print_text(struct report *r)
     printf("  %-22s %llu asked, %llu answered (%llu at once), %llu right\n", "lookups",
            (unsigned long long)w->asks.asked, (unsigned long long)w->asks.answered,
            (unsigned long long)w->asks.at_once, (unsigned long long)w->asks.correct);
-    printf("  %-22s %llu asked, %llu answered, %llu right\n", "DHT questions",
-           (unsigned long long)w->dht.asked, (unsigned long long)w->dht.answered,
+    printf("  %-22s %llu asked, %llu right at once, %llu in time\n", "DHT questions",
+           (unsigned long long)w->dht.asked, (unsigned long long)w->dht.at_once,
            (unsigned long long)w->dht.right);
     print_stats("DHT answer, ms", &w->dht.get_ms);
     printf("  %-22s %llu%s%s\n", "violations", (unsigned long long)w->violations,

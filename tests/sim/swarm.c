@@ -273,8 +273,3 @@ int check_command(const struct options *o)
     swarm_report(&s, wall_seconds() - start_s);
     return s.violated > 0 ? EXIT_VIOLATED : 0;
 }
-
-int small_command(const struct options *o)
-{
-    return 0;
-}

@@ -36,6 +36,7 @@ static void world_second(struct world *w, struct event *e)
     agenda_set(&w->agenda, e, w->now_us + SEC(1));
     ring_check_second(w);
     claims_second(w);
+    dht_check_second(w);
     if (w->progress != NULL)
         w->progress(w);
 }
