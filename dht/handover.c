@@ -199,14 +199,14 @@ static void send_copies(struct dht *d, struct handover *h)
 }
 
 /* A point that could not be looked after is for the next round; what is pending stays so. */
-static void postpone(struct dht *d, const struct moving *m)
+static void postpone(struct dht *d, const struct moving *m, usec wait_us)
 {
     struct entry *e = store_find(&d->store, &m->key, &m->owner);
 
     if (e == NULL)
         return;
     e->check &= (uint8_t)~m->bits;
-    e->again_us = d->env->now_us + env_jitter(d->env, HANDOVER_AGAIN_US, 30);
+    e->again_us = d->env->now_us + env_jitter(d->env, wait_us, 30);
     if (e->pending != 0)
         look_again(d, e->again_us);
 }
@@ -217,7 +217,7 @@ static void drive(struct dht *d, size_t slot)
 
     if (h->tries >= HANDOVER_TRIES) {
         for (size_t i = 0; i < h->count; i++)
-            postpone(d, &h->v[i]);
+            postpone(d, &h->v[i], HANDOVER_AGAIN_US);
         look_again(d, d->env->now_us); /* others may wait for the slot */
         end(d, slot);
         return;
@@ -374,7 +374,8 @@ bool handover_copied(struct dht *d, uint64_t id, const uint8_t *verdicts, size_t
         if (verdicts[i] == VERDICT_OK || verdicts[i] == VERDICT_TAKEN)
             settle(d, &h->v[i]);
         else
-            postpone(d, &h->v[i]);
+            postpone(d, &h->v[i],
+                     verdicts[i] == VERDICT_REFUSED ? HANDOVER_REFUSED_US : HANDOVER_AGAIN_US);
         forget(h, i);
     }
     h->tries = 0;

@@ -254,11 +254,16 @@ void repair_on_list(struct dht *d, const struct overlay_from *from, uint64_t id,
         dht_count(d, COUNT_MALFORMED);
         return;
     }
-    if (!offer && !replica_near(d, &from->node))
+    /* An offer may come back to us: routing does not know yet what we know of the ring. */
+    if (offer ? id_eq(&from->node, &d->config.node) : !replica_near(d, &from->node))
         return;
-    for (size_t i = 0; i < n; i++)
-        if (store_find_version(&d->store, versions[i]) == NULL)
+    for (size_t i = 0; i < n; i++) {
+        const struct entry *e = store_find_version(&d->store, versions[i]);
+
+        /* What we hold for no point is ourselves about to give away: nobody may rely on it. */
+        if (e == NULL || (offer && e->points == 0))
             lacking[lack++] = versions[i];
+    }
     if (!offer)
         send_unlisted(d, from, &lo, &hi, versions, n);
     if (offer || lack > 0)

@@ -68,6 +68,7 @@ struct world {
     struct world_event *events; /* binary heap */
     size_t event_count;
     uint64_t digest, delivered;
+    usec home_us; /* until then what is routed comes back to its sender: routes are not there yet */
     int64_t wall_s; /* at time 0; 0: unknown */
     /* Sees each message before it is sent; false drops it. */
     bool (*hook)(struct world *w, const struct overlay *from, const uint8_t *body, size_t len);
@@ -247,7 +248,10 @@ int overlay_route(struct overlay *o, const struct id *key, enum overlay_mode mod
     CHECK(proto == OVERLAY_PROTO_DHT && mode == OVERLAY_NEAREST);
     if (!o->member)
         return -ERR_BAD_STATE;
-    world_transmit(o, world_closest(o->world, o->part, key), key, true, body, len);
+    if (o->world->now_us < o->world->home_us)
+        world_transmit(o, o, key, true, body, len);
+    else
+        world_transmit(o, world_closest(o->world, o->part, key), key, true, body, len);
     return 0;
 }
 

@@ -171,6 +171,34 @@ static void an_owner_without_memory_gets_its_key_again(void **state)
     world_clear(&w);
 }
 
+/* Whoever was alone and meets a ring knows its neighbours before its routes lead to them. */
+static void an_offer_that_comes_home_gives_nothing_away(void **state)
+{
+    struct world w;
+    struct overlay *alone;
+
+    world_init(&w, 30);
+    for (unsigned n = 0; n < 12; n++)
+        world_join(world_new_node(&w, n + 500), 1);
+    world_run(&w, SEC(10));
+    alone = world_add(&w);
+    for (unsigned i = 0; i < 20; i++) {
+        struct id key = world_key(i);
+
+        assert_int_equal(create_now(alone, &key, "value", DHT_KEEP), DHT_OK);
+    }
+    world_merge(&w);
+    w.home_us = w.now_us + MSEC(900);
+    world_run(&w, SEC(20));
+    for (unsigned i = 0; i < 20; i++) {
+        struct id key = world_key(i);
+
+        assert_int_equal(get_now(w.nodes[i % 12], &key, DHT_MAJORITY), DHT_OK);
+    }
+    assert_int_equal(wrong_replicas(&w), 0);
+    world_clear(&w);
+}
+
 static void create_many(struct world *w, unsigned first, unsigned n)
 {
     for (unsigned i = first; i < first + n; i++) {
@@ -546,6 +574,7 @@ int main(void)
         cmocka_unit_test(of_many_claims_at_once_one_is_granted),
         cmocka_unit_test(claims_during_a_join_storm_are_all_different),
         cmocka_unit_test(an_owner_without_memory_gets_its_key_again),
+        cmocka_unit_test(an_offer_that_comes_home_gives_nothing_away),
         cmocka_unit_test(ranges_follow_those_who_join_and_leave),
         cmocka_unit_test(crashes_lose_nothing),
         cmocka_unit_test(half_of_all_may_die_at_once),
