@@ -290,6 +290,9 @@ class Lab:
         for p in self.processes:
             p.popen.wait(5)
         for ns in [h.ns for h in self.hosts.values()] + [f"{self.tag}inet"]:
+            for pid in run("ip", "netns", "pids", ns, check=False).stdout.split():  # what our processes started
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
             run("ip", "netns", "del", ns, check=False)
             shutil.rmtree(f"/etc/netns/{ns}", ignore_errors=True)
         with contextlib.suppress(OSError):
