@@ -1,74 +1,222 @@
 #include "tap/batch.h"
 
 #include <errno.h>
+#include <netinet/udp.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
-static void set_message(struct batch *b, unsigned i, size_t len, socklen_t name_len)
-{
-    b->vectors[i] = (struct iovec){.iov_base = batch_packet(b, i), .iov_len = len};
-    b->messages[i] = (struct mmsghdr){
-        .msg_hdr = {.msg_name = &b->names[i],
-                    .msg_namelen = name_len,
-                    .msg_iov = &b->vectors[i],
-                    .msg_iovlen = 1},
-    };
-}
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
 
-int batch_init(struct batch *b)
+_Static_assert(CMSG_SPACE(sizeof(int)) <= BATCH_CONTROL_LEN, "control messages fit");
+
+/* A path that refused a joined message gets plain ones for so long: routes and paths change. */
+static const usec plain_us = SEC(60);
+
+int batch_out_init(struct batch_out *b, int fd)
 {
-    b->count = 0;
+    int none = 0;
+    b->count = b->group_count = 0;
+    /* A kernel that does not know the option would ignore the control message. */
+    b->joins = setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &none, sizeof(none)) == 0;
     b->buffers = malloc((size_t)BATCH_PACKETS * BATCH_BUFFER_LEN);
-    if (b->buffers == NULL) {
-        return -ERR_NOMEM;
-    }
-    for (unsigned i = 0; i < BATCH_PACKETS; i++) {
-        set_message(b, i, BATCH_ROOM, sizeof(b->names[i]));
-    }
-    return 0;
+    return b->buffers == NULL ? -ERR_NOMEM : 0;
 }
 
-void batch_clear(struct batch *b)
+void batch_out_clear(struct batch_out *b)
 {
     free(b->buffers);
     b->buffers = NULL;
 }
 
-void batch_add(struct batch *b, size_t len, const union sockaddr_any *to, socklen_t to_len)
+static bool is_plain(const struct forward_flow *flow, usec now_us)
 {
-    CHECK(b->count < BATCH_PACKETS && len <= BATCH_ROOM);
-    b->names[b->count] = *to;
-    set_message(b, b->count, len, to_len);
+    return atomic_load_explicit(&flow->plain_until_us, memory_order_relaxed) > now_us;
+}
+
+/* The packet may be one more of the last group. */
+static bool group_takes(const struct batch_out *b, size_t len, const union sockaddr_any *to,
+                        socklen_t to_len, const struct forward_flow *flow, usec now_us)
+{
+    if (!b->joins || b->group_count == 0) {
+        return false;
+    }
+    const struct batch_group *g = &b->groups[b->group_count - 1];
+    const struct msghdr *h = &b->messages[b->group_count - 1].msg_hdr;
+    return len <= g->size && g->len == g->count * g->size && /* none was shorter yet */
+           g->count < BATCH_SEGMENTS && g->len + len <= BATCH_MESSAGE_MAX && g->flow == flow &&
+           h->msg_namelen == to_len && memcmp(&g->to, to, to_len) == 0 && !is_plain(flow, now_us);
+}
+
+static void group_begin(struct batch_out *b, size_t len, const union sockaddr_any *to,
+                        socklen_t to_len, struct forward_flow *flow)
+{
+    struct batch_group *g = &b->groups[b->group_count];
+    g->first = b->count;
+    g->count = 0;
+    g->size = len;
+    g->len = 0;
+    g->flow = flow;
+    g->to = *to;
+    b->messages[b->group_count] = (struct mmsghdr){
+        .msg_hdr = {.msg_name = &g->to, .msg_namelen = to_len, .msg_iov = &b->vectors[b->count]},
+    };
+    b->group_count++;
+}
+
+static void group_join(struct batch_group *g, struct msghdr *h, size_t len)
+{
+    g->count++;
+    g->len += len;
+    h->msg_iovlen = g->count;
+    if (g->count == 2) {
+        uint16_t size = (uint16_t)g->size;
+        h->msg_control = g->control;
+        h->msg_controllen = CMSG_SPACE(sizeof(size));
+        struct cmsghdr *c = CMSG_FIRSTHDR(h);
+        *c = (struct cmsghdr){.cmsg_level = IPPROTO_UDP,
+                              .cmsg_type = UDP_SEGMENT,
+                              .cmsg_len = CMSG_LEN(sizeof(size))};
+        memcpy(CMSG_DATA(c), &size, sizeof(size));
+    }
+}
+
+void batch_add(struct batch_out *b, size_t len, const union sockaddr_any *to, socklen_t to_len,
+               struct forward_flow *flow, usec now_us)
+{
+    CHECK(!batch_full(b) && len > 0 && len <= BATCH_ROOM);
+    b->vectors[b->count] = (struct iovec){.iov_base = batch_packet(b), .iov_len = len};
+    if (!group_takes(b, len, to, to_len, flow, now_us)) {
+        group_begin(b, len, to, to_len, flow);
+    }
+    unsigned last = b->group_count - 1;
+    group_join(&b->groups[last], &b->messages[last].msg_hdr, len);
     b->count++;
 }
 
-/* sendmmsg stops at the first datagram that fails and reports why only when it is asked again. */
-struct batch_refused batch_send(struct batch *b, int fd)
+static void count_refused(struct batch_refused *refused, int err, unsigned packets)
+{
+    if (err == EMSGSIZE) {
+        refused->too_big += packets;
+    } else {
+        refused->other += packets;
+    }
+}
+
+static void send_plain(struct batch_out *b, unsigned i, int fd, struct batch_refused *refused)
+{
+    const struct batch_group *g = &b->groups[i];
+    for (unsigned k = 0; k < g->count; k++) {
+        struct msghdr h = {.msg_name = b->messages[i].msg_hdr.msg_name,
+                           .msg_namelen = b->messages[i].msg_hdr.msg_namelen,
+                           .msg_iov = &b->vectors[g->first + k],
+                           .msg_iovlen = 1};
+        if (sendmsg(fd, &h, MSG_DONTWAIT) < 0) {
+            count_refused(refused, errno, 1);
+        }
+    }
+}
+
+/* udp(7): EINVAL and EMSGSIZE when a segment does not fit the path's MTU, EIO when the way out
+ * (IPsec, a device without checksums) cannot take joined messages. */
+static bool refuses_joined(int err)
+{
+    return err == EINVAL || err == EMSGSIZE || err == EIO || err == EOPNOTSUPP;
+}
+
+static void group_failed(struct batch_out *b, unsigned i, int fd, int err, usec now_us,
+                         struct batch_refused *refused)
+{
+    struct batch_group *g = &b->groups[i];
+    if (g->count == 1 || !refuses_joined(err)) {
+        count_refused(refused, err, g->count);
+        return;
+    }
+    refused->plain += !is_plain(g->flow, now_us);
+    atomic_store_explicit(&g->flow->plain_until_us, now_us + plain_us, memory_order_relaxed);
+    send_plain(b, i, fd, refused);
+}
+
+/* sendmmsg stops at the first message that fails and reports why only when it is asked again. */
+struct batch_refused batch_send(struct batch_out *b, int fd, usec now_us)
 {
     struct batch_refused refused = {0};
-    for (unsigned sent = 0; sent < b->count;) {
-        int n = sendmmsg(fd, b->messages + sent, b->count - sent, MSG_DONTWAIT);
+    for (unsigned sent = 0; sent < b->group_count;) {
+        int n = sendmmsg(fd, b->messages + sent, b->group_count - sent, MSG_DONTWAIT);
         if (n > 0) {
             sent += (unsigned)n;
         } else if (errno != EINTR) {
+            group_failed(b, sent, fd, errno, now_us, &refused);
             sent++;
-            if (errno == EMSGSIZE) {
-                refused.too_big++;
-            } else {
-                refused.other++;
-            }
         }
     }
-    b->count = 0;
+    b->count = b->group_count = 0;
     return refused;
 }
 
-unsigned batch_receive(struct batch *b, int fd)
+static void make_room(struct batch_in *b, unsigned i)
 {
-    for (unsigned i = 0; i < b->count;
-         i++) { /* the last round's; the rest is as batch_init left it */
-        set_message(b, i, BATCH_ROOM, sizeof(b->names[i]));
+    b->vectors[i] = (struct iovec){.iov_base = b->buffers + (size_t)i * BATCH_MESSAGE_ROOM,
+                                   .iov_len = BATCH_MESSAGE_ROOM};
+    b->messages[i] = (struct mmsghdr){
+        .msg_hdr = {.msg_name = &b->names[i],
+                    .msg_namelen = sizeof(b->names[i]),
+                    .msg_iov = &b->vectors[i],
+                    .msg_iovlen = 1,
+                    .msg_control = b->controls[i],
+                    .msg_controllen = sizeof(b->controls[i])},
+    };
+}
+
+int batch_in_init(struct batch_in *b, int fd)
+{
+    int on = 1;
+    b->count = 0;
+    b->buffers = malloc((size_t)BATCH_MESSAGES_IN * BATCH_MESSAGE_ROOM);
+    if (b->buffers == NULL) {
+        return -ERR_NOMEM;
     }
-    int n = recvmmsg(fd, b->messages, BATCH_PACKETS, MSG_DONTWAIT, NULL);
+    (void)setsockopt(fd, IPPROTO_UDP, UDP_GRO, &on, sizeof(on)); /* else they come one by one */
+    for (unsigned i = 0; i < BATCH_MESSAGES_IN; i++) {
+        make_room(b, i);
+    }
+    return 0;
+}
+
+void batch_in_clear(struct batch_in *b)
+{
+    free(b->buffers);
+    b->buffers = NULL;
+}
+
+unsigned batch_receive(struct batch_in *b, int fd)
+{
+    for (unsigned i = 0; i < b->count; i++) { /* the last round's; the rest is as it was made */
+        make_room(b, i);
+    }
+    int n = recvmmsg(fd, b->messages, BATCH_MESSAGES_IN, MSG_DONTWAIT, NULL);
     b->count = n > 0 ? (unsigned)n : 0;
     return b->count;
+}
+
+struct batch_joined batch_message(struct batch_in *b, unsigned i)
+{
+    struct msghdr *h = &b->messages[i].msg_hdr;
+    struct batch_joined m = {.bytes = b->vectors[i].iov_base,
+                             .len = b->messages[i].msg_len,
+                             .size = b->messages[i].msg_len,
+                             .truncated = h->msg_flags & MSG_TRUNC};
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c != NULL; c = CMSG_NXTHDR(h, c)) {
+        int size = 0;
+        if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO) {
+            memcpy(&size, CMSG_DATA(c), sizeof(size));
+            m.size = size > 0 ? (size_t)size : m.len;
+        }
+    }
+    return m;
 }

@@ -1,10 +1,16 @@
 /*
- * batch.h - packets on their way out or in: fixed buffers with headroom, moved by one system call.
+ * batch.h - packets on their way out or in, moved by one system call.
  *
- * A buffer's packet starts at `packet`, right behind the headroom; the payload of a data packet, an
- * IP packet, then starts PACKET_HEADER_LEN later, and its Ethernet header overlays the tail of the
- * packet header. So a frame is read from a device to where it is sealed, and opened to where it is
- * written to a device, without a copy.
+ * Out: each packet lies in a fixed buffer with headroom, at `packet`; the payload of a data packet,
+ * an IP packet, starts PACKET_HEADER_LEN later, and its Ethernet header overlays the tail of the
+ * packet header. So a frame is read from a device to where it is sealed, without a copy.
+ * Consecutive packets of one size to one address, the last perhaps shorter, are one message that
+ * the kernel cuts again, as late as it can (UDP_SEGMENT).
+ *
+ * In: the kernel joins datagrams of one size from one address (UDP_GRO) into one of a few large
+ * buffers, in which they are opened, and from which they are written to a device.
+ *
+ * A kernel without either, or a path that refuses joined messages, gets plain ones.
  */
 #ifndef PEAL_TAP_BATCH_H
 #define PEAL_TAP_BATCH_H
@@ -13,52 +19,89 @@
 
 #include "overlay/core/err.h"
 #include "overlay/core/limits.h"
+#include "tap/forward.h"
 #include "tap/sockaddr.h"
 
 enum {
-    BATCH_PACKETS = 64, /* per system call */
+    BATCH_PACKETS = 128, /* at most, on their way out */
     BATCH_BUFFER_LEN = 2048,
     BATCH_HEADROOM = 64,
-    BATCH_ROOM = BATCH_BUFFER_LEN - BATCH_HEADROOM, /* for the packet */
+    BATCH_ROOM = BATCH_BUFFER_LEN - BATCH_HEADROOM, /* for the packet, out and in */
+    BATCH_SEGMENTS = 64,            /* of one message: the kernel's UDP_MAX_SEGMENTS */
+    BATCH_MESSAGE_MAX = 65507,      /* bytes of one message, on IPv4 (RFC 768, 791) */
+    BATCH_MESSAGES_IN = 16,         /* per system call */
+    BATCH_MESSAGE_ROOM = 64 * 1024, /* no datagram is longer, nor what GRO makes of them */
+    BATCH_CONTROL_LEN = 32,         /* CMSG_SPACE of the one control message either way */
 };
 _Static_assert((int)BATCH_ROOM >= (int)PACKET_MAX, "a buffer holds the largest packet");
 
-/* One batch either sends or receives. Buffers are allocated once and touched in order, so that
- * light traffic needs one page. */
-struct batch {
-    uint8_t *buffers;
-    unsigned count; /* packets in it */
-    struct mmsghdr messages[BATCH_PACKETS];
-    struct iovec vectors[BATCH_PACKETS];
-    union sockaddr_any names[BATCH_PACKETS];
+/* Packets that leave as one message. */
+struct batch_group {
+    unsigned first, count; /* packets */
+    size_t size, len;      /* of each but the last; of all */
+    struct forward_flow *flow;
+    union sockaddr_any to;
+    _Alignas(8) uint8_t control[BATCH_CONTROL_LEN];
 };
 
-int batch_init(struct batch *b) MUST_USE; /* 0 or -ERR_NOMEM */
-void batch_clear(struct batch *b);
+/* Buffers are allocated once and touched in order, so that light traffic needs one page. */
+struct batch_out {
+    bool joins;     /* the kernel cuts messages for this socket */
+    unsigned count; /* packets in it */
+    unsigned group_count;
+    uint8_t *buffers;
+    struct iovec vectors[BATCH_PACKETS];
+    struct mmsghdr messages[BATCH_PACKETS];
+    struct batch_group groups[BATCH_PACKETS];
+};
 
-static inline uint8_t *batch_packet(struct batch *b, unsigned i)
+int batch_out_init(struct batch_out *b, int fd) MUST_USE; /* 0 or -ERR_NOMEM */
+void batch_out_clear(struct batch_out *b);
+
+static inline bool batch_full(const struct batch_out *b)
 {
-    return b->buffers + (size_t)i * BATCH_BUFFER_LEN + BATCH_HEADROOM;
+    return b->count == BATCH_PACKETS;
 }
 
-/* Sending: the packet in buffer number b->count has `len` bytes and goes to `to`. */
-void batch_add(struct batch *b, size_t len, const union sockaddr_any *to, socklen_t to_len);
+/* Where the next packet is written; there must be room. */
+static inline uint8_t *batch_packet(struct batch_out *b)
+{
+    return b->buffers + (size_t)b->count * BATCH_BUFFER_LEN + BATCH_HEADROOM;
+}
+
+/* The packet at batch_packet has `len` bytes and goes to `to`, a path of `flow`. `flow` is borrowed
+ * until the batch is sent; on a path that lately refused joined messages it is sent plain. */
+void batch_add(struct batch_out *b, size_t len, const union sockaddr_any *to, socklen_t to_len,
+               struct forward_flow *flow, usec now_us);
 
 struct batch_refused {
-    unsigned too_big, other; /* datagrams that the kernel did not take */
+    unsigned too_big, other; /* packets that the kernel did not take */
+    unsigned plain;          /* paths that were found to refuse joined messages */
 };
-/* Sends all and empties the batch. What the kernel refuses is not tried again. */
-struct batch_refused batch_send(struct batch *b, int fd);
+/* Sends all and empties the batch. What the kernel refuses is not tried again, but for joined
+ * messages, which are then sent as plain ones. */
+struct batch_refused batch_send(struct batch_out *b, int fd, usec now_us);
 
-/* Receiving: fills the batch with what is there. Returns b->count. */
-unsigned batch_receive(struct batch *b, int fd);
-static inline size_t batch_len(const struct batch *b, unsigned i)
-{
-    return b->messages[i].msg_len;
-}
-static inline bool batch_truncated(const struct batch *b, unsigned i)
-{
-    return b->messages[i].msg_hdr.msg_flags & MSG_TRUNC;
-}
+struct batch_in {
+    unsigned count; /* messages in it */
+    uint8_t *buffers;
+    struct mmsghdr messages[BATCH_MESSAGES_IN];
+    struct iovec vectors[BATCH_MESSAGES_IN];
+    union sockaddr_any names[BATCH_MESSAGES_IN];
+    _Alignas(8) uint8_t controls[BATCH_MESSAGES_IN][BATCH_CONTROL_LEN];
+};
+
+/* What one message holds: datagrams of `size` bytes, the last one perhaps shorter. */
+struct batch_joined {
+    uint8_t *bytes;
+    size_t len, size;
+    bool truncated;
+};
+
+int batch_in_init(struct batch_in *b, int fd) MUST_USE; /* 0 or -ERR_NOMEM */
+void batch_in_clear(struct batch_in *b);
+/* Fills the batch with what is there. Returns b->count. */
+unsigned batch_receive(struct batch_in *b, int fd);
+struct batch_joined batch_message(struct batch_in *b, unsigned i);
 
 #endif

@@ -9,6 +9,12 @@ uint64_t checksum_add(uint64_t sum, const void *bytes, size_t len)
 {
     const uint8_t *p = bytes;
     uint32_t word = 0;
+    for (; len >= 32; len -= 32, p += 32) {
+        uint64_t w[4];
+        memcpy(w, p, sizeof(w));
+        sum += (w[0] & UINT32_MAX) + (w[0] >> 32) + (w[1] & UINT32_MAX) + (w[1] >> 32);
+        sum += (w[2] & UINT32_MAX) + (w[2] >> 32) + (w[3] & UINT32_MAX) + (w[3] >> 32);
+    }
     for (; len >= 4; len -= 4, p += 4) {
         memcpy(&word, p, 4);
         sum += word;
@@ -48,6 +54,12 @@ void checksum_put_udp(uint8_t field[2], uint64_t sum)
     if (v == 0) {
         v = 0xffff;
     }
+    memcpy(field, &v, 2);
+}
+
+void checksum_put_sum(uint8_t field[2], uint64_t sum)
+{
+    uint16_t v = fold(sum);
     memcpy(field, &v, 2);
 }
 

@@ -18,6 +18,8 @@ uint64_t checksum_pseudo(const struct addr *src, const struct addr *dst, uint8_t
 void checksum_put(uint8_t field[2], uint64_t sum);
 /* The same for UDP, whose zero means "no checksum" and is sent as all ones (RFC 768). */
 void checksum_put_udp(uint8_t field[2], uint64_t sum);
+/* Stores the sum itself: what a kernel expects in a field that it shall finish. */
+void checksum_put_sum(uint8_t field[2], uint64_t sum);
 /* True when sum, over bytes with their checksum in place, is right. */
 bool checksum_ok(uint64_t sum);
 

@@ -3,10 +3,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/virtio_net.h>
 #include <net/if.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/uio.h>
 #include <unistd.h>
+
+#ifndef TUN_F_USO4
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
 
 _Static_assert(DEVICE_NAME_SIZE == IFNAMSIZ, "names are the kernel's");
 
@@ -18,7 +25,7 @@ static int open_queue(char name[DEVICE_NAME_SIZE], bool many)
     if (fd < 0) {
         return -errno;
     }
-    struct ifreq request = {.ifr_flags = (short)(IFF_TAP | IFF_NO_PI)};
+    struct ifreq request = {.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR)};
     if (many) {
         request.ifr_flags |= IFF_MULTI_QUEUE;
     }
@@ -55,4 +62,36 @@ int device_mac(int fd, struct mac *out)
     }
     memcpy(out->b, request.ifr_hwaddr.sa_data, 6);
     return 0;
+}
+
+/* The kernel takes a set whole or refuses it: the larger ones first. */
+unsigned device_offload(int fd)
+{
+    static const struct {
+        unsigned long flags;
+        unsigned features;
+    } sets[] = {
+        {TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_USO4 | TUN_F_USO6,
+         DEVICE_HEADER | DEVICE_TSO | DEVICE_USO},
+        {TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6, DEVICE_HEADER | DEVICE_TSO},
+        {TUN_F_CSUM, DEVICE_HEADER},
+    };
+    struct ifreq request = {0};
+    if (ioctl(fd, TUNGETIFF, &request) != 0 || !(request.ifr_flags & IFF_VNET_HDR)) {
+        return 0;
+    }
+    for (unsigned i = 0; i < sizeof(sets) / sizeof(*sets); i++) {
+        if (ioctl(fd, TUNSETOFFLOAD, sets[i].flags) == 0) {
+            return sets[i].features;
+        }
+    }
+    return DEVICE_HEADER;
+}
+
+int device_write(int fd, unsigned features, const uint8_t *frame, size_t len)
+{
+    struct virtio_net_hdr header = {0};
+    struct iovec vectors[2] = {{&header, sizeof(header)}, {(void *)(uintptr_t)frame, len}};
+    ssize_t n = features & DEVICE_HEADER ? writev(fd, vectors, 2) : write(fd, frame, len);
+    return n < 0 ? -errno : 0;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "overlay/core/wire.h"
+#include "tap/device.h"
 #include "tap/ndp.h"
 #include "tap/worker.h"
 
@@ -57,44 +58,74 @@ static void count_received(struct worker *w, struct forward_flow *flow, size_t l
     atomic_store_explicit(&flow->last_rx_us, w->now_us, memory_order_relaxed);
 }
 
-/* The IP packet at d->packet + PACKET_HEADER_LEN gets its Ethernet header in front, over ours. */
-static void deliver(struct worker *w, const struct datagram *d, const struct forward_peer *peer,
-                    const struct forward_network *network, const struct ip_packet *ip)
+/* An opened packet, the IP packet at `bytes`. */
+struct inner {
+    uint8_t *bytes;
+    size_t len;
+    bool undone; /* its checksum, which the sender vouches for */
+    struct ip_packet ip;
+};
+
+static void finish(const struct inner *in)
 {
-    uint8_t *frame = d->packet + PACKET_HEADER_LEN - ETH_HEADER_LEN;
-    eth_put(frame, &network->device_mac, &plane_virtual_mac,
-            ip->src.family == 4 ? ETH_TYPE_IPV4 : ETH_TYPE_IPV6);
-    worker_write_frame(w, peer->network, frame, ETH_HEADER_LEN + ip->len);
+    struct transport t;
+    if (in->undone && transport_parse(&t, &in->ip, in->bytes)) {
+        transport_finish(&t, &in->ip, in->bytes);
+    }
+}
+
+/* The IP packet gets its Ethernet header in front, over the tail of ours. */
+static void deliver(struct worker *w, const struct inner *in, const struct forward_peer *peer,
+                    const struct forward_network *network)
+{
+    struct coalesce_packet p = {.frame = in->bytes - ETH_HEADER_LEN,
+                                .ip = in->ip,
+                                .network = peer->network,
+                                .undone = in->undone,
+                                .uso = worker_features(w, peer->network) & DEVICE_USO};
+    eth_put(p.frame, &network->device_mac, &plane_virtual_mac,
+            in->ip.src.family == 4 ? ETH_TYPE_IPV4 : ETH_TYPE_IPV6);
+    if (worker_features(w, peer->network) & DEVICE_TSO) {
+        coalesce_add(&w->coalesce, &p);
+        return;
+    }
+    finish(in);
+    worker_write_frame(w, peer->network, p.frame, ETH_HEADER_LEN + in->len);
 }
 
 /* Neighbour discovery is answered on the spot and never travels: a peer cannot have meant well. */
-static bool inner_ok(struct ip_packet *ip, const uint8_t *inner, size_t len)
+static bool inner_ok(struct inner *in, uint8_t flags)
 {
-    return ip_parse(ip, inner, len) && ip->len == len && !ndp_is_message(ip, inner);
+    struct transport t;
+    in->undone = flags & PACKET_FLAG_CSUM_UNDONE;
+    return (flags & ~PACKET_FLAG_CSUM_UNDONE) == PACKET_FLAG_IP &&
+           ip_parse(&in->ip, in->bytes, in->len) && in->ip.len == in->len &&
+           !ndp_is_message(&in->ip, in->bytes) &&
+           (!in->undone || transport_parse(&t, &in->ip, in->bytes));
 }
 
 static void inner_in(struct worker *w, const struct datagram *d, const struct forward_peer *peer,
                      size_t len)
 {
-    const uint8_t *inner = d->packet + PACKET_HEADER_LEN;
     const struct forward_network *network = forward_network(w->forward, peer->network);
-    struct ip_packet ip;
-    if (d->packet[1] != PACKET_FLAG_IP || !inner_ok(&ip, inner, len)) {
+    struct inner in = {.bytes = d->packet + PACKET_HEADER_LEN, .len = len};
+    if (!inner_ok(&in, d->packet[1])) {
         worker_drop(w, PLANE_DROP_INNER);
     } else if (network == NULL ||
-               !(addr_eq(&ip.dst, &network->own4) || addr_eq(&ip.dst, &network->own6))) {
+               !(addr_eq(&in.ip.dst, &network->own4) || addr_eq(&in.ip.dst, &network->own6))) {
         worker_drop(w, PLANE_DROP_DESTINATION);
-    } else if (!forward_source_ok(w->forward, peer, &ip.src)) {
+    } else if (!forward_source_ok(w->forward, peer, &in.ip.src)) {
+        finish(&in);
         worker_upcall(w, &(struct plane_item){.kind = PLANE_UNVERIFIED,
                                               .network = peer->network,
-                                              .flags = d->packet[1],
+                                              .flags = PACKET_FLAG_IP,
                                               .token = peer->flow->token,
                                               .from = d->from,
-                                              .addr = ip.src,
-                                              .bytes = inner,
+                                              .addr = in.ip.src,
+                                              .bytes = in.bytes,
                                               .len = len});
     } else {
-        deliver(w, d, peer, network, &ip);
+        deliver(w, &in, peer, network);
     }
 }
 
@@ -147,15 +178,23 @@ static void datagram_in(struct worker *w, const struct datagram *d)
     }
 }
 
-static void receive_one(struct worker *w, unsigned i)
+/* The datagrams of one message, each for itself: what is wrong with one concerns no other. */
+static void receive_message(struct worker *w, unsigned i)
 {
-    struct datagram d = {.packet = batch_packet(&w->in, i), .len = batch_len(&w->in, i)};
-    if (batch_truncated(&w->in, i)) {
-        worker_drop(w, PLANE_DROP_TOO_BIG);
-    } else if (d.len == 0 || !sockaddr_get(&d.from, &w->in.names[i])) {
+    struct batch_joined m = batch_message(&w->in, i);
+    struct datagram d = {0};
+    if (m.len == 0 || !sockaddr_get(&d.from, &w->in.names[i])) {
         worker_drop(w, PLANE_DROP_RUNT);
-    } else {
-        datagram_in(w, &d);
+        return;
+    }
+    for (size_t at = 0; at < m.len; at += d.len) {
+        d.packet = m.bytes + at;
+        d.len = m.len - at < m.size ? m.len - at : m.size;
+        if (m.truncated || d.len > BATCH_ROOM) {
+            worker_drop(w, PLANE_DROP_TOO_BIG);
+        } else {
+            datagram_in(w, &d);
+        }
     }
 }
 
@@ -176,8 +215,9 @@ void inbound_serve(struct worker *w, bool failing)
     /* Only now: a peer may already use a key that was published after this round began. */
     w->forward = snapshot_current(w->snapshot);
     for (unsigned i = 0; i < count; i++) {
-        receive_one(w, i);
+        receive_message(w, i);
     }
+    coalesce_flush(&w->coalesce);
     if (failing) {
         drop_errors(w->udp_fd);
     }

@@ -5,10 +5,12 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "overlay/core/wire.h"
 #include "tap/arp.h"
+#include "tap/device.h"
 #include "tap/icmp.h"
 #include "tap/ndp.h"
 #include "tap/worker.h"
@@ -18,6 +20,9 @@ enum {
     FRAME_ROOM = BATCH_ROOM - FRAME_OFFSET - PACKET_TAG_LEN,
     INNER_MAX = PACKET_MAX - PACKET_HEADER_LEN - PACKET_TAG_LEN,
     DHCP_SERVER_PORT = 67, /* RFC 2131 4.1 */
+    /* Of one round: then it is the network's turn. Larger ones keep pings waiting. */
+    ROUND_FRAMES_MAX = 64,
+    ROUND_BYTES_MAX = 256 * 1024,
 };
 
 static const usec resolve_interval_us = SEC(1); /* as often as the kernel repeats an ARP request */
@@ -25,8 +30,12 @@ static const usec too_big_interval_us = MSEC(100);
 
 /* A frame on its way out. */
 struct frame {
-    uint8_t *packet; /* the buffer; bytes = packet + FRAME_OFFSET */
+    uint8_t *packet; /* the buffer; bytes = packet + FRAME_OFFSET, or w->super for super-frames */
     uint8_t *bytes;
+    bool super;  /* to be cut by `segments`, after ip_out */
+    bool undone; /* the kernel left the checksum to us, as `header` says */
+    struct virtio_net_hdr header;
+    struct segmenter segments;
     size_t len;
     uint16_t number; /* of the network */
     const struct forward_network *network;
@@ -34,10 +43,51 @@ struct frame {
     struct ip_packet ip; /* only for IP; then len ends with the IP packet */
 };
 
-static void hand_up(struct worker *w, const struct frame *f, enum plane_item_kind kind)
+static void hand_up_bytes(struct worker *w, const struct frame *f, enum plane_item_kind kind,
+                          const uint8_t *bytes, size_t len)
 {
-    worker_upcall(w, &(struct plane_item){
-                         .kind = kind, .network = f->number, .bytes = f->bytes, .len = f->len});
+    worker_upcall(
+        w, &(struct plane_item){.kind = kind, .network = f->number, .bytes = bytes, .len = len});
+}
+
+/* The control thread knows ordinary frames only. */
+static void hand_up_segments(struct worker *w, struct frame *f, enum plane_item_kind kind)
+{
+    uint8_t *frame = f->packet + FRAME_OFFSET;
+    size_t len = 0;
+    if (ETH_HEADER_LEN + segment_max(&f->segments) >= FRAME_ROOM) {
+        worker_drop(w, PLANE_DROP_TOO_BIG);
+        return;
+    }
+    memcpy(frame, f->bytes, ETH_HEADER_LEN);
+    while ((len = segment_next(&f->segments, frame + ETH_HEADER_LEN, false)) > 0) {
+        hand_up_bytes(w, f, kind, frame, ETH_HEADER_LEN + len);
+    }
+}
+
+static void hand_up(struct worker *w, struct frame *f, enum plane_item_kind kind)
+{
+    if (f->super) {
+        hand_up_segments(w, f, kind);
+    } else if (f->undone && !segment_finish(f->bytes, f->len, &f->header)) {
+        worker_drop(w, PLANE_DROP_INNER);
+    } else {
+        hand_up_bytes(w, f, kind, f->bytes, f->len);
+    }
+}
+
+static void flush(struct worker *w)
+{
+    struct batch_refused refused = batch_send(&w->out, w->udp_fd, w->now_us);
+    for (unsigned i = 0; i < refused.too_big; i++) {
+        worker_drop(w, PLANE_DROP_TOO_BIG);
+    }
+    for (unsigned i = 0; i < refused.other; i++) {
+        worker_drop(w, PLANE_DROP_SEND);
+    }
+    if (refused.plain > 0) {
+        atomic_fetch_add_explicit(&w->plain_paths, refused.plain, memory_order_relaxed);
+    }
 }
 
 static bool is_broadcast(const struct forward_network *n, const struct addr *a)
@@ -116,29 +166,83 @@ static void too_big(struct worker *w, const struct frame *f)
     }
 }
 
-static void seal_out(struct worker *w, const struct frame *f, const struct forward_peer *peer)
-{
+/* Where and how the packets of one frame go. */
+struct way {
+    const struct forward_peer *peer;
     union sockaddr_any to;
-    socklen_t to_len = sockaddr_put(&to, &peer->to, w->udp_is_v6);
-    if (f->ip.len > INNER_MAX) {
-        too_big(w, f);
-        return;
-    }
-    int len = to_len == 0 ? -ERR_RANGE
-                          : seal_packet(w->seal, peer->tx, PACKET_DATA, PACKET_FLAG_IP, f->packet,
-                                        f->ip.len);
-    if (len < 0) {
+    socklen_t to_len;
+    uint8_t flags;
+};
+
+/* Seals the `len` bytes of IP packet that lie in the batch's next buffer. */
+static void seal_out(struct worker *w, const struct way *way, size_t len)
+{
+    uint8_t *packet = batch_packet(&w->out);
+    int sealed = way->to_len == 0
+                     ? -ERR_RANGE
+                     : seal_packet(w->seal, way->peer->tx, PACKET_DATA, way->flags, packet, len);
+    if (sealed < 0) {
         worker_drop(w, PLANE_DROP_SEND);
         return;
     }
-    batch_add(&w->out, (size_t)len, &to, to_len);
-    struct forward_flow *flow = peer->flow;
+    struct forward_flow *flow = way->peer->flow;
+    batch_add(&w->out, (size_t)sealed, &way->to, way->to_len, flow, w->now_us);
     atomic_fetch_add_explicit(&flow->tx_packets, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&flow->tx_bytes, f->ip.len, memory_order_relaxed);
+    atomic_fetch_add_explicit(&flow->tx_bytes, len, memory_order_relaxed);
     atomic_store_explicit(&flow->last_tx_us, w->now_us, memory_order_relaxed);
 }
 
-static void unicast_out(struct worker *w, const struct frame *f)
+static void segments_out(struct worker *w, struct frame *f, struct way *way)
+{
+    bool undone = f->segments.plain;
+    size_t len = 0;
+    way->flags |= undone ? PACKET_FLAG_CSUM_UNDONE : 0;
+    for (;;) {
+        if (batch_full(&w->out)) {
+            flush(w);
+        }
+        len = segment_next(&f->segments, batch_packet(&w->out) + PACKET_HEADER_LEN, undone);
+        if (len == 0) {
+            return;
+        }
+        seal_out(w, way, len);
+    }
+}
+
+/* The checksum that the kernel left undone can stay so: the far end finds the same field. */
+static bool stays_undone(const struct frame *f)
+{
+    struct transport t;
+    return transport_parse(&t, &f->ip, f->bytes + ETH_HEADER_LEN) &&
+           f->header.csum_start == ETH_HEADER_LEN + t.start &&
+           f->header.csum_offset == t.checksum - t.start;
+}
+
+static void packet_out(struct worker *w, struct frame *f, struct way *way)
+{
+    if (f->undone && stays_undone(f)) {
+        way->flags |= PACKET_FLAG_CSUM_UNDONE;
+    } else if (f->undone && !segment_finish(f->bytes, f->len, &f->header)) {
+        worker_drop(w, PLANE_DROP_INNER);
+        return;
+    }
+    seal_out(w, way, f->ip.len);
+}
+
+static void peer_out(struct worker *w, struct frame *f, const struct forward_peer *peer)
+{
+    struct way way = {.peer = peer, .flags = PACKET_FLAG_IP};
+    way.to_len = sockaddr_put(&way.to, &peer->to, w->udp_is_v6);
+    if ((f->super ? segment_max(&f->segments) : f->ip.len) > INNER_MAX) {
+        too_big(w, f);
+    } else if (f->super) {
+        segments_out(w, f, &way);
+    } else {
+        packet_out(w, f, &way);
+    }
+}
+
+static void unicast_out(struct worker *w, struct frame *f)
 {
     if (!is_own(f->network, &f->ip.src)) {
         worker_drop(w, PLANE_DROP_SOURCE);
@@ -151,7 +255,7 @@ static void unicast_out(struct worker *w, const struct frame *f)
         if (peer == NULL || peer->path == FORWARD_NONE) {
             hand_up(w, f, PLANE_FRAME);
         } else {
-            seal_out(w, f, peer);
+            peer_out(w, f, peer);
         }
     }
 }
@@ -167,7 +271,7 @@ static bool is_dhcp(const struct frame *f)
            (addr_to_v4(&ip->dst) == UINT32_MAX || addr_eq(&ip->dst, &f->network->service));
 }
 
-static void ipv4_out(struct worker *w, const struct frame *f)
+static void ipv4_out(struct worker *w, struct frame *f)
 {
     if (is_dhcp(f)) {
         hand_up(w, f, PLANE_LOCAL);
@@ -179,7 +283,7 @@ static void ipv4_out(struct worker *w, const struct frame *f)
     }
 }
 
-static void ipv6_out(struct worker *w, const struct frame *f)
+static void ipv6_out(struct worker *w, struct frame *f)
 {
     if (ndp_is_message(&f->ip, f->bytes + ETH_HEADER_LEN)) {
         ndp_out(w, f);
@@ -197,6 +301,10 @@ static void ip_out(struct worker *w, struct frame *f)
         worker_drop(w, PLANE_DROP_INNER);
         return;
     }
+    if (f->super && !segment_begin(&f->segments, f->bytes + ETH_HEADER_LEN, &f->ip, &f->header)) {
+        worker_drop(w, PLANE_DROP_INNER);
+        return;
+    }
     f->len = ETH_HEADER_LEN + f->ip.len; /* Ethernet's padding ends here */
     if (f->ip.src.family == 4) {
         ipv4_out(w, f);
@@ -209,8 +317,8 @@ static void frame_out(struct worker *w, struct frame *f)
 {
     if (f->network == NULL) {
         worker_drop(w, PLANE_DROP_DESTINATION);
-    } else if (f->len == FRAME_ROOM) {
-        worker_drop(w, PLANE_DROP_TOO_BIG); /* cut off by our own buffer */
+    } else if (f->len >= FRAME_ROOM && !f->super) {
+        worker_drop(w, PLANE_DROP_TOO_BIG);
     } else if (!eth_parse(&f->eth, f->bytes, f->len)) {
         worker_drop(w, PLANE_DROP_RUNT);
     } else if (f->eth.type == ETH_TYPE_IPV4 || f->eth.type == ETH_TYPE_IPV6) {
@@ -222,36 +330,60 @@ static void frame_out(struct worker *w, struct frame *f)
     }
 }
 
-static void flush(struct worker *w)
+/* Reads one frame to where it will be sealed; what does not fit there goes on in w->super, and a
+ * super-frame is then put together there. Length of the frame, or <= 0: none. */
+static ssize_t read_frame(struct worker *w, int fd, unsigned features, struct frame *f)
 {
-    struct batch_refused refused = batch_send(&w->out, w->udp_fd);
-    for (unsigned i = 0; i < refused.too_big; i++) {
-        worker_drop(w, PLANE_DROP_TOO_BIG);
+    bool has_header = features & DEVICE_HEADER;
+    struct iovec vectors[] = {{&f->header, sizeof(f->header)},
+                              {f->bytes, FRAME_ROOM},
+                              {w->super + FRAME_ROOM, FRAME_MAX - FRAME_ROOM}};
+    ssize_t len = has_header ? readv(fd, vectors, 3) : readv(fd, vectors + 1, 2);
+    if (has_header && len > 0) {
+        len -= (ssize_t)sizeof(f->header);
     }
-    for (unsigned i = 0; i < refused.other; i++) {
-        worker_drop(w, PLANE_DROP_SEND);
+    if (len <= 0 || !has_header) {
+        return len;
     }
+    f->super = f->header.gso_type != VIRTIO_NET_HDR_GSO_NONE;
+    f->undone = f->header.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM;
+    if (f->super) {
+        memcpy(w->super, f->bytes, len < FRAME_ROOM ? (size_t)len : FRAME_ROOM);
+        f->bytes = w->super;
+    }
+    return len;
+}
+
+/* False: there was none. */
+static bool serve_frame(struct worker *w, uint16_t network, int fd, size_t *bytes)
+{
+    uint8_t *packet = batch_packet(&w->out);
+    struct frame f = {.packet = packet,
+                      .bytes = packet + FRAME_OFFSET,
+                      .number = network,
+                      .network = forward_network(w->forward, network)};
+    ssize_t len = read_frame(w, fd, worker_features(w, network), &f);
+    if (len <= 0) {
+        return false;
+    }
+    f.len = (size_t)len;
+    *bytes += f.len;
+    frame_out(w, &f);
+    return true;
 }
 
 void outbound_serve(struct worker *w, uint16_t network, bool failing)
 {
     int fd = atomic_load_explicit(&w->devices[network], memory_order_relaxed);
-    w->forward = snapshot_current(w->snapshot);
-    const struct forward_network *n = forward_network(w->forward, network);
-    ssize_t len = 0;
     unsigned frames = 0;
-    for (; fd >= 0 && frames < BATCH_PACKETS; frames++) {
-        uint8_t *packet = batch_packet(&w->out, w->out.count);
-        len = read(fd, packet + FRAME_OFFSET, FRAME_ROOM);
-        if (len <= 0) {
-            break;
+    size_t bytes = 0;
+    w->forward = snapshot_current(w->snapshot);
+    while (fd >= 0 && frames < ROUND_FRAMES_MAX && bytes < ROUND_BYTES_MAX &&
+           serve_frame(w, network, fd, &bytes)) {
+        frames++;
+        if (batch_full(&w->out)) {
+            flush(w);
         }
-        struct frame f = {.packet = packet,
-                          .bytes = packet + FRAME_OFFSET,
-                          .len = (size_t)len,
-                          .number = network,
-                          .network = n};
-        frame_out(w, &f);
     }
     flush(w);
     if (failing && frames == 0) {

@@ -6,12 +6,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tap/device.h"
 #include "tap/worker.h"
 
 const struct mac plane_virtual_mac = {{0xfe, 0xfd, 0, 0, 0, 0}};
 
 struct device {
     bool present;
+    unsigned features;             /* of all queues; enum device_feature */
     int fds[SNAPSHOT_READERS_MAX]; /* one per worker */
 };
 
@@ -136,8 +138,9 @@ int plane_add_device(struct plane *p, uint16_t network, const int *fds)
     if (d->present) {
         return -EEXIST;
     }
+    unsigned features = device_offload(fds[0]);
     for (unsigned i = 0; i < p->worker_count; i++) {
-        int err = worker_add_device(&p->workers[i], network, fds[i]);
+        int err = worker_add_device(&p->workers[i], network, fds[i], features);
         if (err != 0) {
             withdraw(p, network, fds, i);
             return err;
@@ -145,6 +148,7 @@ int plane_add_device(struct plane *p, uint16_t network, const int *fds)
     }
     pthread_mutex_lock(&p->devices_lock);
     d->present = true;
+    d->features = features;
     memcpy(d->fds, fds, p->worker_count * sizeof(*fds));
     pthread_mutex_unlock(&p->devices_lock);
     return 0;
@@ -207,7 +211,8 @@ int plane_write_frame(struct plane *p, uint16_t network, const uint8_t *frame, s
     int err = -ENODEV;
     pthread_mutex_lock(&p->devices_lock);
     if (network < NETWORKS_MAX && p->devices[network].present) {
-        err = write(p->devices[network].fds[0], frame, len) < 0 ? -errno : 0;
+        const struct device *d = &p->devices[network];
+        err = device_write(d->fds[0], d->features, frame, len);
     }
     pthread_mutex_unlock(&p->devices_lock);
     return err;
@@ -228,6 +233,15 @@ uint64_t plane_drops(const struct plane *p, enum plane_drop d)
     uint64_t sum = 0;
     for (unsigned i = 0; i < p->worker_count; i++) {
         sum += atomic_load_explicit(&p->workers[i].drops[d], memory_order_relaxed);
+    }
+    return sum;
+}
+
+uint64_t plane_plain_paths(const struct plane *p)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < p->worker_count; i++) {
+        sum += atomic_load_explicit(&p->workers[i].plain_paths, memory_order_relaxed);
     }
     return sum;
 }

@@ -11,6 +11,10 @@
  * the worker with the virtual MAC; the first question for an address without a peer is also handed
  * up. Everything else that is not unicast IP is dropped and counted.
  *
+ * Where device, kernel and path allow it, TCP and UDP travel in super-frames of up to 64 KiB, cut
+ * and joined here, and inner checksums are left undone between peers. The control thread sees none
+ * of that: what is handed to it are ordinary packets with finished checksums.
+ *
  * Threads: all functions here belong to the control thread unless they say otherwise.
  */
 #ifndef PEAL_TAP_PLANE_H
@@ -26,7 +30,7 @@ enum plane_item_kind {
     PLANE_LOCAL,  /* from the device: an Ethernet frame for the service address, or DHCP */
     PLANE_RESOLVE,    /* somebody asked for `addr` (ARP, NDP) and no peer is known; no bytes */
     PLANE_UNVERIFIED, /* from `token`: an opened inner packet whose source is not known to be its
-                         own; kind flag in `flags` */
+                         own; kind flag in `flags`; its checksum is finished */
     PLANE_ROAMED,     /* an authenticated data packet of `token` came from `from`, which is not its
                          path; no bytes */
 };
@@ -91,5 +95,7 @@ int plane_write_frame(struct plane *p, uint16_t network, const uint8_t *frame, s
 int plane_send(struct plane *p, const struct endpoint *to, const uint8_t *pkt, size_t len);
 
 uint64_t plane_drops(const struct plane *p, enum plane_drop d);
+/* How often a path was found to refuse joined messages (UDP_SEGMENT) and was given plain ones. */
+uint64_t plane_plain_paths(const struct plane *p);
 
 #endif

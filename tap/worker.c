@@ -3,10 +3,13 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "tap/device.h"
 
 enum { STACK_BYTES = 256 * 1024 };
 
@@ -35,16 +38,37 @@ void worker_lose_device(struct worker *w, uint16_t network)
     }
 }
 
+unsigned worker_features(const struct worker *w, uint16_t network)
+{
+    return atomic_load_explicit(&w->features[network], memory_order_relaxed);
+}
+
+/* A frame that was not taken: the device is down (EIO) or its queue is full, which passes; or it is
+ * gone. */
+static void not_written(struct worker *w, uint16_t network, int err)
+{
+    worker_drop(w, PLANE_DROP_DEVICE);
+    if (err == EBADFD || err == ENODEV) {
+        worker_lose_device(w, network);
+    }
+}
+
 void worker_write_frame(struct worker *w, uint16_t network, const uint8_t *frame, size_t len)
 {
     int fd = atomic_load_explicit(&w->devices[network], memory_order_relaxed);
-    if (fd >= 0 && write(fd, frame, len) == (ssize_t)len) {
-        return;
+    int err = fd < 0 ? -EAGAIN : device_write(fd, worker_features(w, network), frame, len);
+    if (err != 0) {
+        not_written(w, network, -err);
     }
-    worker_drop(w, PLANE_DROP_DEVICE);
-    if (fd >= 0 && (errno == EBADFD || errno == ENODEV)) {
-        worker_lose_device(w, network);
-    } /* else it is down (EIO) or its queue is full, which passes */
+}
+
+void worker_write_vectors(void *worker, uint16_t network, const struct iovec *vectors, int count)
+{
+    struct worker *w = worker;
+    int fd = atomic_load_explicit(&w->devices[network], memory_order_relaxed);
+    if (fd < 0 || writev(fd, vectors, count) < 0) {
+        not_written(w, network, fd < 0 ? EAGAIN : errno);
+    }
 }
 
 static usec boot_time_us(void)
@@ -103,8 +127,9 @@ static int watch(struct worker *w, int fd, uint32_t source, uint32_t flags)
     return epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
 }
 
-int worker_add_device(struct worker *w, uint16_t network, int fd)
+int worker_add_device(struct worker *w, uint16_t network, int fd, unsigned features)
 {
+    atomic_store(&w->features[network], (uint8_t)features);
     atomic_store(&w->devices[network], fd);
     int err = watch(w, fd, network, 0);
     if (err != 0) {
@@ -147,8 +172,9 @@ static void release(struct worker *w)
     if (w->stop_fd >= 0) {
         close(w->stop_fd);
     }
-    batch_clear(&w->out);
-    batch_clear(&w->in);
+    batch_out_clear(&w->out);
+    batch_in_clear(&w->in);
+    free(w->super);
     seal_worker_free(w->seal);
     upcall_free(w->upcall);
 }
@@ -157,8 +183,10 @@ static int allocate(struct worker *w)
 {
     w->seal = seal_worker_new();
     w->upcall = upcall_new();
-    if (w->seal == NULL || w->upcall == NULL || batch_init(&w->out) != 0 ||
-        batch_init(&w->in) != 0) {
+    w->super = malloc(FRAME_MAX);
+    coalesce_init(&w->coalesce, worker_write_vectors, w);
+    if (w->seal == NULL || w->upcall == NULL || w->super == NULL ||
+        batch_out_init(&w->out, w->udp_fd) != 0 || batch_in_init(&w->in, w->udp_fd) != 0) {
         return -ERR_NOMEM;
     }
     return 0;

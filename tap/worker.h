@@ -14,6 +14,7 @@
 #include <pthread.h>
 
 #include "tap/batch.h"
+#include "tap/coalesce.h"
 #include "tap/eth.h"
 #include "tap/seldom.h"
 #include "tap/snapshot.h"
@@ -34,14 +35,19 @@ struct worker {
      * when a device comes and goes, and to -1 by the worker when the kernel took the device away.
      */
     _Atomic int devices[NETWORKS_MAX];
+    _Atomic uint8_t features[NETWORKS_MAX];   /* of that queue; enum device_feature */
     _Atomic uint64_t drops[PLANE_DROP_COUNT]; /* written by the worker */
+    _Atomic uint64_t plain_paths;             /* the same */
 
     /* The worker's own. */
     const struct forward *forward; /* read by each serve, valid during a round */
     usec now_us;                   /* read once a round */
     bool has_upcalls;              /* since the bell was rung */
     struct seal_worker *seal;
-    struct batch out, in;
+    struct batch_out out;
+    struct batch_in in;
+    struct coalesce coalesce;
+    uint8_t *super; /* FRAME_MAX bytes: a super-frame before it is cut */
     struct seldom seldom;
 };
 
@@ -51,14 +57,18 @@ int worker_start(struct worker *w, unsigned number, const struct plane_config *c
 void worker_stop(struct worker *w); /* joins the thread and frees everything but devices */
 
 /* The control thread. A descriptor taken away may be closed after snapshot_synchronize. */
-int worker_add_device(struct worker *w, uint16_t network, int fd) MUST_USE; /* 0 or -errno */
+int worker_add_device(struct worker *w, uint16_t network, int fd,
+                      unsigned features) MUST_USE; /* 0 or -errno */
 void worker_remove_device(struct worker *w, uint16_t network, int fd);
 
 /* The worker's thread: */
 void worker_drop(struct worker *w, enum plane_drop why);
+unsigned worker_features(const struct worker *w, uint16_t network);
 void worker_upcall(struct worker *w,
                    const struct plane_item *item); /* dropped when the ring is full */
 void worker_write_frame(struct worker *w, uint16_t network, const uint8_t *frame, size_t len);
+/* Writes super-frames: a coalesce_write of a struct worker. */
+void worker_write_vectors(void *worker, uint16_t network, const struct iovec *vectors, int count);
 /* The kernel took the device away: forget the queue, or its error would wake us for ever. */
 void worker_lose_device(struct worker *w, uint16_t network);
 

@@ -22,7 +22,7 @@
 
 enum { WAIT_MS = 20000, INDEX_A = 0x0a0a0a0a, INDEX_B = 0x0b0b0b0b, TOKEN = 77 };
 
-static const struct mac device_mac = {{0x02, 0, 0, 0, 0, 0x77}};
+static const struct mac kernel_mac = {{0x02, 0, 0, 0, 0, 0x77}};
 static const struct secret secrets[2] = {{{1}}, {{2}}}; /* of the two directions */
 
 static struct addr addr_of(const char *text)
@@ -98,7 +98,7 @@ static void machine_start_on(struct machine *m, unsigned number, unsigned worker
     *m = (struct machine){.workers = workers, .flow = forward_flow_new(TOKEN)};
     m->udp = udp_socket_of(&m->at, kind);
     m->network = (struct forward_network){.present = true,
-                                          .device_mac = device_mac,
+                                          .device_mac = kernel_mac,
                                           .ipv4 = net_of("10.77.0.0/16"),
                                           .ipv6 = net_of("fd00:77::/64"),
                                           .service = addr_of("10.77.0.1")};
@@ -198,18 +198,18 @@ static size_t put_frame(uint8_t *frame, const char *src, const char *dst, const 
                         size_t len)
 {
     struct endpoint s = {addr_of(src), 5000}, d = {addr_of(dst), 6000};
-    return udp_frame(frame, 2000, &plane_virtual_mac, &device_mac, &s, &d, data, len);
+    return udp_frame(frame, 2000, &plane_virtual_mac, &kernel_mac, &s, &d, data, len);
 }
 
 /* "Who has the service address": always answered, so what was pushed before has been seen. */
 static void sync_device(const struct machine *m)
 {
     struct arp_packet ask = {.op = ARP_REQUEST,
-                             .sender_mac = device_mac,
+                             .sender_mac = kernel_mac,
                              .sender = addr_of("10.77.0.1"),
                              .target = addr_of("10.77.9.9")};
     uint8_t frame[ARP_FRAME_LEN], answer[64];
-    arp_answer(frame, &ask, &device_mac); /* who is the answer's sender becomes the question's */
+    arp_answer(frame, &ask, &kernel_mac); /* who is the answer's sender becomes the question's */
     put_u16(frame + 20, ARP_REQUEST);
     push(m, frame, sizeof(frame));
     assert_int_equal(read_frame(m, answer, sizeof(answer)), ARP_FRAME_LEN);
@@ -291,7 +291,7 @@ static void check_delivery(struct machine *from, struct machine *to, const char 
     memset(frame + n, 0xee, padded - n);
     push(from, frame, padded);
     assert_int_equal(read_frame(to, got, sizeof(got)), n);
-    assert_memory_equal(got, &device_mac, 6);
+    assert_memory_equal(got, &kernel_mac, 6);
     assert_memory_equal(got + 6, &plane_virtual_mac, 6);
     assert_memory_equal(got + 12, frame + 12, n - 12);
 }
@@ -589,7 +589,7 @@ static void a_datagram_without_its_header_is_not_dhcp(void **state)
     struct addr nobody = addr_of("0.0.0.0"), all = addr_of("255.255.255.255");
     machine_start(&m, 2, 1);
     plane_publish(m.plane, table_of(&m, 3, NULL, NULL, NULL));
-    eth_put(frame, &plane_virtual_mac, &device_mac, ETH_TYPE_IPV4);
+    eth_put(frame, &plane_virtual_mac, &kernel_mac, ETH_TYPE_IPV4);
     (void)ip_put(frame + ETH_HEADER_LEN, &nobody, &all, IP_PROTO_UDP, 2);
     put_u16(frame + 36, 67);
     push(&m, frame, sizeof(frame));
@@ -618,9 +618,9 @@ static void the_last_address_of_a_pair_is_a_host(void **state)
 static void push_arp(const struct machine *m, const char *sender, const char *target)
 {
     struct arp_packet turned = {
-        .sender_mac = device_mac, .sender = addr_of(target), .target = addr_of(sender)};
+        .sender_mac = kernel_mac, .sender = addr_of(target), .target = addr_of(sender)};
     uint8_t frame[ARP_FRAME_LEN];
-    arp_answer(frame, &turned, &device_mac);
+    arp_answer(frame, &turned, &kernel_mac);
     put_u16(frame + 20, ARP_REQUEST);
     push(m, frame, sizeof(frame));
 }
@@ -628,10 +628,10 @@ static void push_arp(const struct machine *m, const char *sender, const char *ta
 static void push_ns(const struct machine *m, const char *source, const char *target)
 {
     struct ndp_solicitation turned = {
-        .mac = device_mac, .source = addr_of("ff02::1:ff00:4"), .target = addr_of(source)};
+        .mac = kernel_mac, .source = addr_of("ff02::1:ff00:4"), .target = addr_of(source)};
     struct addr asked = addr_of(target);
     uint8_t frame[NDP_ADVERTISEMENT_FRAME_LEN];
-    ndp_answer(frame, &turned, &device_mac);
+    ndp_answer(frame, &turned, &kernel_mac);
     uint8_t *icmp = frame + ETH_HEADER_LEN + IPV6_HEADER_LEN;
     icmp[0] = ICMP6_NEIGHBOUR_SOLICITATION;
     put_u16(icmp + 2, 0);
@@ -694,7 +694,7 @@ static void questions_for_neighbours(void **state)
             size_t n = read_frame(&m, answer, sizeof(answer));
             struct addr target = addr_of(cases[i].target);
             assert_int_equal(n, v4 ? ARP_FRAME_LEN : NDP_ADVERTISEMENT_FRAME_LEN);
-            assert_memory_equal(answer, &device_mac, 6);
+            assert_memory_equal(answer, &kernel_mac, 6);
             assert_memory_equal(answer + 6, &plane_virtual_mac, 6);
             assert_memory_equal(answer + (v4 ? 28 : 22), target.b, v4 ? 4 : 16);
         }
@@ -1172,7 +1172,7 @@ static void *push_numbers(void *arg)
             continue;
         }
         struct endpoint src = {l->p->a.network.own4, 5000}, dst = {l->p->b.network.own4, 6000};
-        size_t n = udp_frame(frame, sizeof(frame), &plane_virtual_mac, &device_mac, &src, &dst, &i,
+        size_t n = udp_frame(frame, sizeof(frame), &plane_virtual_mac, &kernel_mac, &src, &dst, &i,
                              sizeof(i));
         if (write(l->p->a.device[i % l->p->a.workers], frame, n) == (ssize_t)n) {
             i++;
