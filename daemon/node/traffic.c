@@ -10,6 +10,7 @@
 #include "daemon/node/internal.h"
 #include "overlay/core/err.h"
 #include "tap/eth.h"
+#include "tap/transport.h"
 
 enum {
     /* A lease that was found is believed so long before its owner is met; once a session with the
@@ -298,6 +299,17 @@ void node_unverified(struct node *n, uint32_t token, uint8_t flags, const uint8_
     node_settle(n);
 }
 
+/* The transport checksum that the sender left undone: it vouched for what it covers. */
+static void traffic_finish(uint8_t flags, uint8_t *packet, size_t len)
+{
+    struct transport t;
+    struct ip_packet ip;
+
+    if ((flags & PACKET_FLAG_CSUM_UNDONE) && ip_parse(&ip, packet, len) &&
+        transport_parse(&t, &ip, packet))
+        transport_finish(&t, &ip, packet);
+}
+
 void traffic_data_packet(struct node *n, uint8_t *pkt, size_t len)
 {
     const struct forward *view = traffic_view(n);
@@ -315,8 +327,10 @@ void traffic_data_packet(struct node *n, uint8_t *pkt, size_t len)
         return;
     }
     flow = flows_by_token(&n->flows, peer->flow->token);
-    if (flow)
-        traffic_inner(n, flow, pkt[1], pkt + PACKET_HEADER_LEN, (size_t)r);
+    if (!flow)
+        return;
+    traffic_finish(pkt[1], pkt + PACKET_HEADER_LEN, (size_t)r);
+    traffic_inner(n, flow, pkt[1], pkt + PACKET_HEADER_LEN, (size_t)r);
 }
 
 /* Our lease, signed, to a peer with whom data begins: it can look us up before the first packet. */
