@@ -1,6 +1,7 @@
 // link: peal_tap
-/* One worker without its thread: the input is a frame from the device (first byte 0 modulo 3), an
- * inner packet that a peer with the right keys sent (1), or a datagram from a stranger (2). */
+/* One worker without its thread: the input is a frame from the device (first byte 0 modulo 4), an
+ * inner packet that a peer with the right keys sent (1), a datagram from a stranger (2), or a frame
+ * behind a virtio header of which only the length of the headers is left to us (3). */
 #include <fcntl.h>
 #include <stdlib.h>
 
@@ -55,29 +56,41 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     w->epoll_fd = -1;
     w->upcall = upcall_new();
     w->seal = seal_worker_new();
+    w->super = malloc(FRAME_MAX);
+    CHECK(w->super != NULL);
     w->devices[0] = open("/dev/null", O_WRONLY);
-    CHECK(batch_init(&w->in) == 0 && batch_init(&w->out) == 0);
+    w->features[0] = DEVICE_HEADER | DEVICE_TSO | DEVICE_USO;
+    coalesce_init(&w->coalesce, worker_write_vectors, w);
+    CHECK(batch_in_init(&w->in, -1) == 0 && batch_out_init(&w->out, -1) == 0);
     return 0;
 }
 
-static void frame_from_device(const uint8_t *data, size_t size)
+static void frame_from_device(const uint8_t *data, size_t size, bool super)
 {
-    uint8_t *packet = batch_packet(&w->out, w->out.count);
+    struct frame f = {.packet = batch_packet(&w->out), .network = forward_network(w->forward, 0)};
+    f.bytes = f.packet + FRAME_OFFSET;
+    if (super && size > sizeof(f.header)) {
+        memcpy(&f.header, data, sizeof(f.header));
+        data += sizeof(f.header);
+        size -= sizeof(f.header);
+        f.super = f.header.gso_type != VIRTIO_NET_HDR_GSO_NONE;
+        f.undone = f.header.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM;
+        f.bytes = f.super ? w->super : f.bytes;
+    }
     if (size > 0 && size < FRAME_ROOM) {
-        memcpy(packet + FRAME_OFFSET, data, size);
-        struct frame f = {.packet = packet,
-                          .bytes = packet + FRAME_OFFSET,
-                          .len = size,
-                          .network = forward_network(w->forward, 0)};
+        memcpy(f.bytes, data, size);
+        f.len = size;
         frame_out(w, &f);
     }
-    CHECK(w->out.count <= 1 && (w->out.count == 0 || w->out.vectors[0].iov_len <= PACKET_MAX));
-    w->out.count = 0;
+    for (unsigned i = 0; i < w->out.count; i++) {
+        CHECK(w->out.vectors[i].iov_len <= PACKET_MAX);
+    }
+    flush(w);
 }
 
 static void packet_from_network(const uint8_t *data, size_t size, bool sealed)
 {
-    struct datagram d = {.packet = batch_packet(&w->in, 0), .from = {addr_of("127.0.0.1"), 9}};
+    struct datagram d = {.packet = w->in.buffers, .from = {addr_of("127.0.0.1"), 9}};
     if (size == 0 || size > INNER_MAX) {
         return;
     }
@@ -90,6 +103,7 @@ static void packet_from_network(const uint8_t *data, size_t size, bool sealed)
         d.len = size;
     }
     datagram_in(w, &d);
+    coalesce_flush(&w->coalesce);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -99,15 +113,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     w->now_us += SEC(2);
-    switch (data[0] % 3) {
+    switch (data[0] % 4) {
     case 0:
-        frame_from_device(data + 1, size - 1);
+        frame_from_device(data + 1, size - 1, false);
         break;
     case 1:
         packet_from_network(data + 1, size - 1, true);
         break;
-    default:
+    case 2:
         packet_from_network(data + 1, size - 1, false);
+        break;
+    default:
+        frame_from_device(data + 1, size - 1, true);
     }
     while (upcall_take(w->upcall, &item)) {
         CHECK(item.len <= size + PACKET_HEADER_LEN);
