@@ -323,6 +323,18 @@ static bool read_mode(struct request *r, struct state_options *o)
     return false;
 }
 
+/* What would be of no effect is refused while the person who asks for it still looks. */
+static bool check_mode(struct request *r, const struct state_options *o)
+{
+    if (o->mode == CONFIG_MODE_ROUTER)
+        request_fail(r, PROTOCOL_FAILED, "router mode is not available in this version");
+    else if (o->bridge[0])
+        request_fail(r, PROTOCOL_USAGE, "--bridge is for --mode router");
+    else
+        return true;
+    return false;
+}
+
 static bool read_options(struct request *r, struct state_options *o)
 {
     static const char device[] = "the name of a network device";
@@ -332,7 +344,7 @@ static bool read_options(struct request *r, struct state_options *o)
                        "one label of letters, digits and inner hyphens") &&
            copy_option(r, o->device, sizeof o->device, "device", device_name_valid, device) &&
            copy_option(r, o->bridge, sizeof o->bridge, "bridge", device_name_valid, device) &&
-           read_mode(r, o);
+           read_mode(r, o) && check_mode(r, o);
 }
 
 /* A join under way; not an op, because there is no network yet. */
@@ -642,13 +654,20 @@ static void run_ping(struct request *r)
 
 static void tell_why(struct op *op)
 {
-    json_t *result = status_why_json(op->network, &op->peer);
+    const struct id *self = network_id(op->network);
+    json_t *result;
 
+    if (self && id_eq(self, &op->peer)) {
+        op_fail(op, PROTOCOL_FAILED, "that is this machine itself: no path leads there");
+        return;
+    }
+    result = status_why_json(op->network, &op->peer);
     if (result)
         op_done(op, result);
     else
         op_fail(op, PROTOCOL_NOT_FOUND,
-                "no session with it, because nothing was sent to it lately; try peal ping");
+                "no session with it now, and no refused one: sessions are opened when packets go "
+                "there, as by ping(8)");
 }
 
 static void on_why_target(void *ctx, const struct node_lookup_result *result)
@@ -705,7 +724,10 @@ static void start_walk(struct request *r, bool crawl)
         return;
     op->crawl = crawl;
     rc = node_members(node, on_member, on_walk_end, op);
-    if (rc)
+    if (rc == -ERR_BAD_STATE)
+        op_fail(op, PROTOCOL_FAILED,
+                "this machine is not on the group's ring yet; see peal status");
+    else if (rc)
         op_fail(op, PROTOCOL_FAILED, err_text(rc));
 }
 

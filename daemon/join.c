@@ -492,7 +492,17 @@ static bool certificate_still_good(const struct join *j, const struct state_memb
     return good;
 }
 
-/* A group that was left keeps its key, certificate and address for the next time. */
+/* What is not said anew is as it was said the last time. */
+static void take_up_options(struct state_options *now, const struct state_options *kept)
+{
+    if (!now->hostname[0])
+        strcpy(now->hostname, kept->hostname);
+    if (!now->device[0])
+        strcpy(now->device, kept->device);
+    strcpy(now->device_given, kept->device_given);
+}
+
+/* A group that was left keeps its key, certificate, options and address for the next time. */
 static bool take_up_kept(struct join *j)
 {
     const char *root = j->daemon->config.state, *group = j->member.blob->group;
@@ -510,7 +520,7 @@ static bool take_up_kept(struct join *j)
     }
     j->member.seed = kept.seed;
     j->member.address = kept.address;
-    strcpy(j->member.options.device_given, kept.options.device_given);
+    take_up_options(&j->member.options, &kept.options);
     if (kept.cert_pem && j->member.blob->ca && certificate_still_good(j, &kept)) {
         j->member.cert_pem = kept.cert_pem;
         kept.cert_pem = NULL;
@@ -558,8 +568,8 @@ void join_start(struct daemon *d, const struct join_wish *wish,
         fail(j, PROTOCOL_BAD_BLOB, "the blob %s", why);
         return;
     }
-    if (!check_free(j) || !check_options(j) || !check_range(j) || !check_device(j) ||
-        !take_up_kept(j))
+    if (!check_free(j) || !check_options(j) || !check_range(j) || !take_up_kept(j) ||
+        !check_device(j))
         return;
     choose_key(j);
     j->next = d->joins;

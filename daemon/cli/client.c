@@ -11,7 +11,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CONNECT_TIMEOUT_S = 5 };
+enum {
+    CONNECT_TIMEOUT_S = 5,
+    DECIMALS = 15, /* what a double always holds: 9.1, not 9.0999999999999996 */
+};
 
 struct client {
     const struct cli *cli;
@@ -47,7 +50,7 @@ int cli_error_json(const struct cli *cli, const json_t *error)
 
 void cli_print_json(json_t *v)
 {
-    json_dumpf(v, stdout, JSON_COMPACT);
+    json_dumpf(v, stdout, JSON_COMPACT | JSON_REAL_PRECISION(DECIMALS));
     putchar('\n');
     json_decref(v);
 }

@@ -5,6 +5,7 @@
 #include "daemon/words.h"
 #include "overlay/core/err.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,6 +88,8 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
+static const char short_options[] = ":n:c:hV";
+
 static void print_help(FILE *out)
 {
     fputs("Usage: peal COMMAND [options]\n\n", out);
@@ -108,16 +111,33 @@ static void print_help(FILE *out)
           out);
 }
 
-static int number(const struct cli *cli, const char *option, const char *text, int max, int *out)
+static int number(const struct cli *cli, const char *option, const char *text, int min, int max,
+                  int *out)
 {
     char *end;
     long v = strtol(text, &end, 10);
 
-    if (text[0] == '\0' || *end || v < 0 || v > max)
-        return cli_error(cli, PROTOCOL_USAGE, "%s %s: expected a number up to %d", option, text,
-                         max);
+    if (text[0] == '\0' || *end || v < min || v > max)
+        return cli_error(cli, PROTOCOL_USAGE, "%s %s: expected a number from %d to %d", option,
+                         text, min, max);
     *out = (int)v;
     return CLI_OK;
+}
+
+/* What getopt found wrong. Of a cluster of letters it has not moved on, so the word is not known.
+ */
+static int complain_option(const struct cli *cli, char **argv, int found)
+{
+    const char *word = argv[optind - 1];
+
+    if (found == ':')
+        return cli_error(cli, PROTOCOL_USAGE, "%s needs a value; see peal --help", word);
+    if (optopt > 0 && optopt < OPTION_SOCKET && !strchr(short_options, optopt))
+        return cli_error(cli, PROTOCOL_USAGE, "unknown option -%c; see peal --help", optopt);
+    if (optopt)
+        return cli_error(cli, PROTOCOL_USAGE, "%.*s takes no value; see peal --help",
+                         (int)strcspn(word, "="), word);
+    return cli_error(cli, PROTOCOL_USAGE, "unknown option %s; see peal --help", word);
 }
 
 /* One option into cli; *used remembers it. 0 or an exit status. */
@@ -151,7 +171,7 @@ static int take_option(struct cli *cli, int option, unsigned *used)
         return CLI_OK;
     case OPTION_WAIT:
         *used |= OPT_WAIT;
-        return number(cli, "--wait", optarg, WAIT_MAX_S, &cli->wait_s);
+        return number(cli, "--wait", optarg, 0, WAIT_MAX_S, &cli->wait_s);
     case OPTION_PURGE:
         cli->purge = true;
         *used |= OPT_PURGE;
@@ -166,13 +186,12 @@ static int take_option(struct cli *cli, int option, unsigned *used)
         return CLI_OK;
     case 'c':
         *used |= OPT_COUNT;
-        return number(cli, "-c", optarg, COUNT_MAX, &cli->count);
+        return number(cli, "-c", optarg, 1, COUNT_MAX, &cli->count);
     case OPTION_DOT:
         cli->dot = true;
         *used |= OPT_DOT;
         return CLI_OK;
     }
-    fputs("Try `peal --help`.\n", stderr);
     return EXIT_USAGE;
 }
 
@@ -218,6 +237,25 @@ static int run(struct cli *cli, int argc, char **argv, unsigned used)
     return command->run(cli);
 }
 
+/* Errors are told as JSON wherever --json stands, also behind the mistake. */
+static bool says_json(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--json") == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A full disk or a closed pipe must not look like success. */
+static int flush_answer(int rc)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return rc;
+    fprintf(stderr, "peal: cannot write the answer: %s\n", strerror(errno));
+    return rc == CLI_OK ? CLI_FAILED : rc;
+}
+
 int main(int argc, char **argv)
 {
     struct cli cli = {.socket = getenv("PEAL_SOCKET"), .wait_s = -1, .count = -1};
@@ -226,22 +264,21 @@ int main(int argc, char **argv)
 
     if (!cli.socket || !cli.socket[0])
         cli.socket = PROTOCOL_SOCKET_DEFAULT;
-    while ((option = getopt_long(argc, argv, "n:c:hV", long_options, NULL)) != -1) {
+    cli.json = says_json(argc, argv);
+    while ((option = getopt_long(argc, argv, short_options, long_options, NULL)) != -1) {
         if (option == 'h') {
             print_help(stdout);
-            return CLI_OK;
+            return flush_answer(CLI_OK);
         }
         if (option == 'V') {
             puts("peal " PEAL_VERSION);
-            return CLI_OK;
+            return flush_answer(CLI_OK);
         }
+        if (option == '?' || option == ':')
+            return complain_option(&cli, argv, option);
         rc = take_option(&cli, option, &used);
         if (rc)
             return rc;
     }
-    rc = run(&cli, argc, argv, used);
-    /* A full disk or a closed pipe must not look like success. */
-    if (fflush(stdout) != 0 && rc == CLI_OK)
-        rc = CLI_FAILED;
-    return rc;
+    return flush_answer(run(&cli, argc, argv, used));
 }

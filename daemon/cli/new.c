@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { KEY_LEN = 32, LEASE_S = 86400, PREFIX_MIN = 8, PREFIX_MAX = 29 };
 
@@ -28,22 +30,31 @@ static void unique_local(const struct id *group, char out[NET_TEXT_SIZE])
     net_text(&net, out);
 }
 
+/* Private to its last address: anything else would hide a part of the Internet from members. */
+static bool range_valid(const struct net *net)
+{
+    struct addr first, last;
+
+    if (net->addr.family != 4 || net->prefix < PREFIX_MIN || net->prefix > PREFIX_MAX)
+        return false;
+    first = net_first(net);
+    last = net_host(net, net_hosts(net) - 1);
+    return addr_is_private(&first) && addr_is_private(&last);
+}
+
 static int read_range(const struct cli *cli, char out[NET_TEXT_SIZE])
 {
-    struct addr first;
     struct net net;
 
     if (!cli->ipv4) {
         snprintf(out, NET_TEXT_SIZE, "10.%u.0.0/16", 1 + randombytes_uniform(254));
         return CLI_OK;
     }
-    if (!net_parse(&net, cli->ipv4) || net.addr.family != 4 || net.prefix < PREFIX_MIN ||
-        net.prefix > PREFIX_MAX)
+    if (!net_parse(&net, cli->ipv4) || !range_valid(&net))
         return cli_error(cli, PROTOCOL_USAGE,
-                         "--ipv4 %s: expected a range like 10.77.0.0/16, from /%d to /%d",
+                         "--ipv4 %s: expected a private range like 10.77.0.0/16, from /%d to /%d",
                          cli->ipv4, PREFIX_MIN, PREFIX_MAX);
-    first = net_first(&net);
-    net.addr = first;
+    net.addr = net_first(&net);
     net_text(&net, out);
     return CLI_OK;
 }
@@ -70,6 +81,15 @@ static int read_bootstrap(const struct cli *cli, json_t *list)
     return rc;
 }
 
+/* `peal new lab > lab.peal` is how the file is made, and whoever reads it is a member. */
+static void keep_secret(void)
+{
+    struct stat st;
+
+    if (fstat(STDOUT_FILENO, &st) == 0 && S_ISREG(st.st_mode))
+        (void)!fchmod(STDOUT_FILENO, st.st_mode & 0700);
+}
+
 /* The blob's one line of fields stands here and in daemon/blob.c, which reads it back. */
 static void print_blob(const char *name, const char *ipv4, json_t *bootstrap)
 {
@@ -90,6 +110,7 @@ static void print_blob(const char *name, const char *ipv4, json_t *bootstrap)
                      key_text, "ca", "user", "secret", "server", "server_pins", "network", "ipv4",
                      ipv4, "ipv6", ipv6, "domain", domain, "lease_s", LEASE_S, "bootstrap",
                      bootstrap, "public_bootstrap", "psk", 1);
+    keep_secret();
     json_dumpf(blob, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(blob);

@@ -10,17 +10,48 @@ static void print_field(const char *name, const char *value)
     printf("  %-12s %s\n", name, value);
 }
 
-static void print_neighbours(const json_t *network)
+static bool contains(const json_t *array, const json_t *value)
 {
-    const json_t *n = json_object_get(network, "neighbours");
-    size_t near =
-        json_array_size(json_object_get(n, "left")) + json_array_size(json_object_get(n, "right"));
+    const json_t *v;
+    size_t i;
+
+    json_array_foreach(array, i, v)
+    {
+        if (json_equal(v, value))
+            return true;
+    }
+    return false;
+}
+
+/* On a small ring the same member stands on both sides. */
+static size_t count_near(const json_t *network)
+{
+    const json_t *n = json_object_get(network, "neighbours"), *v;
+    const json_t *left = json_object_get(n, "left"), *right = json_object_get(n, "right");
+    size_t count = json_array_size(left), i;
+
+    json_array_foreach(right, i, v)
+    {
+        if (!contains(left, v))
+            count++;
+    }
+    return count;
+}
+
+static void print_ring(const json_t *network)
+{
     json_int_t members = json_integer_value(json_object_get(network, "ring_size_estimate"));
+    size_t near = count_near(network);
     char text[128];
 
-    snprintf(text, sizeof text, "about %lld member%s; %zu near connections, %lld shortcuts",
-             (long long)members, members == 1 ? "" : "s", near,
-             (long long)json_integer_value(json_object_get(network, "shortcuts")));
+    if (near == 0) {
+        print_field("ring", "alone: no other member has been found yet");
+        return;
+    }
+    snprintf(text, sizeof text, "about %lld members; %zu near connection%s, %lld shortcut%s",
+             (long long)members, near, near == 1 ? "" : "s",
+             (long long)json_integer_value(json_object_get(network, "shortcuts")),
+             json_integer_value(json_object_get(network, "shortcuts")) == 1 ? "" : "s");
     print_field("ring", text);
 }
 
@@ -52,7 +83,7 @@ static void print_network(const json_t *network)
     print_field("ipv6", text_of(network, "ipv6", "none yet"));
     print_field("device", text_of(network, "device", "none"));
     print_field("id", text_of(network, "id", "?"));
-    print_neighbours(network);
+    print_ring(network);
     print_certificate(network);
 }
 
@@ -75,11 +106,27 @@ static void print_status(const json_t *s)
         printf("no group is joined; see: peal join --help\n");
 }
 
+/* With -n, only that group. */
+static int keep_network(const struct cli *cli, json_t *status)
+{
+    json_t *networks = json_object_get(status, "networks");
+
+    for (size_t i = json_array_size(networks); cli->network && i-- > 0;) {
+        if (strcmp(text_of(json_array_get(networks, i), "name", ""), cli->network) != 0)
+            json_array_remove(networks, i);
+    }
+    if (!cli->network || json_array_size(networks) > 0)
+        return CLI_OK;
+    return cli_error(cli, PROTOCOL_NOT_JOINED, "this machine is not a member of %s", cli->network);
+}
+
 int cli_status(const struct cli *cli)
 {
     json_t *result;
     int rc = cli_ask(cli, cli_request(cli, "status"), STATUS_TIMEOUT_S, &result);
 
+    if (rc == CLI_OK)
+        rc = keep_network(cli, result);
     if (rc == CLI_OK && cli->json)
         cli_print_json(json_incref(result));
     else if (rc == CLI_OK)
