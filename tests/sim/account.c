@@ -13,10 +13,12 @@
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *p, size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t size);
 void __real_free(void *p);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *p, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
 void __wrap_free(void *p);
 
 static struct account *current;
@@ -68,8 +70,7 @@ static void block_drop(const void *p)
 {
     size_t hole = block_size > 0 ? block_slot(p) : 0;
 
-    if (block_size == 0 || blocks[hole].p == NULL)
-        return;
+    CHECK(block_size > 0 && blocks[hole].p != NULL); /* it was not charged to anybody */
     block_count--;
     blocks[hole].p = NULL;
     for (size_t i = (hole + 1) & (block_size - 1); blocks[i].p != NULL;
@@ -98,6 +99,7 @@ static void discharge(void *p)
 {
     if (p == NULL || current == NULL)
         return;
+    CHECK(current->bytes >= malloc_usable_size(p) + sizeof(size_t)); /* somebody else's */
     current->bytes -= malloc_usable_size(p) + sizeof(size_t);
     if (tracing)
         block_drop(p);
@@ -127,6 +129,14 @@ void *__wrap_realloc(void *p, size_t size)
     grown = __real_realloc(p, size);
     charge(grown != NULL || size == 0 ? grown : p, __builtin_return_address(0));
     return grown;
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+    void *p = __real_aligned_alloc(alignment, size);
+
+    charge(p, __builtin_return_address(0));
+    return p;
 }
 
 void __wrap_free(void *p)

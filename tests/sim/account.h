@@ -1,7 +1,7 @@
 /*
- * account.h - whose memory it is. The linker leads every malloc, calloc, realloc and free of the
- * simulator's objects through here (--wrap), OpenSSL's too; each block is charged to the account
- * that is current, which is a node's while we are inside of it.
+ * account.h - whose memory it is. The linker leads every malloc, calloc, realloc, aligned_alloc and
+ * free of the simulator's objects through here (--wrap), OpenSSL's too; each block is charged to
+ * the account that is current, which is a node's while we are inside of it.
  *
  * A block is counted as the allocator counts it: its usable size and the word before it. Shared
  * libraries' own blocks (libsodium makes none) are not seen.
