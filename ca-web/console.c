@@ -174,6 +174,20 @@ static int print_text(const struct text *t)
     return ok ? EXIT_STATUS_OK : EXIT_STATUS_FAILED;
 }
 
+static int report_json(enum outcome o, const char *about)
+{
+    struct text out = {0};
+
+    (void)!answer_json(&out,
+                       json_pack("{s:{s:s, s:s}}", "error", "code", outcome_code(o), "message",
+                                 outcome_message(o)),
+                       JSON_COMPACT);
+    text_str(&out, "\n");
+    (void)!print_text(&out);
+    text_clear(&out);
+    return report(o, about);
+}
+
 static int member_list_json(struct console *c, const struct group *g,
                             const struct member_filter *all)
 {
@@ -189,7 +203,7 @@ static int member_list_json(struct console *c, const struct group *g,
                         JSON_COMPACT);
     json_decref(members);
     text_str(&out, "\n");
-    int status = o == OUT_OK ? print_text(&out) : report(o, g->name);
+    int status = o == OUT_OK ? print_text(&out) : report_json(o, g->name);
     text_clear(&out);
     return status;
 }
@@ -202,7 +216,7 @@ static int member_list_command(struct console *c, const char *const *args)
     enum outcome o = group_find(&c->desk, args[0], &g);
 
     if (o != OUT_OK)
-        return report(o, args[0]);
+        return c->o->json ? report_json(o, args[0]) : report(o, args[0]);
     if (c->o->json)
         return member_list_json(c, &g, &all);
     printf("%-24s %-10s %-14s %8s  %-20s  %s\n", "USER", "STATE", "ROLE", "MACHINES", "REQUESTED",
@@ -273,14 +287,6 @@ static const struct command {
     {"blob", NULL, 2, blob_command, "blob GROUP USER [--url https://host:port]"},
 };
 
-bool console_knows(const char *command)
-{
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-        if (!strcmp(commands[i].noun, command))
-            return true;
-    return false;
-}
-
 static const struct command *command_find(const char *const *words, size_t n)
 {
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
@@ -289,6 +295,32 @@ static const struct command *command_find(const char *const *words, size_t n)
             return c;
     }
     return NULL;
+}
+
+static size_t words_before_args(const struct command *command)
+{
+    return command->verb ? 2 : 1;
+}
+
+int console_check(const char *const *words, size_t n)
+{
+    const struct command *command = command_find(words, n);
+
+    if (!command) {
+        fprintf(stderr, "peal-ca: unknown command \"%s%s%s\"; see peal-ca --help\n", words[0],
+                n > 1 ? " " : "", n > 1 ? words[1] : "");
+        return EXIT_STATUS_USAGE;
+    }
+    if (n != words_before_args(command) + command->args) {
+        fprintf(stderr, "usage: peal-ca %s --data DIR\n", command->usage);
+        return EXIT_STATUS_USAGE;
+    }
+    return EXIT_STATUS_OK;
+}
+
+bool console_founds(const char *const *words)
+{
+    return !strcmp(words[0], "user"); /* everything else is about somebody who was added before */
 }
 
 int console_run(const struct home *h, const char *const *words, size_t n,
@@ -301,22 +333,13 @@ int console_run(const struct home *h, const char *const *words, size_t n,
         .desk = {.vault = h->vault, .now_s = time(NULL), .actor = {.kind = ACTOR_CONSOLE}}};
     const struct command *command = command_find(words, n);
 
-    if (!command) {
-        fprintf(stderr, "peal-ca: unknown command \"%s%s%s\"; see peal-ca --help\n", words[0],
-                n > 1 ? " " : "", n > 1 ? words[1] : "");
-        return EXIT_STATUS_USAGE;
-    }
-    size_t skip = command->verb ? 2 : 1;
-    if (n != skip + command->args) {
-        fprintf(stderr, "usage: peal-ca %s --data DIR\n", command->usage);
-        return EXIT_STATUS_USAGE;
-    }
+    CHECK(command);
     c.desk.store = home_store(h, &why);
     if (!c.desk.store) {
         fprintf(stderr, "peal-ca: %s: %s\n", h->dir, why);
         return EXIT_STATUS_FAILED;
     }
-    int status = command->run(&c, words + skip);
+    int status = command->run(&c, words + words_before_args(command));
     store_close(c.desk.store);
     return status;
 }

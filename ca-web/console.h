@@ -13,9 +13,12 @@ struct console_options {
     const char *reason, *url, *json;
 };
 
-/* Is this a command of this file ("user", "group", "member", "blob")? */
-bool console_knows(const char *command);
-/* Runs words[0..n). An exit status; answers on stdout, everything else on stderr. */
+/* Are words[0..n) a command of this file, with as many words as it takes? Else it says so and
+ * returns EXIT_STATUS_USAGE. */
+int console_check(const char *const *words, size_t n);
+/* May the command stand at the beginning of everything, where there is no database yet? */
+bool console_founds(const char *const *words);
+/* Runs words that were checked. An exit status; answers on stdout, everything else on stderr. */
 int console_run(const struct home *h, const char *const *words, size_t n,
                 const struct console_options *o);
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -109,12 +110,19 @@ static int failed(char *why, size_t why_size, const char *what, const char *deta
     return status;
 }
 
-/* A master key is made only where there is no database yet that another key has sealed. */
-static bool has_database(const struct home *h)
+bool home_exists(const char *dir)
 {
     char path[1200];
 
-    return access(home_path(h, "peal-ca.sqlite", path), F_OK) == 0;
+    return snprintf(path, sizeof path, "%s/peal-ca.sqlite", dir) < (int)sizeof path &&
+           (access(path, F_OK) == 0 || errno != ENOENT);
+}
+
+bool home_lock(const struct home *h)
+{
+    int fd = open(h->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0; /* fd lives as long as we */
 }
 
 static int home_open_store(struct home *h, char *why, size_t why_size)
@@ -144,7 +152,8 @@ int home_open(struct home *h, const char *dir, const char *key_file, char *why, 
         return failed(why, why_size, dir, strerror(errno),
                       errno == EACCES || errno == EPERM ? 4 : 1);
     choose_key_file(h, key_file);
-    h->vault = vault_open(h->key_file, !has_database(h), &reason);
+    /* A master key is made only where there is no database yet that another key has sealed. */
+    h->vault = vault_open(h->key_file, !home_exists(dir), &reason);
     if (!h->vault)
         return failed(why, why_size, h->key_file, reason, access(h->key_file, R_OK) ? 4 : 1);
     int status = home_open_store(h, why, why_size);

@@ -26,6 +26,11 @@ bool home_become_owner(const char *dir, const char **why);
 int home_open(struct home *h, const char *dir, const char *key_file, char *why, size_t why_size);
 void home_close(struct home *h);
 
+/* Is there a database in DIR? Says nothing about whether it can be read. */
+bool home_exists(const char *dir);
+/* One service to a directory: held until the process ends. False: another one has it. */
+bool home_lock(const struct home *h);
+
 /* A connection of the caller's own. NULL and *why. */
 struct store *home_store(const struct home *h, const char **why);
 /* "DIR/name" into out. */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "ca-web/console.h"
 #include "ca-web/options.h"
@@ -37,6 +38,15 @@ static int complain(const char *why)
     return EXIT_STATUS_USAGE;
 }
 
+/* `peal-ca blob lab alice > lab.peal` is how the file is made. Before root's rights are dropped. */
+static void keep_secret(void)
+{
+    struct stat st;
+
+    if (fstat(STDOUT_FILENO, &st) == 0 && S_ISREG(st.st_mode))
+        (void)!fchmod(STDOUT_FILENO, st.st_mode & 0700);
+}
+
 static int admin(const struct line *line, const struct words *words)
 {
     const char *why = NULL;
@@ -44,9 +54,18 @@ static int admin(const struct line *line, const struct words *words)
     struct home home;
 
     umask(077);
+    if (!strcmp(words->v[0], "blob"))
+        keep_secret();
     if (!home_become_owner(line->serve.data, &why)) {
         fprintf(stderr, "peal-ca: %s: %s\n", line->serve.data, why);
         return EXIT_STATUS_NOT_PERMITTED;
+    }
+    /* A slip in the directory's name must not make a service beside the real one. */
+    if (!console_founds(words->v) && !home_exists(line->serve.data)) {
+        fprintf(stderr,
+                "peal-ca: %s: no peal-ca keeps its data there; `serve` or `user add` begins\n",
+                line->serve.data);
+        return EXIT_STATUS_FAILED;
     }
     int status = home_open(&home, line->serve.data, line->serve.key_file, reason, sizeof reason);
     if (status) {
@@ -63,8 +82,8 @@ static int command(const struct line *line, const struct words *words)
     if (!words->count)
         return complain("say what to do");
     bool serving = !strcmp(words->v[0], "serve");
-    if (!serving && !console_knows(words->v[0]))
-        return complain("unknown command");
+    if (!serving && console_check(words->v, words->count))
+        return EXIT_STATUS_USAGE;
     if (!line->serve.data)
         return complain("--data DIR is missing");
     if (crypto_start()) {

@@ -88,7 +88,7 @@ static enum outcome decision_write(struct desk *d, enum verb verb, const struct 
     if (o != OUT_OK)
         return o;
     if (m.state == MEMBER_APPROVED)
-        return verb == VERB_MEMBER_APPROVE ? OUT_OK : OUT_ALREADY_MEMBER;
+        return verb == VERB_MEMBER_APPROVE ? OUT_OK : OUT_DENY_MEMBER;
     if (m.state != MEMBER_REQUESTED)
         return OUT_NO_REQUEST;
     int err = store_run(

@@ -52,6 +52,8 @@ static const struct meaning meanings[OUT_COUNT] = {
     [OUT_USER_EXISTS] = {"user_exists", 409, EXIT_STATUS_FAILED, "this user name is taken"},
     [OUT_GROUP_EXISTS] = {"group_exists", 409, EXIT_STATUS_FAILED, "this group name is taken"},
     [OUT_ALREADY_MEMBER] = {"already_member", 409, EXIT_STATUS_OK, "already a member"},
+    [OUT_DENY_MEMBER] = {"already_member", 409, EXIT_STATUS_FAILED,
+                         "this user is a member already; a member is removed by revoking"},
     [OUT_LAST_OWNER] = {"last_owner", 409, EXIT_STATUS_FAILED,
                         "a group keeps at least one owner; make somebody else owner first"},
     [OUT_SETUP_DONE] = {"setup_done", 403, EXIT_STATUS_FAILED,

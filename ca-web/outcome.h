@@ -38,6 +38,7 @@ enum outcome {
     OUT_USER_EXISTS,
     OUT_GROUP_EXISTS,
     OUT_ALREADY_MEMBER,
+    OUT_DENY_MEMBER,
     OUT_LAST_OWNER,
     OUT_SETUP_DONE,
     /* enrolment and renewal */

@@ -248,6 +248,10 @@ static int serve_home(struct service *s, const struct serve_options *o, int fd, 
     const char *why = NULL;
     int status = EXIT_STATUS_FAILED;
 
+    if (!home_lock(&s->home)) {
+        close(fd);
+        return failed(o->data, "another peal-ca serves from it; stop that one first", status);
+    }
     if (!service_start(s, &why) || !prepare_tls(s, o, tls, &why)) {
         close(fd);
         failed(o->data, why, status);

@@ -209,6 +209,7 @@ def test_exit_status_and_words(ca):
         (5, ["blob", "lab", "bob", "--url", "https://ca:1"]),
         (0, ["member", "request", "lab", "bob", "--reason", "please"]),
         (0, ["member", "approve", "lab", "bob"]), (0, ["member", "approve", "lab", "bob"]),
+        (1, ["member", "deny", "lab", "bob"]),
         (0, ["member", "request", "lab", "bob"]), (1, ["blob", "lab", "bob"]),
         (2, ["blob", "lab", "bob", "--url", "http://ca:1"]),
         (0, ["member", "revoke", "lab", "bob"]), (5, ["member", "revoke", "lab", "bob"]),
@@ -220,6 +221,38 @@ def test_exit_status_and_words(ca):
         assert done.returncode == want, (words, done)
         assert done.stdout == ""
         assert want in (0, 5) or done.stderr.startswith(("peal-ca: ", "usage: ")), words
+
+
+def test_a_mistyped_command_or_directory_makes_nothing(ca, folder):
+    nowhere = Ca(os.path.join(folder, "nowhere"))
+    for words in (["group", "ad", "lab"], ["group", "add"], ["user"]):
+        assert nowhere.run(*words, check=False).returncode == 2
+    for words in (["member", "list", "lab"], ["group", "add", "lab", "--owner", "alice"], ["blob", "lab", "alice"]):
+        done = nowhere.run(*words, check=False)
+        assert done.returncode == 1 and nowhere.data in done.stderr
+    assert not os.path.exists(nowhere.data)
+
+
+def test_errors_are_json_where_the_answer_is(ca):
+    ca.user("alice")
+    done = ca.run("member", "list", "nowhere", "--json", check=False)
+    assert done.returncode == 5 and "no such group" in done.stderr
+    assert json.loads(done.stdout)["error"]["code"] == "no_such_group"
+
+
+def test_a_blob_written_to_a_file_is_for_its_owner_only(lab, folder):
+    path = os.path.join(folder, "alice.peal")
+    with open(path, "w") as out:
+        os.fchmod(out.fileno(), 0o664)
+        subprocess.run([PEAL_CA, "blob", "lab", "alice", "--data", lab.data], stdout=out, check=True)
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    with open(path) as f:
+        assert json.load(f)["user"] == "alice"
+
+
+def test_one_service_to_a_directory(lab):
+    done = lab.run("serve", "--listen", "127.0.0.1:0", check=False)
+    assert done.returncode == 1 and "another peal-ca" in done.stderr
 
 
 def test_a_blob_before_the_first_serve_takes_the_url_it_is_told(ca, folder):
