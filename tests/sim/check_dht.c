@@ -102,7 +102,7 @@ void dht_check_second(struct world *w)
     }
 }
 
-static struct id key_of(const struct world *w, const struct claim *claim, enum claim_kind kind)
+struct id dht_check_key(const struct world *w, const struct claim *claim, enum claim_kind kind)
 {
     const char *name = (const char *)claim->key;
     struct addr addr;
@@ -124,7 +124,7 @@ bool dht_check_ask(struct world *w, struct host *from, const struct host *whose,
     if (i == DHT_ASKS_MAX || claim->key[0] == 0)
         return false;
     w->dht.v[i] = (struct dht_ask){.must = must,
-                                   .key = key_of(w, claim, kind),
+                                   .key = dht_check_key(w, claim, kind),
                                    .owner = whose->identity.id,
                                    .asker = from->index,
                                    .owner_host = whose->index,

@@ -32,6 +32,8 @@ struct dht_check {
     struct stats get_ms;
 };
 
+/* The key in the DHT of a claim that is not empty. */
+struct id dht_check_key(const struct world *w, const struct claim *claim, enum claim_kind kind);
 void dht_check_clear(struct dht_check *c);
 void dht_check_forget_asker(struct dht_check *c, uint32_t host);
 void dht_check_second(struct world *w);

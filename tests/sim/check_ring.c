@@ -295,28 +295,40 @@ static struct host *known_right(const struct world *w, const struct host *h)
     return NULL;
 }
 
-/* Members on cycles of known_right, and how often those go round. One ordered ring of all: 1. */
+/* How often this cycle goes round: each step past zero is one more time. */
+static size_t rounds_of(const struct world *w, struct host *start)
+{
+    struct host *h = start, *next;
+    size_t rounds = 0;
+
+    do {
+        next = known_right(w, h);
+        rounds += id_cmp(&next->identity.id, &h->identity.id) <= 0;
+        h = next;
+    } while (h != start);
+    return rounds;
+}
+
+/* Cycles of known_right, each as often as it goes round, and ends where it leads no further (who is
+ * alone is one). One ordered ring of all: 1. */
 static size_t count_rings(struct world *w)
 {
     size_t rings = 0;
-    uint32_t round = 0;
+    uint32_t walk = 0;
 
     for (size_t i = 0; i < w->ring.count; i++)
-        w->ring.members[i].host->view.round = 0;
+        w->ring.members[i].host->view.walk = 0;
     for (size_t i = 0; i < w->ring.count; i++) {
-        struct host *h = w->ring.members[i].host;
+        struct host *h = w->ring.members[i].host, *last = NULL;
 
-        for (round++; h != NULL && h->view.round == 0; h = known_right(w, h))
-            h->view.round = round;
-        if (h == NULL || h->view.round != round)
-            continue;                 /* led into a ring that was met before, or nowhere */
-        const struct host *start = h; /* on a cycle: each passing of zero is one more time round */
-        do {
-            const struct host *next = known_right(w, h);
-
-            rings += id_cmp(&next->identity.id, &h->identity.id) <= 0;
-            h = (struct host *)next;
-        } while (h != start);
+        for (walk++; h != NULL && h->view.walk == 0; h = known_right(w, h)) {
+            h->view.walk = walk;
+            last = h;
+        }
+        if (h == NULL && last != NULL)
+            rings++;
+        else if (h != NULL && h->view.walk == walk)
+            rings += rounds_of(w, h);
     }
     return rings;
 }

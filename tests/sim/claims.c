@@ -40,11 +40,13 @@ static bool reachable(const struct world *w, const struct host *a, const struct 
 static void violated(struct world *w, enum claim_kind kind, const struct claim *c,
                      const struct claim *first, const char *how)
 {
-    char text[ADDR_TEXT_SIZE];
+    struct id key = dht_check_key(w, c, kind);
+    char text[ADDR_TEXT_SIZE], digits[ID_SHORT_SIZE];
 
-    world_violated(w, "%s belongs to hosts %u (since %.3f s) and %u (since %.3f s), %s",
-                   what(kind, c, text), (unsigned)first->host->index, (double)first->since_us / 1e6,
-                   (unsigned)c->host->index, (double)c->since_us / 1e6, how);
+    world_violated(w, "%s (key %s) belongs to hosts %u (since %.3f s) and %u (since %.3f s), %s",
+                   what(kind, c, text), id_short(&key, digits), (unsigned)first->host->index,
+                   (double)first->since_us / 1e6, (unsigned)c->host->index,
+                   (double)c->since_us / 1e6, how);
 }
 
 static void claim_put(struct world *w, struct claim *c, enum claim_kind kind)
