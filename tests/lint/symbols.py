@@ -26,6 +26,7 @@ FORTIFIED = re.compile(r"__(\w+)_chk$")
 SODIUM = re.compile(r"crypto_\w+|sodium_\w+")
 OPENSSL = re.compile(r"(EVP|X509|X509V3|ASN1|BIO|BN|OBJ|ERR|PEM|CRYPTO|OPENSSL|OSSL|GENERAL_NAMES?|"
                      r"AUTHORITY_KEYID|BASIC_CONSTRAINTS|DIST_POINT|d2i|i2d|i2s|s2i)_\w+")
+IPSEC_MB = re.compile(r"(alloc|free)_mb_mgr|init_mb_mgr_auto")
 # These draw randomness, read the clock or open files, whatever their prefix says.
 IMPURE = re.compile(r"randombytes\w*|RAND_\w+|crypto_\w*((?<!seed_)keypair|keygen|random)|EVP_PKEY_(Q_)?keygen|"
                     r"EVP_PKEY_generate|EVP_RAND_\w+|BN_(priv_)?rand\w*|X509_gmtime_adj|"
@@ -35,7 +36,7 @@ IMPURE = re.compile(r"randombytes\w*|RAND_\w+|crypto_\w*((?<!seed_)keypair|keyge
 # archive: (archives it may use, symbols besides MEMORY)
 ALLOWED = {
     "peal_core": ([], ["abort", "write", "inet_pton", "inet_ntop", *MATH]),
-    "peal_crypto": (["peal_core"], [SODIUM, OPENSSL, "timegm", "gmtime_r"]),
+    "peal_crypto": (["peal_core"], [SODIUM, OPENSSL, IPSEC_MB, "timegm", "gmtime_r"]),
     "peal_overlay": (["peal_core", "peal_crypto"], MATH),
     "peal_dht": (["peal_core", "peal_crypto", "peal_overlay"], MATH),
     "peal_dhcp": (["peal_core"], []),

@@ -1,0 +1,103 @@
+"""What goes in comes out: large streams by their SHA-256, odd datagrams by their CRC, in every mode."""
+
+import itertools
+
+import pytest
+
+from lab import wait_for
+
+_logs = itertools.count(1)
+
+STREAM = """
+import hashlib, os, socket, sys
+family = socket.AF_INET6 if ":" in sys.argv[2] else socket.AF_INET
+size = int(sys.argv[3])
+digest = hashlib.sha256()
+if sys.argv[1] == "serve":
+    s = socket.create_server((sys.argv[2], 7001), family=family)
+    print("ready", flush=True)
+    c, _ = s.accept()
+    left = size
+    while left:
+        data = c.recv(min(left, 1 << 20))
+        assert data, f"{left} bytes are missing"
+        digest.update(data)
+        left -= len(data)
+else:
+    c = socket.create_connection((sys.argv[2], 7001))
+    block = os.urandom(1 << 20)
+    sent = 0
+    while sent < size:
+        block = block[7:] + block[:7]
+        part = block[:min(size - sent, 1 + (sent * 31) % len(block))]
+        c.sendall(part)
+        digest.update(part)
+        sent += len(part)
+    c.shutdown(socket.SHUT_WR)
+    c.recv(1)
+print(digest.hexdigest(), flush=True)
+"""
+
+DATAGRAMS = """
+import os, socket, struct, sys, zlib
+family = socket.AF_INET6 if ":" in sys.argv[2] else socket.AF_INET
+s = socket.socket(family, socket.SOCK_DGRAM)
+COUNT = 3000
+if sys.argv[1] == "serve":
+    s.bind((sys.argv[2], 7002))
+    s.settimeout(20)
+    print("ready", flush=True)
+    for expected in range(COUNT):
+        data, peer = s.recvfrom(65536)
+        number, crc = struct.unpack("!II", data[:8])
+        assert zlib.crc32(data[8:]) == crc, f"datagram {number} is damaged"
+        assert number == expected, f"{number} instead of {expected}"
+        assert len(data) == 8 + number * 7919 % 4000, f"datagram {number} has {len(data)} bytes"
+        s.sendto(b"!", peer)
+    print("all", flush=True)
+else:
+    s.settimeout(5)
+    for number in range(COUNT):
+        data = os.urandom(number * 7919 % 4000)
+        s.sendto(struct.pack("!II", number, zlib.crc32(data)) + data, (sys.argv[2], 7002))
+        if number % 16 == 15:
+            for _ in range(16):
+                s.recv(1)
+"""
+
+
+def two_ends(a, b, script, address, *args):
+    """Runs both ends of a script, the server on b; returns the last lines of what they said."""
+    server = b.spawn("/usr/bin/python3", "-c", script, "serve", address, *args, log=f"serve{next(_logs)}.log")
+    wait_for("server", lambda: "ready" in server.log(), 10)
+    client = a.sh("/usr/bin/python3", "-c", script, "send", address, *args, timeout=100)
+    wait_for("the server's end", lambda: not server.alive(), 20)
+    assert server.popen.returncode == 0, server.log()
+    return (client.stdout.split() or [""])[-1], server.log().split()[-1]
+
+
+def make_pair(lab, wire):
+    a, b = lab.host("a"), lab.host("b")
+    if wire:  # no message crosses the network joined, as on any real one
+        for h in (a, b):
+            h.sh("ethtool", "-K", "eth0", "gso", "off", "tso", "off", "tx-udp-segmentation", "off", "gro", "on")
+    blob = lab.psk_blob("data", "--bootstrap", f"{a.ip}:4747")
+    for h in (a, b):
+        h.start()
+        h.join(blob, hostname=h.name)
+    wait_for("a direct path", lambda: (a.peer("b") or {}).get("path") == "direct")
+    a.ping(b.address())
+    return a, b
+
+
+@pytest.mark.parametrize("kernel", ["device offload", "device offload off at one end"])
+@pytest.mark.parametrize("wire", [False, True], ids=["joined", "wire"])
+def test_what_goes_in_comes_out(lab, wire, kernel):
+    a, b = make_pair(lab, wire)
+    if kernel != "device offload":
+        b.sh("ethtool", "-K", "peal0", "tx", "off", "tso", "off", "gso", "off", "tx-udp-segmentation", "off")
+    for from_, to in ((a, b), (b, a)):
+        for address in (to.address(), to.address6()):
+            sent, received = two_ends(from_, to, STREAM, address, str(200 << 20))
+            assert sent == received
+            assert two_ends(from_, to, DATAGRAMS, address)[1] == "all"
