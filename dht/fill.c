@@ -31,7 +31,8 @@ static struct id spot_of(const struct side *s)
     struct id spots[FILL_SPOTS] = {range_middle(&s->lo, &middle), middle,
                                    range_middle(&middle, &s->hi)};
 
-    return id_point(&spots[s->step % FILL_SPOTS], 1 + s->step / FILL_SPOTS, DHT_POINTS);
+    return id_point(&spots[s->step % FILL_SPOTS], 1 + s->step % FILL_ROUND / FILL_SPOTS,
+                    DHT_POINTS);
 }
 
 static const struct id *asked_peer(const struct dht *d, const struct side *s)
@@ -85,34 +86,73 @@ static void beside(struct dht *d, struct side *s, const struct id *peer, const s
     ask_from_start(d, s);
 }
 
-static void gap(struct dht *d, struct side *s, const struct id *lo, const struct id *hi)
+/* must_wait: until then we neither grant nor deny. */
+static void gap(struct dht *d, struct side *s, const struct id *lo, const struct id *hi,
+                bool must_wait)
 {
-    *s = (struct side){.gap = true, .present = true, .lo = *lo, .hi = *hi};
+    if (id_eq(lo, hi))
+        return; /* so few members that everybody holds everything */
+    *s = (struct side){.gap = true, .present = true, .filled = !must_wait, .lo = *lo, .hi = *hi};
     s->since_us = d->env->now_us;
     ask_from_start(d, s);
+}
+
+/* Gone for certain: we would see it if it lived, and not only because others joined between. */
+static bool gone(const struct dht *d, const struct id *id)
+{
+    const struct replica *r = &d->replica;
+
+    return !replica_near(d, id) &&
+           (r->whole || id_between(&r->ring[0], id, &r->ring[r->count - 1]));
 }
 
 static bool all_gone(const struct dht *d, const struct id *ids, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (replica_near(d, &ids[i]))
+        if (!gone(d, &ids[i]))
             return false;
     return n == OVERLAY_NEAR;
+}
+
+static struct fill_sight sight(const struct replica *r)
+{
+    struct fill_sight s = {.lefts = r->lefts, .rights = r->rights};
+
+    memcpy(s.left, r->left, sizeof(s.left));
+    memcpy(s.right, r->right, sizeof(s.right));
+    return s;
+}
+
+/* f->now is still what we saw until this change. */
+static void look_back(struct dht *d)
+{
+    struct fill *f = &d->fill;
+    usec age_us = d->env->now_us - f->newer_us;
+
+    if (age_us < FILL_GAP_US)
+        return;
+    f->older = age_us < 2 * FILL_GAP_US ? f->newer : f->now;
+    f->newer = f->now;
+    f->newer_us = d->env->now_us;
 }
 
 static void find_gaps(struct dht *d)
 {
     const struct replica *r = &d->replica;
     struct fill *f = &d->fill;
+    bool left, right;
 
-    if (r->lefts > 0 && all_gone(d, f->left, f->lefts))
-        gap(d, &f->sides[FILL_LEFT_GAP], &r->left[0], &d->config.node);
-    if (r->rights > 0 && all_gone(d, f->right, f->rights))
-        gap(d, &f->sides[FILL_RIGHT_GAP], &d->config.node, &r->right[0]);
-    memcpy(f->left, r->left, sizeof(f->left));
-    memcpy(f->right, r->right, sizeof(f->right));
-    f->lefts = r->lefts;
-    f->rights = r->rights;
+    look_back(d);
+    left = all_gone(d, f->newer.left, f->newer.lefts) || all_gone(d, f->older.left, f->older.lefts);
+    right = all_gone(d, f->newer.right, f->newer.rights) ||
+            all_gone(d, f->older.right, f->older.rights);
+    f->now = sight(r);
+    if (left || right)
+        f->newer = f->older = f->now;
+    if (left && r->lefts > 0)
+        gap(d, &f->sides[FILL_LEFT_GAP], &r->left[0], &d->config.node, true);
+    if (right && r->rights > 0)
+        gap(d, &f->sides[FILL_RIGHT_GAP], &d->config.node, &r->right[0], true);
 }
 
 /*
@@ -144,16 +184,35 @@ static void filled(struct dht *d, struct side *s)
     repair_soon(d);
 }
 
+/* Nobody who was filled has said all of this side: those beside us may all have started anew. */
+static void doubt(struct dht *d, const struct side *s, bool must_wait)
+{
+    struct side *of = &d->fill.sides[FILL_LEFT];
+
+    gap(d, &d->fill.sides[s == of ? FILL_LEFT_GAP : FILL_RIGHT_GAP], &s->lo, &s->hi, must_wait);
+}
+
+static bool is_asking(const struct side *s)
+{
+    return s->present && (s->gap || !s->filled);
+}
+
+static void gap_asked(struct dht *d, struct side *s);
+
 static void side_tick(struct dht *d, struct side *s)
 {
     usec now_us = d->env->now_us;
 
-    if (!s->present || s->filled || s->due_us > now_us)
+    if (!is_asking(s) || s->due_us > now_us)
         return;
-    if (now_us - s->since_us >= FILL_WAIT_US)
-        filled(d, s);
-    else
+    if (now_us - s->since_us < FILL_WAIT_US)
         ask_page(d, s);
+    else if (s->gap)
+        gap_asked(d, s);
+    else {
+        doubt(d, s, true);
+        filled(d, s);
+    }
 }
 
 void fill_tick(struct dht *d)
@@ -167,7 +226,7 @@ usec fill_deadline(const struct dht *d)
     usec at = USEC_NEVER;
 
     for (size_t i = 0; i < FILL_SIDES; i++)
-        if (d->fill.sides[i].present && !d->fill.sides[i].filled)
+        if (is_asking(&d->fill.sides[i]))
             at = usec_min(at, d->fill.sides[i].due_us);
     return at;
 }
@@ -217,14 +276,31 @@ static void take_page(struct dht *d, const struct item *items, size_t n)
     }
 }
 
+/* One spot has said all it has, or never answered: on to the next. */
+static void gap_asked(struct dht *d, struct side *s)
+{
+    s->step++;
+    s->since_us = d->env->now_us;
+    if (s->step == FILL_ROUND * FILL_ROUNDS) {
+        s->present = false;
+    } else if (s->step % FILL_ROUND != 0) {
+        ask_from_start(d, s);
+        return;
+    } else {
+        s->after_key = s->after_owner = (struct id){{0}};
+        s->id = parcel_new_id(d);
+        s->due_us = s->since_us = d->env->now_us + FILL_GAP_AGAIN_US;
+    }
+    filled(d, s);
+}
+
 static void end_of_pages(struct dht *d, struct side *s, bool peer_ready)
 {
     if (s->gap) {
-        if (++s->step == FILL_SPOTS * FILL_TURNS)
-            filled(d, s);
-        else
-            ask_from_start(d, s);
+        gap_asked(d, s);
     } else if (peer_ready || d->fill.ever) {
+        if (s->hop > 0)
+            doubt(d, s, false);
         filled(d, s);
     } else { /* it is being filled itself */
         s->hop++;
@@ -244,7 +320,7 @@ static struct side *asked_side(struct dht *d, uint64_t id)
     for (size_t i = 0; i < FILL_SIDES; i++) {
         struct side *s = &d->fill.sides[i];
 
-        if (s->present && !s->filled && s->id == id)
+        if (is_asking(s) && s->id == id)
             return s;
     }
     return NULL;

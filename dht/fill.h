@@ -7,9 +7,11 @@
  * and round for FILL_WAIT_US at most; a member that was filled before takes the first answer. One
  * page is under way per side, repeated until it comes.
  *
- * When all that we knew on one side are gone at once, a point's three holders may have died
- * together. Then nobody near has its records, and those who hold the other points are asked for
- * the gap: at FILL_SPOTS spots of it, turned by one and by two points.
+ * When nobody beside us was filled, or all that we knew on one side are gone within FILL_GAP_US or
+ * two, a point's three holders may have died together. Then nobody near has its records, and those
+ * who hold the other points are asked for the gap: at FILL_SPOTS spots of it, turned by one and by
+ * two points, and once more after FILL_GAP_AGAIN_US, because those who were asked may have been in
+ * the same trouble.
  */
 #ifndef PEAL_DHT_FILL_H
 #define PEAL_DHT_FILL_H
@@ -18,14 +20,17 @@
 
 #define FILL_TRY_US MSEC(400)
 #define FILL_WAIT_US SEC(5)
-enum { FILL_SPOTS = 3, FILL_TURNS = 2 };
+#define FILL_GAP_US SEC(15)
+#define FILL_GAP_AGAIN_US SEC(8)
+enum { FILL_SPOTS = 3, FILL_TURNS = 2, FILL_ROUND = FILL_SPOTS * FILL_TURNS, FILL_ROUNDS = 2 };
 
 /* A range that we are being given, by a neighbour or (a gap) by the holders of other points. */
 struct side {
-    bool present, filled;
+    bool present; /* somebody is there; of a gap: it is still being asked for */
+    bool filled;  /* nobody has to wait for it */
     bool gap;
     bool again;       /* past the first round */
-    unsigned step;    /* of a gap: which spot and turn */
+    unsigned step;    /* of a gap: which spot, turn and round */
     struct id peer;   /* unless a gap: our neighbour on that side */
     size_t hop;       /* which one on that side is asked: 0 is the neighbour */
     uint64_t id;      /* of the page that was asked for */
@@ -35,10 +40,15 @@ struct side {
     usec due_us;
 };
 enum fill_side { FILL_LEFT, FILL_RIGHT, FILL_LEFT_GAP, FILL_RIGHT_GAP, FILL_SIDES };
+/* Who was beside us at some time. */
+struct fill_sight {
+    struct id left[OVERLAY_NEAR], right[OVERLAY_NEAR];
+    size_t lefts, rights;
+};
 struct fill {
     struct side sides[FILL_SIDES];
-    struct id left[OVERLAY_NEAR], right[OVERLAY_NEAR]; /* as they were, to see gaps */
-    size_t lefts, rights;
+    struct fill_sight now, newer, older; /* to see gaps: newer and older are FILL_GAP_US apart */
+    usec newer_us;
     bool ever; /* all were filled once */
 };
 
