@@ -11,12 +11,10 @@
 static const char usage[] =
     "usage: peal-sim run    --nodes N --seed S [--latency FILE] [--minutes M] [--loss P]\n"
     "                       [--churn R] [--partition AT:FOR:PARTS] [--crash AT:SHARE]\n"
-    "                       [--null-crypto] [--json] [--plot FILE.svg]\n"
+    "                       [--null-crypto] [--json]\n"
     "       peal-sim check  --seeds A-B [--nodes N] [--minutes M] [--jobs J] [--verbose]\n"
     "       peal-sim small  [--nodes N] [--sequence J0,J1,C0]   every order of join, leave and "
     "crash of 1..N hosts\n"
-    "       peal-sim relay  --nodes N --seed S --latency FILE [--json] [--plot FILE.svg]\n"
-    "       peal-sim claims --nodes N --seed S [--partition AT:FOR:PARTS] [--json]\n"
     "\n"
     "Thousands of real nodes in one process, in virtual time, repeatable from a seed.\n"
     "\n"
@@ -35,7 +33,6 @@ static const char usage[] =
     "  --no-device        nodes without addresses and names: the ring alone\n"
     "  --null-crypto      the twin program with a null cipher, for size\n"
     "  --json             one JSON object on stdout\n"
-    "  --plot FILE.svg    a picture of the ring\n"
     "  --log LEVEL        what nodes log: error, warn, info, debug; --log-host N: only that one\n"
     "  --follow HEX       who holds the records whose key begins so, as it changes\n"
     "  --memory           bytes by allocation site, to stderr\n"
@@ -63,7 +60,6 @@ enum {
     OPT_NO_DEVICE,
     OPT_NULL,
     OPT_JSON,
-    OPT_PLOT,
     OPT_LOG,
     OPT_LOG_HOST,
     OPT_FOLLOW,
@@ -93,7 +89,6 @@ static const struct option long_options[] = {
     {"no-device", no_argument, NULL, OPT_NO_DEVICE},
     {"null-crypto", no_argument, NULL, OPT_NULL},
     {"json", no_argument, NULL, OPT_JSON},
-    {"plot", required_argument, NULL, OPT_PLOT},
     {"log", required_argument, NULL, OPT_LOG},
     {"log-host", required_argument, NULL, OPT_LOG_HOST},
     {"follow", required_argument, NULL, OPT_FOLLOW},
@@ -226,9 +221,6 @@ static bool read_option(struct options *o, int option, const char *value)
         return o->null_crypto = true;
     case OPT_JSON:
         return o->json = true;
-    case OPT_PLOT:
-        o->plot = value;
-        return true;
     case OPT_LOG:
         return read_level(o, value);
     case OPT_LOG_HOST:
@@ -260,8 +252,6 @@ static bool read_command(struct options *o, const char *word)
 {
     static const char *const names[] = {[COMMAND_RUN] = "run",
                                         [COMMAND_CHECK] = "check",
-                                        [COMMAND_RELAY] = "relay",
-                                        [COMMAND_CLAIMS] = "claims",
                                         [COMMAND_SMALL] = "small"};
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -291,8 +281,6 @@ static bool say(int *status, int is, const char *format, const char *what, const
 /* What a command cannot do without, and what it does when nothing is said. */
 static bool complete(struct options *o, int *status)
 {
-    if (o->command == COMMAND_RELAY && o->latency == NULL)
-        return say(status, EXIT_USAGE, "peal-sim: %s%s\n", "relay needs --latency FILE", "");
     if (o->command != COMMAND_CHECK && o->command != COMMAND_SMALL && o->nodes == 0)
         return say(status, EXIT_USAGE, "peal-sim: %s%s\n", "say how many: --nodes N", "");
     if (o->command == COMMAND_CHECK && o->seeds_last == 0 && o->seeds_first == 0)

@@ -9,7 +9,7 @@
 
 #include "overlay/core/env.h"
 
-enum command { COMMAND_RUN, COMMAND_CHECK, COMMAND_RELAY, COMMAND_CLAIMS, COMMAND_SMALL };
+enum command { COMMAND_RUN, COMMAND_CHECK, COMMAND_SMALL };
 
 enum { EXIT_VIOLATED = 1, EXIT_USAGE = 2 };
 
@@ -35,7 +35,6 @@ struct options {
     bool json;
     bool verbose;    /* check: a line for each seed */
     bool keep_going; /* check: past the first violation */
-    const char *plot;
     unsigned jobs;
     enum log_level log_level;
     long log_host;

@@ -145,7 +145,7 @@ static json_t *json_report(struct report *r)
     json_object_set_new(j, "hops", json_stats(&a->hops));
     json_object_set_new(j, "latency_ms",
                         json_pack("{s:o, s:o, s:o}", "overlay", json_stats(&a->overlay_ms), "relay",
-                                  json_stats(&r->relay_ms), "direct", json_stats(&a->direct_ms)));
+                                  json_null(), "direct", json_stats(&a->direct_ms)));
     json_object_set_new(j, "links_per_node", json_real(per_node(w, (double)links_of_all(w))));
     json_object_set_new(j, "upkeep_bytes_per_s", json_unless_negative(r->upkeep_bytes_per_s));
     json_object_set_new(j, "ring_complete_s", json_seconds(w->ring.complete_us));
@@ -195,7 +195,6 @@ static void print_text(struct report *r)
     print_seconds("settled after", r->liveness.settled_s);
     print_stats("hops", &w->asks.hops);
     print_stats("overlay round trip, ms", &w->asks.overlay_ms);
-    print_stats("relayed round trip, ms", &r->relay_ms);
     print_stats("direct round trip, ms", &w->asks.direct_ms);
     printf("  %-22s %.1f\n", "links per node", per_node(w, (double)links_of_all(w)));
     if (r->upkeep_bytes_per_s >= 0)
@@ -230,5 +229,4 @@ void report_print(struct report *r)
 
 void report_clear(struct report *r)
 {
-    stats_clear(&r->relay_ms);
 }

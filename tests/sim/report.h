@@ -14,7 +14,6 @@ struct report {
     double wall_s;
     double upkeep_bytes_per_s; /* per node; < 0: was not measured */
     struct liveness liveness;
-    struct stats relay_ms;
     size_t memory_bytes; /* of all nodes */
 };
 
