@@ -171,7 +171,7 @@ static struct ring_candidate *candidate_slot(const struct ring *ring, const stru
     while (i < ring->candidate_count && (order = id_cmp(&ring->candidates[i].id, id)) < 0)
         i++;
     *found = i < ring->candidate_count && order == 0;
-    return ring->candidates + i;
+    return ring->candidates != NULL ? ring->candidates + i : NULL;
 }
 
 static struct ring_candidate *find_candidate(const struct ring *ring, const struct id *id)
