@@ -52,10 +52,18 @@ static void session_moved(struct session *s)
     path_ping(s, best, PING_ASK_ENDPOINT);
 }
 
+static bool same_endpoints(const struct endpoint *a, const struct endpoint *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!endpoint_eq(&a[i], &b[i]))
+            return false;
+    return true;
+}
+
 void sessions_set_endpoints(struct sessions *ss, const struct endpoint *eps, size_t n)
 {
     n = n < HELLO_ENDPOINTS_MAX ? n : HELLO_ENDPOINTS_MAX;
-    if (n == ss->own_count && (n == 0 || memcmp(eps, ss->own, n * sizeof(*eps)) == 0))
+    if (n == ss->own_count && same_endpoints(eps, ss->own, n))
         return;
     if (n > 0)
         memcpy(ss->own, eps, n * sizeof(*eps));

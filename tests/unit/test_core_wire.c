@@ -49,7 +49,6 @@ static struct sample read_sample(struct reader *r)
 {
     struct sample s;
 
-    memset(&s, 0, sizeof s);
     s.u8 = read_u8(r);
     s.u16 = read_u16(r);
     s.u32 = read_u32(r);
@@ -61,6 +60,21 @@ static struct sample read_sample(struct reader *r)
     s.v6 = read_addr(r);
     s.endpoint = read_endpoint(r);
     return s;
+}
+
+/* Field by field: what a compiler leaves in the padding is nobody's affair. */
+static void assert_same_sample(const struct sample *a, const struct sample *b)
+{
+    assert_int_equal(a->u8, b->u8);
+    assert_int_equal(a->u16, b->u16);
+    assert_int_equal(a->u32, b->u32);
+    assert_true(a->u64 == b->u64);
+    assert_memory_equal(a->bytes, b->bytes, sizeof a->bytes);
+    assert_true(id_eq(&a->id, &b->id));
+    assert_true(addr_eq(&a->none, &b->none));
+    assert_true(addr_eq(&a->v4, &b->v4));
+    assert_true(addr_eq(&a->v6, &b->v6));
+    assert_true(endpoint_eq(&a->endpoint, &b->endpoint));
 }
 
 static void what_was_written_is_read(void **state)
@@ -78,7 +92,7 @@ static void what_was_written_is_read(void **state)
         buf, "\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x11\x12\xaa", 19);
     got = read_sample(&r);
     assert_true(reader_done(&r));
-    assert_memory_equal(&got, &sample, sizeof got);
+    assert_same_sample(&got, &sample);
 }
 
 static void every_truncation_fails_and_stays_failed(void **state)
