@@ -252,7 +252,7 @@ static void run_metrics(struct request *r)
     char *text = status_metrics(request_daemon(r));
 
     if (text)
-        request_done(r, json_pack("{s:s}", "text", text));
+        request_done(r, json_pack("{s:s, s:s}", "schema", "peal.metrics/1", "text", text));
     else
         request_fail(r, PROTOCOL_FAILED, "out of memory");
     free(text);

@@ -93,7 +93,8 @@ json_t *daemon_reload(struct daemon *d, char why[CONFIG_WHY_SIZE])
     for (struct network *n; (n = daemon_next(d, &i)) != NULL; i++)
         network_reload(n);
     notify_ready();
-    return json_pack("{s:o, s:o}", "applied", changes.applied, "needs_restart", changes.restart);
+    return json_pack("{s:s, s:o, s:o}", "schema", "peal.reload/1", "applied", changes.applied,
+                     "needs_restart", changes.restart);
 }
 
 void daemon_hostname(char out[LABEL_MAX + 1])

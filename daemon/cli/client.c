@@ -72,7 +72,8 @@ static int explain_connect(const struct cli *cli, int error)
             "no permission to talk to peald at %s: be root, or in the group of that file",
             cli->socket);
     return cli_error(cli, PROTOCOL_UNREACHABLE,
-                     "peald is not running at %s (%s); start it: systemctl start peald",
+                     "peald is not running at %s (%s); start it: "
+                     "systemctl enable --now peald",
                      cli->socket, strerror(error));
 }
 
