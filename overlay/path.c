@@ -59,16 +59,16 @@ static struct path *paths_find(const struct paths *p, const struct path_addr *ad
         struct path *path = &p->v[i];
 
         if (path->addr.kind == addr->kind &&
-            (addr->kind == PATH_RING || endpoint_eq(&path->addr.ep, &addr->ep)))
+            (addr->kind == PATH_RING || path_addr_eq(&path->addr, addr)))
             return path;
     }
     return NULL;
 }
 
-static struct path_trial *trial_find(const struct paths *p, const struct endpoint *ep)
+static struct path_trial *trial_find(const struct paths *p, const struct path_addr *addr)
 {
     for (size_t i = 0; i < p->trial_count; i++)
-        if (endpoint_eq(&p->trials[i].ep, ep))
+        if (path_addr_eq(&p->trials[i].addr, addr))
             return &p->trials[i];
     return NULL;
 }
@@ -259,19 +259,17 @@ static struct path_trial *trial_slot(struct paths *p)
 
 static void trial_send(struct session *s, struct path_trial *t)
 {
-    struct path_addr to = {.kind = PATH_UDP, .ep = t->ep};
-
     t->at_us = s->ss->env->now_us + (trial_first_us << t->tries);
     t->tries++;
     if (t->roamed && t->budget < CHALLENGE_PACKET_LEN)
         return;
     if (t->roamed)
         t->budget -= CHALLENGE_PACKET_LEN;
-    session_queue(s, &to, MSG_PATH_CHALLENGE, t->challenge, sizeof(t->challenge));
+    session_queue(s, &t->addr, MSG_PATH_CHALLENGE, t->challenge, sizeof(t->challenge));
 }
 
 /* t: one that starts over, or NULL. */
-static void trial_start(struct session *s, struct path_trial *t, const struct endpoint *ep,
+static void trial_start(struct session *s, struct path_trial *t, const struct path_addr *addr,
                         bool roamed, size_t received)
 {
     if (t == NULL)
@@ -279,7 +277,7 @@ static void trial_start(struct session *s, struct path_trial *t, const struct en
     if (t == NULL)
         return;
     *t = (struct path_trial){
-        .ep = *ep,
+        .addr = *addr,
         .roamed = roamed,
         .budget = (uint32_t)(received * PATH_AMPLIFICATION),
         .started_us = s->ss->env->now_us,
@@ -304,14 +302,18 @@ static bool start_allowed(struct session *s)
     return true;
 }
 
+static bool is_new(const struct session *s, const struct path_addr *addr)
+{
+    return trial_find(&s->paths, addr) == NULL && paths_find(&s->paths, addr) == NULL;
+}
+
 /* Starts a trial, unless one is under way or the path is known already. */
 static void candidate_try(struct session *s, const struct endpoint *ep)
 {
     const struct path_addr addr = {.kind = PATH_UDP, .ep = *ep};
 
-    if (trial_find(&s->paths, ep) == NULL && paths_find(&s->paths, &addr) == NULL &&
-        candidate_ok(s, ep) && start_allowed(s))
-        trial_start(s, NULL, ep, false, 0);
+    if (is_new(s, &addr) && candidate_ok(s, ep) && start_allowed(s))
+        trial_start(s, NULL, &addr, false, 0);
 }
 
 void path_round(struct session *s)
@@ -390,7 +392,7 @@ void path_tick(struct session *s)
 void path_roamed(struct session *s, const struct endpoint *from, size_t len)
 {
     const struct path_addr addr = {.kind = PATH_UDP, .ep = *from};
-    struct path_trial *t = trial_find(&s->paths, from);
+    struct path_trial *t = trial_find(&s->paths, &addr);
     struct path *path = paths_find(&s->paths, &addr);
 
     if (path != NULL)
@@ -398,7 +400,7 @@ void path_roamed(struct session *s, const struct endpoint *from, size_t len)
     else if (t != NULL && t->roamed && t->tries < PATH_TRIES)
         t->budget += (uint32_t)(len * PATH_AMPLIFICATION);
     else
-        trial_start(s, t, from, true, len); /* also one of our own: the peer is there now */
+        trial_start(s, t, &addr, true, len); /* also one of our own: the peer is there now */
 }
 
 /* The ring delivers by id: nothing to prove, no address that could be somebody else's. */
@@ -438,7 +440,7 @@ void path_heard(struct session *s, const struct path_addr *from, size_t len, boo
 
 bool path_may_answer(struct session *s, const struct path_addr *to, size_t len)
 {
-    struct path_trial *t = to->kind == PATH_UDP ? trial_find(&s->paths, &to->ep) : NULL;
+    struct path_trial *t = trial_find(&s->paths, to);
 
     if (paths_find(&s->paths, to) != NULL || (t != NULL && !t->roamed))
         return true;
@@ -474,11 +476,10 @@ static void rtt_sample(struct path *path, usec sample_us)
 
 static void trial_passed(struct session *s, struct path_trial *t)
 {
-    const struct path_addr addr = {.kind = PATH_UDP, .ep = t->ep};
     const struct path_trial done = *t;
 
     trial_remove(&s->paths, t);
-    struct path *path = path_add(s, &addr);
+    struct path *path = path_add(s, &done.addr);
 
     if (path == NULL)
         return;

@@ -44,11 +44,11 @@ struct path {
 };
 
 /*
- * One unvalidated address. Starts with trial_start, ends as a path (its response came) or forgotten
+ * One unvalidated path. Starts with trial_start, ends as a path (its response came) or forgotten
  * after PATH_TRIES.
  */
 struct path_trial {
-    struct endpoint ep;
+    struct path_addr addr; /* not the ring: there is nothing to prove about it */
     uint8_t challenge[PATH_CHALLENGE_LEN];
     uint8_t tries;
     bool roamed;     /* the peer's packet came from there: budget counts */
