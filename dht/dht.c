@@ -159,6 +159,11 @@ void dht_ring_changed(struct dht *d)
     d->replica.changed = true;
 }
 
+void dht_peer_up(struct dht *d, const struct id *peer)
+{
+    replica_peer_up(d, peer);
+}
+
 void dht_tick(struct dht *d)
 {
     struct id key;

@@ -19,7 +19,8 @@
  * A member that has not been handed its range yet neither grants nor says "there is none".
  *
  * A machine without I/O, on top of one struct overlay: it sends with OVERLAY_PROTO_DHT and is given
- * what arrives under that number. Doors: dht_message, dht_tick, dht_deadline, dht_ring_changed.
+ * what arrives under that number. Doors: dht_message, dht_tick, dht_deadline, dht_ring_changed,
+ * dht_peer_up.
  *
  * Inside: record.h is the wire format, cred.h whose signature it is, store.h what we hold for
  * others, holder.h how we answer, replica.h who else holds it, fill.h, handover.h and repair.h what
@@ -82,6 +83,9 @@ void dht_tick(struct dht *d);
 usec dht_deadline(const struct dht *d);
 /* From overlay_host.ring_changed. Only notes it: the work is done in dht_tick. */
 void dht_ring_changed(struct dht *d);
+/* From overlay_host.peer_up. It may have started anew under the same id and hold nothing: what we
+ * believed it to hold is forgotten. Only notes it, as above. */
+void dht_peer_up(struct dht *d, const struct id *peer);
 /* After a renewal of our certificate (same key). Records signed before stay valid. */
 void dht_set_cert(struct dht *d, const uint8_t *der, size_t len);
 /* Borrowed. Drops what the members listed in it have written. */

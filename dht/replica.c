@@ -52,6 +52,13 @@ void replica_clear(struct dht *d)
 
 /* The ring around us. */
 
+static void forget_ack(struct write *w, const struct id *by)
+{
+    for (size_t i = 0; i < w->acks; i++)
+        if (id_eq(&w->acked[i], by))
+            w->acked[i] = w->acked[--w->acks];
+}
+
 static bool has(const struct id *ids, size_t n, const struct id *id)
 {
     for (size_t i = 0; i < n; i++)
@@ -148,6 +155,21 @@ static void notice_upheaval(struct dht *d)
     memcpy(r->known, r->ring, sizeof(r->known));
     r->knowns = r->count;
     r->known_us = d->env->now_us;
+}
+
+void replica_peer_up(struct dht *d, const struct id *peer)
+{
+    static const struct id nobody;
+    struct replica *r = &d->replica;
+
+    for (size_t i = 0; i < r->knowns; i++) {
+        if (!id_eq(&r->known[i], peer))
+            continue;
+        r->known[i] = nobody;
+        r->changed = true;
+    }
+    for (struct write *w = r->writes; w != NULL; w = w->next)
+        forget_ack(w, peer);
 }
 
 static void ring_changed(struct dht *d)

@@ -35,7 +35,9 @@ struct replica {
     size_t lefts, rights;
     bool whole; /* ring[] is all of the ring */
     bool member, changed, leaving;
-    struct id known[NEAR_RING_MAX]; /* ring[] as it was at known_us, to see upheavals */
+    /* ring[] as it was at known_us, to see upheavals; zero: it started anew since, and whoever
+     * comes back under its old id holds nothing of what it held */
+    struct id known[NEAR_RING_MAX];
     size_t knowns;
     usec known_us;
     usec look_us;
@@ -56,6 +58,9 @@ uint8_t replica_points(const struct dht *d, const struct id *key);
 bool replica_near(const struct dht *d, const struct id *node);
 /* Our range was handed to us: we may grant and deny. */
 bool replica_ready(const struct dht *d);
+
+/* A session with it is new, and it may be, too. */
+void replica_peer_up(struct dht *d, const struct id *peer);
 
 /* Copies to the neighbours, then answers the asker. A promise is a record that only asks for a
  * grant. */

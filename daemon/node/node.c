@@ -108,6 +108,7 @@ static void on_peer_up(void *ctx, const struct id *peer)
 {
     struct node *n = ctx;
 
+    dht_peer_up(n->dht, peer);
     if (own_has_name(&n->own))
         acquaintances_tell(n->overlay, peer, &n->own.facts);
     n->changed_dirty = true;

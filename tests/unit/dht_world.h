@@ -408,6 +408,12 @@ static inline struct overlay *world_again(struct overlay *o)
     n->id = o->id;
     n->bound = o->bound;
     world_join(n, o->part);
+    for (size_t i = 0; i < o->world->count; i++) {
+        struct overlay *peer = o->world->nodes[i];
+
+        if (peer->on && peer->dht != NULL && peer != n && peer->part == n->part)
+            dht_peer_up(peer->dht, &n->id);
+    }
     return n;
 }
 

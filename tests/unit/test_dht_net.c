@@ -302,6 +302,38 @@ static void half_of_all_may_die_at_once(void **state)
     world_clear(&w);
 }
 
+/* Their neighbours see the same ids as before, and yet nothing of what those held is left: owners
+ * have to see for themselves that their records still stand. */
+static void most_may_crash_and_be_back_unnoticed(void **state)
+{
+    enum { NODES = 40, DEAD = 32, KEYS = 120 };
+
+    for (uint64_t seed = 1; seed <= 2; seed++) {
+        struct overlay *dead[DEAD];
+        struct world w;
+
+        world_init(&w, seed);
+        world_grow(&w, NODES, MSEC(20));
+        world_run(&w, SEC(40));
+        create_many(&w, 0, KEYS);
+        world_run(&w, SEC(40));
+        for (size_t i = 0; i < DEAD; i++)
+            world_crash(dead[i] = somebody(&w));
+        world_run(&w, MSEC(500));
+        for (size_t i = 0; i < DEAD; i++)
+            world_again(dead[i]);
+        world_run(&w, SEC(60));
+        for (unsigned i = 0; i < KEYS; i++) {
+            struct id key = world_key(i);
+
+            if (w.nodes[i % NODES]->on)
+                assert_int_equal(get_now(somebody(&w), &key, DHT_MAJORITY), DHT_OK);
+        }
+        assert_int_equal(wrong_replicas(&w), 0);
+        world_clear(&w);
+    }
+}
+
 static struct id psk_winner(const struct id *key, const struct id *a, const struct id *b)
 {
     struct bytes for_a[] = {{key->b, ID_LEN}, {a->b, ID_LEN}};
@@ -578,6 +610,7 @@ int main(void)
         cmocka_unit_test(ranges_follow_those_who_join_and_leave),
         cmocka_unit_test(crashes_lose_nothing),
         cmocka_unit_test(half_of_all_may_die_at_once),
+        cmocka_unit_test(most_may_crash_and_be_back_unnoticed),
         cmocka_unit_test(two_owners_after_a_partition_are_settled_within_a_minute),
         cmocka_unit_test(loss_only_delays),
         cmocka_unit_test(a_list_has_one_value_per_owner),
