@@ -429,6 +429,14 @@ void node_set_hostname(struct node *n, const char *hostname)
     node_settle(n);
 }
 
+void node_set_cert(struct node *n, const uint8_t *der, size_t len)
+{
+    n->config.overlay.cert_der = der;
+    n->config.overlay.cert_len = len;
+    overlay_set_cert(n->overlay, der, len);
+    dht_set_cert(n->dht, der, len);
+}
+
 void node_set_dns_forward(struct node *n, bool forward)
 {
     if (n->dhcp && forward != n->config.dns_forward) {
