@@ -101,8 +101,8 @@ static void set_state(struct session *s, enum session_state to)
 
     CHECK(move_allowed(s->state, to));
     env_log(s->ss->env, LOG_LEVEL_DEBUG, "session %06x with %s: %s -> %s",
-            s->token.index & 0xffffff, s->named ? id_short(&s->peer, peer) : "?",
-            names[s->state], names[to]);
+            s->token.index & 0xffffff, s->named ? id_short(&s->peer, peer) : "?", names[s->state],
+            names[to]);
     s->state = to;
 }
 
