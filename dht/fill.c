@@ -31,18 +31,25 @@ static struct id spot_of(const struct side *s)
     struct id spots[FILL_SPOTS] = {range_middle(&s->lo, &middle), middle,
                                    range_middle(&middle, &s->hi)};
 
-    return id_point(&spots[s->step % FILL_SPOTS], 1 + s->step % FILL_ROUND / FILL_SPOTS,
-                    DHT_POINTS);
+    return id_point(&spots[s->spot], 1 + (s->round + s->turn) % FILL_TURNS, DHT_POINTS);
 }
 
+static bool is_left(const struct dht *d, const struct side *s)
+{
+    return s == &d->fill.sides[FILL_LEFT] || s == &d->fill.sides[FILL_LEFT_GAP];
+}
+
+/* Those on this side, nearest first, then those on the other. */
 static const struct id *asked_peer(const struct dht *d, const struct side *s)
 {
     const struct replica *r = &d->replica;
-    bool left = s == &d->fill.sides[FILL_LEFT];
-    const struct id *peers = left ? r->left : r->right;
+    bool left = is_left(d, s);
     size_t n = left ? r->lefts : r->rights;
+    size_t hop = s->hop % (r->lefts + r->rights);
 
-    return &peers[s->hop % n];
+    if (hop < n)
+        return left ? &r->left[hop] : &r->right[hop];
+    return left ? &r->right[hop - n] : &r->left[hop - n];
 }
 
 static void ask_page(struct dht *d, struct side *s)
@@ -56,6 +63,7 @@ static void ask_page(struct dht *d, struct side *s)
     write_id(&p.w, &s->after_key);
     write_id(&p.w, &s->after_owner);
     s->due_us = d->env->now_us + FILL_TRY_US;
+    s->tries++;
     if (!s->gap) {
         parcel_send(d, asked_peer(d, s), &p);
         return;
@@ -64,11 +72,32 @@ static void ask_page(struct dht *d, struct side *s)
     parcel_route(d, &spot, &p);
 }
 
+static void ask_next_page(struct dht *d, struct side *s, const struct id *key,
+                          const struct id *owner)
+{
+    s->after_key = *key;
+    s->after_owner = *owner;
+    s->id = parcel_new_id(d);
+    s->tries = 0;
+    ask_page(d, s);
+}
+
 static void ask_from_start(struct dht *d, struct side *s)
 {
-    s->after_key = s->after_owner = (struct id){{0}};
+    static const struct id zero;
+
+    ask_next_page(d, s, &zero, &zero);
+}
+
+/* From the start, too, but not before then. */
+static void ask_later(struct dht *d, struct side *s, usec wait_us)
+{
+    static const struct id zero;
+
+    s->after_key = s->after_owner = zero;
     s->id = parcel_new_id(d);
-    ask_page(d, s);
+    s->tries = 0;
+    s->due_us = d->env->now_us + wait_us;
 }
 
 /* `peer` NULL: nobody is on this side. */
@@ -86,15 +115,17 @@ static void beside(struct dht *d, struct side *s, const struct id *peer, const s
     ask_from_start(d, s);
 }
 
-/* must_wait: until then we neither grant nor deny. */
-static void gap(struct dht *d, struct side *s, const struct id *lo, const struct id *hi,
+/* must_wait: until then we neither grant nor deny. False: there are so few members that everybody
+ * holds everything. */
+static bool gap(struct dht *d, struct side *s, const struct id *lo, const struct id *hi,
                 bool must_wait)
 {
     if (id_eq(lo, hi))
-        return; /* so few members that everybody holds everything */
+        return false;
     *s = (struct side){.gap = true, .present = true, .filled = !must_wait, .lo = *lo, .hi = *hi};
     s->since_us = d->env->now_us;
     ask_from_start(d, s);
+    return true;
 }
 
 /* Gone for certain: we would see it if it lived, and not only because others joined between. */
@@ -150,9 +181,9 @@ static void find_gaps(struct dht *d)
     if (left || right)
         f->newer = f->older = f->now;
     if (left && r->lefts > 0)
-        gap(d, &f->sides[FILL_LEFT_GAP], &r->left[0], &d->config.node, true);
+        (void)gap(d, &f->sides[FILL_LEFT_GAP], &r->left[0], &d->config.node, true);
     if (right && r->rights > 0)
-        gap(d, &f->sides[FILL_RIGHT_GAP], &d->config.node, &r->right[0], true);
+        (void)gap(d, &f->sides[FILL_RIGHT_GAP], &d->config.node, &r->right[0], true);
 }
 
 /*
@@ -185,11 +216,83 @@ static void filled(struct dht *d, struct side *s)
 }
 
 /* Nobody who was filled has said all of this side: those beside us may all have started anew. */
-static void doubt(struct dht *d, const struct side *s, bool must_wait)
+static bool doubt(struct dht *d, struct side *s, bool must_wait)
 {
-    struct side *of = &d->fill.sides[FILL_LEFT];
+    struct side *g = &d->fill.sides[is_left(d, s) ? FILL_LEFT_GAP : FILL_RIGHT_GAP];
 
-    gap(d, &d->fill.sides[s == of ? FILL_LEFT_GAP : FILL_RIGHT_GAP], &s->lo, &s->hi, must_wait);
+    s->doubted = true;
+    if (!gap(d, g, &s->lo, &s->hi, must_wait))
+        return false;
+    g->doubted = true;
+    return true;
+}
+
+/* Somebody beside us was filled: what the gap still brings need not be waited for. */
+static void filled_beside(struct dht *d, struct side *s)
+{
+    struct side *g = &d->fill.sides[is_left(d, s) ? FILL_LEFT_GAP : FILL_RIGHT_GAP];
+
+    if (g->doubted)
+        g->filled = true;
+    else if (s->hop > 0)
+        (void)doubt(d, s, false);
+    filled(d, s);
+}
+
+/* And the other way round: the holders of other points have said it. */
+static void filled_gap(struct dht *d, struct side *g)
+{
+    struct side *s = &d->fill.sides[is_left(d, g) ? FILL_LEFT : FILL_RIGHT];
+
+    if (g->doubted && s->doubted)
+        s->filled = true;
+    filled(d, g);
+}
+
+/* The one that was asked is not filled itself, or silent. */
+static void next_beside(struct dht *d, struct side *s)
+{
+    if (++s->hop % (d->replica.lefts + d->replica.rights) != 0) {
+        ask_from_start(d, s);
+        return;
+    }
+    if (!s->doubted)
+        (void)doubt(d, s, true);
+    if (d->env->now_us - s->since_us >= FILL_WAIT_US)
+        filled_beside(d, s);
+    else
+        ask_later(d, s, FILL_AGAIN_US);
+}
+
+static void gap_round_over(struct dht *d, struct side *s)
+{
+    s->spot = s->turn = 0;
+    if (++s->round == FILL_ROUNDS)
+        s->present = false;
+    else
+        ask_later(d, s, FILL_GAP_AGAIN_US);
+    s->since_us = s->due_us;
+    filled_gap(d, s);
+}
+
+/* Nobody who was filled has answered there. */
+static void gap_next_turn(struct dht *d, struct side *s)
+{
+    if (d->env->now_us - s->since_us >= FILL_WAIT_US)
+        gap_round_over(d, s);
+    else if (++s->turn % FILL_TURNS != 0)
+        ask_from_start(d, s);
+    else
+        ask_later(d, s, FILL_AGAIN_US);
+}
+
+static void gap_next_spot(struct dht *d, struct side *s)
+{
+    s->turn = 0;
+    if (++s->spot == FILL_SPOTS)
+        gap_round_over(d, s);
+    else
+        ask_from_start(d, s);
 }
 
 static bool is_asking(const struct side *s)
@@ -197,22 +300,16 @@ static bool is_asking(const struct side *s)
     return s->present && (s->gap || !s->filled);
 }
 
-static void gap_asked(struct dht *d, struct side *s);
-
 static void side_tick(struct dht *d, struct side *s)
 {
-    usec now_us = d->env->now_us;
-
-    if (!is_asking(s) || s->due_us > now_us)
+    if (!is_asking(s) || s->due_us > d->env->now_us)
         return;
-    if (now_us - s->since_us < FILL_WAIT_US)
+    if (s->tries < FILL_TRIES)
         ask_page(d, s);
     else if (s->gap)
-        gap_asked(d, s);
-    else {
-        doubt(d, s, true);
-        filled(d, s);
-    }
+        gap_next_turn(d, s);
+    else
+        next_beside(d, s);
 }
 
 void fill_tick(struct dht *d)
@@ -276,42 +373,16 @@ static void take_page(struct dht *d, const struct item *items, size_t n)
     }
 }
 
-/* One spot has said all it has, or never answered: on to the next. */
-static void gap_asked(struct dht *d, struct side *s)
-{
-    s->step++;
-    s->since_us = d->env->now_us;
-    if (s->step == FILL_ROUND * FILL_ROUNDS) {
-        s->present = false;
-    } else if (s->step % FILL_ROUND != 0) {
-        ask_from_start(d, s);
-        return;
-    } else {
-        s->after_key = s->after_owner = (struct id){{0}};
-        s->id = parcel_new_id(d);
-        s->due_us = s->since_us = d->env->now_us + FILL_GAP_AGAIN_US;
-    }
-    filled(d, s);
-}
-
 static void end_of_pages(struct dht *d, struct side *s, bool peer_ready)
 {
-    if (s->gap) {
-        gap_asked(d, s);
+    if (s->gap && peer_ready) {
+        gap_next_spot(d, s);
+    } else if (s->gap) {
+        gap_next_turn(d, s);
     } else if (peer_ready || d->fill.ever) {
-        if (s->hop > 0)
-            doubt(d, s, false);
-        filled(d, s);
-    } else { /* it is being filled itself */
-        s->hop++;
-        s->again = true;
-        if (s->hop % OVERLAY_NEAR != 0) {
-            ask_from_start(d, s);
-            return;
-        }
-        s->after_key = s->after_owner = (struct id){{0}};
-        s->id = parcel_new_id(d);
-        s->due_us = d->env->now_us + FILL_TRY_US;
+        filled_beside(d, s);
+    } else {
+        next_beside(d, s);
     }
 }
 
@@ -349,10 +420,7 @@ void fill_on_page(struct dht *d, const struct overlay_from *from, uint64_t id, s
         end_of_pages(d, s, flags & VALUES_READY);
         return;
     }
-    s->after_key = items[n - 1].rec.key;
-    s->after_owner = items[n - 1].rec.owner;
-    s->id = parcel_new_id(d);
-    if (!s->again)
+    if (s->turn < FILL_TURNS && s->hop < OVERLAY_NEAR) /* not again and again */
         s->since_us = d->env->now_us;
-    ask_page(d, s);
+    ask_next_page(d, s, &items[n - 1].rec.key, &items[n - 1].rec.owner);
 }

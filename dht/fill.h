@@ -3,15 +3,17 @@
  * what it holds of the range that we share with it.
  *
  * Until both sides have answered we are not filled, and neither grant nor deny. When a neighbour is
- * not filled itself (several joined beside each other) the next one on that side is asked, round
- * and round for FILL_WAIT_US at most; a member that was filled before takes the first answer. One
- * page is under way per side, repeated until it comes.
+ * not filled itself (several joined beside each other), or is silent, the next one on that side is
+ * asked, then those on the other: the first that was filled had everything before the others came
+ * between us, and they have said what they were given since. A member that was filled before takes
+ * the first answer. One page is under way per side, repeated until it comes.
  *
- * When nobody beside us was filled, or all that we knew on one side are gone within FILL_GAP_US or
- * two, a point's three holders may have died together. Then nobody near has its records, and those
- * who hold the other points are asked for the gap: at FILL_SPOTS spots of it, turned by one and by
- * two points, and once more after FILL_GAP_AGAIN_US, because those who were asked may have been in
- * the same trouble.
+ * When nobody beside us was filled (yet: they go on being asked), or all that we knew on one side
+ * are gone within FILL_GAP_US or two, a point's three holders may have died together. Then nobody
+ * near has its records, and those who hold the other points are asked for the gap: at FILL_SPOTS
+ * spots of it, each turned by one point after the other until somebody answers who was filled,
+ * FILL_WAIT_US at most for all. And once more, at other points, after FILL_GAP_AGAIN_US: those who
+ * were asked may have been in the same trouble not long before.
  */
 #ifndef PEAL_DHT_FILL_H
 #define PEAL_DHT_FILL_H
@@ -19,24 +21,26 @@
 #include "dht/parcel.h"
 
 #define FILL_TRY_US MSEC(400)
+#define FILL_AGAIN_US MSEC(200) /* after all who could be asked were not filled */
 #define FILL_WAIT_US SEC(5)
 #define FILL_GAP_US SEC(15)
 #define FILL_GAP_AGAIN_US SEC(8)
-enum { FILL_SPOTS = 3, FILL_TURNS = 2, FILL_ROUND = FILL_SPOTS * FILL_TURNS, FILL_ROUNDS = 2 };
+enum { FILL_SPOTS = 3, FILL_TURNS = DHT_POINTS - 1, FILL_ROUNDS = 2, FILL_TRIES = 2 };
 
 /* A range that we are being given, by a neighbour or (a gap) by the holders of other points. */
 struct side {
     bool present; /* somebody is there; of a gap: it is still being asked for */
     bool filled;  /* nobody has to wait for it */
     bool gap;
-    bool again;       /* past the first round */
-    unsigned step;    /* of a gap: which spot, turn and round */
-    struct id peer;   /* unless a gap: our neighbour on that side */
-    size_t hop;       /* which one on that side is asked: 0 is the neighbour */
-    uint64_t id;      /* of the page that was asked for */
-    struct id lo, hi; /* lo == hi: all of the ring */
+    bool doubted; /* its gap is asked for, too; of a gap: for that reason, not as many are gone */
+    unsigned spot, turn, round; /* of a gap */
+    struct id peer;             /* unless a gap: our neighbour on that side */
+    size_t hop;                 /* which one on that side is asked: 0 is the neighbour */
+    unsigned tries;             /* of this page */
+    uint64_t id;                /* of the page that was asked for */
+    struct id lo, hi;           /* lo == hi: all of the ring */
     struct id after_key, after_owner;
-    usec since_us; /* when it began, or the last page of the first round came */
+    usec since_us; /* when it began, or the last page came that had more behind it */
     usec due_us;
 };
 enum fill_side { FILL_LEFT, FILL_RIGHT, FILL_LEFT_GAP, FILL_RIGHT_GAP, FILL_SIDES };

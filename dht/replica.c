@@ -184,8 +184,10 @@ static void ring_changed(struct dht *d)
     handover_ring_changed(d, was_alone ? 0 : env_jitter(d->env, SETTLE_US, 30));
     repair_soon(d);
     notice_upheaval(d);
-    for (struct write *w = d->replica.writes; w != NULL; w = w->next)
+    for (struct write *w = d->replica.writes; w != NULL; w = w->next) {
         w->due_us = d->env->now_us;
+        w->tries = 0; /* of those who are our neighbours now */
+    }
 }
 
 /* Writes. */

@@ -215,7 +215,7 @@ struct path *path_proven(struct session *s, const struct path_addr *addr)
     struct path_addr to = *addr;
 
     if (to.kind == PATH_RING)
-        to.peer = s->peer; /* whoever the envelope named */
+        to.peer = s->cert.node; /* whoever the envelope named */
     struct path *path = paths_find(&s->paths, &to);
 
     if (path != NULL) {
@@ -408,7 +408,7 @@ static void ring_heard(struct session *s, const struct path_addr *from)
 {
     struct path *path = paths_find(&s->paths, from);
 
-    if (!id_eq(&from->peer, &s->peer))
+    if (!id_eq(&from->peer, &s->cert.node))
         return;
     if (path == NULL)
         path_add(s, from);
@@ -421,7 +421,7 @@ void path_nominated(struct session *s, const struct path_addr *from)
     struct path *path = paths_find(&s->paths, from);
 
     if (path != NULL && path != paths_best(&s->paths) && path->addr.kind == PATH_UDP &&
-        id_cmp(&s->peer, &s->ss->config.node) < 0)
+        id_cmp(&s->cert.node, &s->ss->config.node) < 0)
         move_to(s, path);
 }
 
@@ -525,7 +525,7 @@ void path_ping(struct session *s, struct path *p, uint8_t flags)
 
 void path_ping_others(struct session *s)
 {
-    const struct path_addr ring = {.kind = PATH_RING, .peer = s->peer};
+    const struct path_addr ring = {.kind = PATH_RING, .peer = s->cert.node};
     struct paths *p = &s->paths;
 
     for (size_t i = 0; i < p->count; i++)

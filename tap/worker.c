@@ -174,7 +174,7 @@ static void release(struct worker *w)
     }
     batch_out_clear(&w->out);
     batch_in_clear(&w->in);
-    free(w->frame);
+    free(w->super);
     seal_worker_free(w->seal);
     upcall_free(w->upcall);
 }
@@ -183,9 +183,9 @@ static int allocate(struct worker *w)
 {
     w->seal = seal_worker_new();
     w->upcall = upcall_new();
-    w->frame = malloc(WORKER_FRAME_ROOM);
+    w->super = malloc(FRAME_MAX);
     coalesce_init(&w->coalesce, worker_write_vectors, w);
-    if (w->seal == NULL || w->upcall == NULL || w->frame == NULL ||
+    if (w->seal == NULL || w->upcall == NULL || w->super == NULL ||
         batch_out_init(&w->out, w->udp_fd) != 0 || batch_in_init(&w->in, w->udp_fd) != 0) {
         return -ERR_NOMEM;
     }

@@ -109,8 +109,6 @@ static void on_dns_record(void *ctx, uint64_t token, const struct dht_result *re
     struct dns_answer answer = {0};
     struct facts facts;
 
-    if (!n->dns)
-        return; /* made anew since, and not asked yet */
     if (result->status != DHT_OK && result->status != DHT_NOT_FOUND) {
         dns_server_answered(n->dns, (uint32_t)token, NULL);
         return;
@@ -180,52 +178,6 @@ void node_dns_reply(struct node *n, const uint8_t *reply, size_t len)
     node_settle(n);
 }
 
-/* ---- the servers, made with the first question that they get ---- */
-
-static struct dns_server *service_dns(struct node *n)
-{
-    static const struct dns_ops ops = {on_dns_reply, on_dns_name, on_dns_addr, on_dns_forward};
-    struct dns_config config = {
-        .ipv4 = n->config.ipv4,
-        .ipv6 = n->config.ipv6,
-        .service = n->service,
-        .forward = n->config.dns_forward,
-    };
-
-    memcpy(config.domain, n->config.domain, sizeof(config.domain));
-    return dns_server_new(n->env, &config, &ops, n);
-}
-
-static struct dhcp_server *service_dhcp(struct node *n)
-{
-    static const struct dhcp_ops ops = {on_dhcp_claim, on_dhcp_gone, on_dhcp_send};
-    struct dhcp_config config = {
-        .range = n->config.ipv4,
-        .service = n->service,
-        .own = n->config.device_mac,
-        .authoritative = true,
-        .mtu = n->config.mtu,
-    };
-
-    memcpy(config.domain, n->config.domain, sizeof(config.domain));
-    return dhcp_server_new(n->env, &config, &ops, n);
-}
-
-/* False: out of memory; clients ask again. */
-static bool service_has_dns(struct node *n)
-{
-    if (!n->dns)
-        n->dns = service_dns(n);
-    return n->dns != NULL;
-}
-
-static bool service_has_dhcp(struct node *n)
-{
-    if (!n->dhcp)
-        n->dhcp = service_dhcp(n);
-    return n->dhcp != NULL;
-}
-
 /* ---- frames ---- */
 
 static void service_udp(struct node *n, const struct eth_header *eth,
@@ -233,10 +185,9 @@ static void service_udp(struct node *n, const struct eth_header *eth,
 {
     struct dns_source from = {.addr = udp->src.addr, .port = udp->src.port, .mac = eth->src};
 
-    if (udp->dst.port == DHCP_SERVER_PORT && service_has_dhcp(n))
+    if (udp->dst.port == DHCP_SERVER_PORT)
         dhcp_server_input(n->dhcp, &eth->src, &udp->src.addr, udp->payload, udp->len);
-    else if (udp->dst.port == DNS_PORT && addr_eq(&udp->dst.addr, &n->service) &&
-             service_has_dns(n))
+    else if (udp->dst.port == DNS_PORT && addr_eq(&udp->dst.addr, &n->service))
         dns_server_input(n->dns, &from, udp->payload, udp->len);
 }
 
@@ -267,38 +218,56 @@ static void service_frame(struct node *n, const uint8_t *frame, size_t len)
 
 void node_local(struct node *n, const uint8_t *frame, size_t len)
 {
-    if (node_has_device(n))
+    if (n->dhcp)
         service_frame(n, frame, len);
     node_settle(n);
 }
 
+static struct dns_server *service_dns(struct node *n)
+{
+    static const struct dns_ops ops = {on_dns_reply, on_dns_name, on_dns_addr, on_dns_forward};
+    struct dns_config config = {
+        .ipv4 = n->config.ipv4,
+        .ipv6 = n->config.ipv6,
+        .service = n->service,
+        .forward = n->config.dns_forward,
+    };
+
+    memcpy(config.domain, n->config.domain, sizeof(config.domain));
+    return dns_server_new(n->env, &config, &ops, n);
+}
+
+static struct dhcp_server *service_dhcp(struct node *n)
+{
+    static const struct dhcp_ops ops = {on_dhcp_claim, on_dhcp_gone, on_dhcp_send};
+    struct dhcp_config config = {
+        .range = n->config.ipv4,
+        .service = n->service,
+        .own = n->config.device_mac,
+        .authoritative = true,
+        .mtu = n->config.mtu,
+    };
+
+    memcpy(config.domain, n->config.domain, sizeof(config.domain));
+    return dhcp_server_new(n->env, &config, &ops, n);
+}
+
 bool service_start(struct node *n)
 {
-    struct dns_name domain;
-
     n->service = address_service(&n->config.ipv4);
-    return dns_name_from_text(&domain, n->config.domain);
+    n->dns = service_dns(n);
+    n->dhcp = service_dhcp(n);
+    return n->dns && n->dhcp;
 }
 
 void service_restart_dns(struct node *n)
 {
+    struct dns_server *fresh = service_dns(n);
+
+    if (!fresh)
+        return; /* out of memory: the old one goes on as it was */
     dns_server_free(n->dns);
-    n->dns = NULL;
-}
-
-void service_tick(struct node *n)
-{
-    if (n->dhcp)
-        dhcp_server_tick(n->dhcp);
-    if (n->dns)
-        dns_server_tick(n->dns);
-}
-
-usec service_deadline(const struct node *n)
-{
-    usec dhcp_us = n->dhcp ? dhcp_server_deadline(n->dhcp) : USEC_NEVER;
-
-    return n->dns ? usec_min(dhcp_us, dns_server_deadline(n->dns)) : dhcp_us;
+    n->dns = fresh;
 }
 
 void service_stop(struct node *n)

@@ -144,6 +144,19 @@ static void claims_during_a_join_storm_are_all_different(void **state)
     }
 }
 
+/* Whoever joined beside others that are new, too, need not wait for them all. */
+static void those_who_join_together_are_ready_soon(void **state)
+{
+    struct world w;
+
+    world_init(&w, 11);
+    world_grow(&w, 60, MSEC(5));
+    world_run(&w, MSEC(2500));
+    for (size_t i = 0; i < w.count; i++)
+        assert_true(dht_ready(w.nodes[i]->dht));
+    world_clear(&w);
+}
+
 static void an_owner_without_memory_gets_its_key_again(void **state)
 {
     struct world w;
@@ -605,6 +618,7 @@ int main(void)
         cmocka_unit_test(everybody_finds_what_one_has_created),
         cmocka_unit_test(of_many_claims_at_once_one_is_granted),
         cmocka_unit_test(claims_during_a_join_storm_are_all_different),
+        cmocka_unit_test(those_who_join_together_are_ready_soon),
         cmocka_unit_test(an_owner_without_memory_gets_its_key_again),
         cmocka_unit_test(an_offer_that_comes_home_gives_nothing_away),
         cmocka_unit_test(ranges_follow_those_who_join_and_leave),
