@@ -41,6 +41,8 @@ int main(int argc, char **argv)
         return check_command(&o);
     case COMMAND_SMALL:
         return small_command(&o);
+    case COMMAND_NAT:
+        return nat_command(&o);
     }
     return EXIT_USAGE;
 }

@@ -28,7 +28,7 @@ enum nat_ports {
 
 enum {
     NAT_MAPPINGS_MAX = 4096,
-    NAT_REMOTES_MAX = 16 /* let in by one mapping; victim: the oldest */
+    NAT_REMOTES_MAX = 64 /* let in by one mapping; victim: the oldest */
 };
 
 struct nat_kind {

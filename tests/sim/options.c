@@ -15,6 +15,8 @@ static const char usage[] =
     "       peal-sim check  --seeds A-B [--nodes N] [--minutes M] [--jobs J] [--verbose]\n"
     "       peal-sim small  [--nodes N] [--sequence J0,J1,C0]   every order of join, leave and "
     "crash of 1..N hosts\n"
+    "       peal-sim nat    --seeds A-B [--loss P] [--verbose]   hosts behind all pairs of NAT "
+    "kinds\n"
     "\n"
     "Thousands of real nodes in one process, in virtual time, repeatable from a seed.\n"
     "\n"
@@ -252,7 +254,8 @@ static bool read_command(struct options *o, const char *word)
 {
     static const char *const names[] = {[COMMAND_RUN] = "run",
                                         [COMMAND_CHECK] = "check",
-                                        [COMMAND_SMALL] = "small"};
+                                        [COMMAND_SMALL] = "small",
+                                        [COMMAND_NAT] = "nat"};
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         if (word == NULL || strcmp(word, names[i]) != 0)
@@ -281,9 +284,10 @@ static bool say(int *status, int is, const char *format, const char *what, const
 /* What a command cannot do without, and what it does when nothing is said. */
 static bool complete(struct options *o, int *status)
 {
-    if (o->command != COMMAND_CHECK && o->command != COMMAND_SMALL && o->nodes == 0)
+    if (o->command == COMMAND_RUN && o->nodes == 0)
         return say(status, EXIT_USAGE, "peal-sim: %s%s\n", "say how many: --nodes N", "");
-    if (o->command == COMMAND_CHECK && o->seeds_last == 0 && o->seeds_first == 0)
+    if ((o->command == COMMAND_CHECK || o->command == COMMAND_NAT) && o->seeds_last == 0 &&
+        o->seeds_first == 0)
         return say(status, EXIT_USAGE, "peal-sim: %s%s\n", "say which: --seeds A-B", "");
     if (o->minutes == 0 && o->command != COMMAND_CHECK)
         o->minutes = 3;

@@ -9,14 +9,14 @@
 
 #include "overlay/core/env.h"
 
-enum command { COMMAND_RUN, COMMAND_CHECK, COMMAND_SMALL };
+enum command { COMMAND_RUN, COMMAND_CHECK, COMMAND_SMALL, COMMAND_NAT };
 
 enum { EXIT_VIOLATED = 1, EXIT_USAGE = 2 };
 
 struct options {
     enum command command;
     uint64_t seed;
-    uint64_t seeds_first, seeds_last; /* check */
+    uint64_t seeds_first, seeds_last; /* check, nat */
     uint32_t nodes;                   /* 0: not said */
     double minutes;                   /* 0: not said */
     const char *latency;              /* path; NULL: constant */

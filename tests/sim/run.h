@@ -1,6 +1,6 @@
 /*
  * run.h - the commands: one world of a given size and given faults (run, relay, claims), a swarm
- * (check), all small ones (small).
+ * (check), all small ones (small), every pair of NAT kinds (nat).
  */
 #ifndef PEAL_SIM_RUN_H
 #define PEAL_SIM_RUN_H
@@ -11,5 +11,6 @@
 int run_command(const struct options *o);
 int check_command(const struct options *o);
 int small_command(const struct options *o);
+int nat_command(const struct options *o);
 
 #endif

@@ -160,6 +160,8 @@ static bool world_step(struct world *w, usec until_us)
     w->events++;
     agenda_pop(&w->agenda);
     e->happen(w, e);
+    if (w->watch != NULL)
+        w->watch(w->watch_ctx);
     return true;
 }
 

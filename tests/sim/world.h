@@ -74,6 +74,8 @@ struct world {
     usec all_up_us;                          /* when everybody was up first; 0: not yet */
     size_t account_peak;                     /* the most that one node ever held */
     void (*progress)(const struct world *w); /* every virtual second; may be NULL */
+    void (*watch)(void *ctx);                /* after every event; may be NULL */
+    void *watch_ctx;
 };
 
 /* Nobody is on yet. */

@@ -1,0 +1,391 @@
+#include "tests/sim/grid.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/sim/report.h"
+#include "tests/sim/run.h"
+#include "tests/sim/world.h"
+
+enum {
+    PUBLIC = 14,     /* hosts of the ring that have public addresses */
+    SIDE_A = PUBLIC, /* one host behind a box of each kind, on either side */
+    SIDE_B = SIDE_A + GRID_KINDS,
+    HOSTS = SIDE_B + GRID_KINDS,
+    UP_S = 60, /* everybody is a member and knows how others see it */
+    SETTLE_S = 10,
+    WINDOW_S = 8, /* from a pair's first packet to the verdict */
+    PING_S = 1,
+    PING_TRIES = 8,
+    MAPPING_LIFE_S = 120,
+};
+
+/* ---- theory ---- */
+
+static enum nat_dependence mapping_of(int kind)
+{
+    return (enum nat_dependence)(kind / 3);
+}
+
+static enum nat_dependence filtering_of(int kind)
+{
+    return (enum nat_dependence)(kind % 3);
+}
+
+struct nat_kind grid_kind(int kind, enum nat_ports ports)
+{
+    return (struct nat_kind){
+        .mapping = mapping_of(kind),
+        .filtering = filtering_of(kind),
+        .ports = ports,
+        .hairpin = false,
+        .timeout_us = SEC(MAPPING_LIFE_S),
+    };
+}
+
+/* Where the other is known to be, and where its packets will come from: the same port or not. */
+bool grid_expects_direct(int a, int b)
+{
+    bool stays_a = mapping_of(a) == NAT_ENDPOINT_INDEPENDENT;
+    bool stays_b = mapping_of(b) == NAT_ENDPOINT_INDEPENDENT;
+    enum nat_dependence in_a = filtering_of(a), in_b = filtering_of(b);
+
+    if (stays_a && stays_b)
+        return true;
+    if (stays_a || stays_b) /* the one that stays must let in another port of the same address */
+        return (stays_a ? in_a : in_b) != NAT_ADDRESS_AND_PORT_DEPENDENT;
+    /* The mapping that was told of never sent to the other: one side must let in anybody, and the
+     * other any port of whom it has sent to. */
+    return (in_a == NAT_ENDPOINT_INDEPENDENT && in_b != NAT_ADDRESS_AND_PORT_DEPENDENT) ||
+           (in_b == NAT_ENDPOINT_INDEPENDENT && in_a != NAT_ADDRESS_AND_PORT_DEPENDENT);
+}
+
+/* ---- a pair under way ---- */
+
+struct pair {
+    int number;
+    struct host *a, *b;
+    bool fresh;  /* they had nothing to do with each other */
+    usec rtt_us; /* over the ring; 0: not measured */
+    unsigned pings;
+    bool answered;                           /* the latest ping */
+    usec began_us, up_us, key_us, direct_us; /* 0: not yet */
+    bool half;                               /* one end, at least, sent directly at some time */
+};
+
+struct grid {
+    const struct grid_options *options;
+    struct grid_result *result;
+    struct world *world;
+    struct pair pairs[GRID_KINDS]; /* of one batch */
+};
+
+static bool sees(const struct host *h, const struct host *peer, struct overlay_data *d)
+{
+    return overlay_data(host_overlay(h), &peer->identity.id, d);
+}
+
+static void pair_look(const struct world *w, struct pair *p)
+{
+    struct overlay_data at_a, at_b;
+    bool up_a = sees(p->a, p->b, &at_a), up_b = sees(p->b, p->a, &at_b);
+
+    if (up_a && up_b && p->up_us == 0)
+        p->up_us = w->now_us;
+    if (up_a && at_a.tx != NULL && p->key_us == 0)
+        p->key_us = w->now_us;
+    p->half |= (up_a && at_a.udp) || (up_b && at_b.udp);
+    if (up_a && up_b && at_a.udp && at_b.udp && p->direct_us == 0)
+        p->direct_us = w->now_us;
+}
+
+static void on_ping(void *ctx, const struct overlay_ping_result *r)
+{
+    struct pair *p = ctx;
+
+    p->answered = r->answered;
+    if (r->answered)
+        p->rtt_us = r->rtt_us;
+}
+
+static void pair_ping(struct pair *p)
+{
+    p->pings++;
+    host_enter(p->a);
+    (void)overlay_ping(host_overlay(p->a), &p->b->identity.id, OVERLAY_EXACT, SEC(PING_S), 0,
+                       on_ping, p);
+    host_exit(p->a);
+}
+
+static void pair_begin(struct grid *g, struct pair *p)
+{
+    struct overlay_data d;
+
+    p->began_us = g->world->now_us;
+    p->fresh = !sees(p->a, p->b, &d) && !sees(p->b, p->a, &d);
+    host_enter(p->a);
+    (void)overlay_demand(host_overlay(p->a), &p->b->identity.id);
+    host_exit(p->a);
+}
+
+/* ---- the verdict ---- */
+
+static void violated(struct grid *g, const struct pair *p, const char *what)
+{
+    static const char *const names[] = {"EI", "AD", "APD"};
+    struct grid_result *r = g->result;
+    int a = p->number / GRID_KINDS, b = p->number % GRID_KINDS;
+    char text[sizeof(r->violation)];
+
+    snprintf(text, sizeof(text),
+             "seed %llu, mapping %s filtering %s with mapping %s filtering %s (hosts %u, %u): %s",
+             (unsigned long long)g->options->seed, names[a / 3], names[a % 3], names[b / 3],
+             names[b % 3], (unsigned)p->a->index, (unsigned)p->b->index, what);
+    if (r->violations++ == 0)
+        memcpy(r->violation, text, sizeof(text));
+    if (g->options->verbose)
+        fprintf(stderr, "%s\n", text);
+}
+
+static void measure(struct grid *g, const struct pair *p)
+{
+    struct grid_result *r = g->result;
+    double rtt = (double)p->rtt_us;
+
+    if (!p->fresh || p->rtt_us == 0)
+        return;
+    if (p->key_us != 0)
+        stats_add(&r->first_rtts, (double)(p->key_us - p->began_us) / rtt + 0.5);
+    if (p->direct_us == 0)
+        return;
+    stats_add(&r->direct_ms, (double)(p->direct_us - p->began_us) / 1e3);
+    stats_add(&r->direct_rtts, ((double)(p->direct_us - p->began_us) - 1e5) / rtt);
+    stats_add(&r->direct_session_ms, (double)(p->direct_us - p->up_us) / 1e3);
+}
+
+static void pair_judge(struct grid *g, const struct pair *p)
+{
+    struct grid_pair *sum = &g->result->pairs[p->number];
+    bool expected = grid_expects_direct(p->number / GRID_KINDS, p->number % GRID_KINDS);
+
+    sum->seeds++;
+    sum->direct += p->direct_us != 0;
+    sum->reached += p->answered && p->up_us != 0;
+    if (p->up_us == 0)
+        violated(g, p, "no session");
+    if (!p->answered)
+        violated(g, p, "not reachable");
+    if (expected && p->direct_us == 0)
+        violated(g, p, p->half ? "direct one way only" : "not direct");
+    if (!expected && p->half)
+        violated(g, p, p->direct_us != 0 ? "direct, against theory" : "half direct");
+    measure(g, p);
+}
+
+/* ---- a world ---- */
+
+static void look(void *ctx)
+{
+    struct grid *g = ctx;
+
+    for (int i = 0; i < GRID_KINDS; i++)
+        if (g->pairs[i].began_us != 0)
+            pair_look(g->world, &g->pairs[i]);
+}
+
+static void run(struct grid *g, usec for_us)
+{
+    world_run(g->world, g->world->now_us + for_us);
+}
+
+static void ping_all(struct grid *g)
+{
+    bool missing = true;
+
+    for (int i = 0; i < GRID_KINDS; i++)
+        g->pairs[i].answered = false;
+    for (int try = 0; try < PING_TRIES && missing; try++) {
+        for (int i = 0; i < GRID_KINDS; i++)
+            if (!g->pairs[i].answered)
+                pair_ping(&g->pairs[i]);
+        run(g, SEC(PING_S) + MSEC(10));
+        missing = false;
+        for (int i = 0; i < GRID_KINDS; i++)
+            missing |= !g->pairs[i].answered;
+    }
+}
+
+/* Nine pairs in which each host has one part. */
+static void run_batch(struct grid *g, int shift)
+{
+    struct world *w = g->world;
+
+    for (int i = 0; i < GRID_KINDS; i++) {
+        int k = (i + shift) % GRID_KINDS;
+
+        g->pairs[i] = (struct pair){
+            .number = i * GRID_KINDS + k, .a = &w->hosts[SIDE_A + i], .b = &w->hosts[SIDE_B + k]};
+    }
+    w->internet.faults.loss = 0;
+    ping_all(g);
+    w->internet.faults.loss = g->options->loss;
+    for (int i = 0; i < GRID_KINDS; i++)
+        pair_begin(g, &g->pairs[i]);
+    run(g, SEC(WINDOW_S));
+    ping_all(g);
+    for (int i = 0; i < GRID_KINDS; i++)
+        pair_judge(g, &g->pairs[i]);
+}
+
+static void put_in_boxes(struct grid *g)
+{
+    struct internet *n = &g->world->internet;
+
+    for (int i = 0; i < 2 * GRID_KINDS; i++) {
+        struct nat_kind kind = grid_kind(i % GRID_KINDS, g->options->ports);
+        struct random r = random_new(g->options->seed, RANDOM_NAT, (uint64_t)i);
+
+        n->places[SIDE_A + i].box = (int16_t)internet_add_box(n, &kind, r);
+    }
+}
+
+void grid_run(const struct grid_options *o, struct grid_result *r)
+{
+    struct world_config config = {.seed = o->seed,
+                                  .nodes = HOSTS,
+                                  .delay_us = o->delay_us,
+                                  .bootstraps = 2,
+                                  .lease_s = 86400,
+                                  .log_level = o->log_level,
+                                  .log_host = o->log_host,
+                                  .silent = true};
+    struct grid g = {.options = o, .result = r};
+
+    g.world = world_new(&config);
+    put_in_boxes(&g);
+    world_start_all(g.world, SEC(1));
+    (void)world_run_until(g.world, SEC(UP_S), world_everybody_up);
+    run(&g, SEC(SETTLE_S));
+    g.world->watch = look;
+    g.world->watch_ctx = &g;
+    for (int shift = 0; shift < GRID_KINDS; shift++)
+        run_batch(&g, shift);
+    world_free(g.world);
+}
+
+/* ---- the command ---- */
+
+static void print_grid(const struct grid_result *r)
+{
+    static const char *const names[] = {"EI", "AD", "APD"};
+
+    printf("mapping/filtering  ");
+    for (int b = 0; b < GRID_KINDS; b++)
+        printf("%4s/%-4s", names[b / 3], names[b % 3]);
+    for (int a = 0; a < GRID_KINDS; a++) {
+        printf("\n  %4s/%-12s", names[a / 3], names[a % 3]);
+        for (int b = 0; b < GRID_KINDS; b++) {
+            const struct grid_pair *p = &r->pairs[a * GRID_KINDS + b];
+
+            printf("%7.2f%c ", p->seeds > 0 ? (double)p->direct / p->seeds : 0,
+                   grid_expects_direct(a, b) ? '*' : ' ');
+        }
+    }
+    printf("\n  share of seeds in which the pair ended direct; * where theory says so\n");
+}
+
+static void print_stats(const char *name, struct stats *s)
+{
+    printf("  %-36s p50 %8.2f  p90 %8.2f  p99 %8.2f  max %8.2f  (%zu)\n", name,
+           stats_quantile(s, 0.5), stats_quantile(s, 0.9), stats_quantile(s, 0.99),
+           stats_quantile(s, 1), s->count);
+}
+
+static void count(const struct grid_result *r, uint32_t sums[3])
+{
+    memset(sums, 0, 3 * sizeof(sums[0]));
+    for (int i = 0; i < GRID_PAIRS; i++) {
+        const struct grid_pair *p = &r->pairs[i];
+
+        sums[grid_expects_direct(i / GRID_KINDS, i % GRID_KINDS) ? 0 : 1] += p->direct;
+        sums[2] += p->reached;
+    }
+}
+
+static void print_text(struct grid_result *r, uint64_t seeds)
+{
+    uint32_t sums[3];
+
+    count(r, sums);
+    print_grid(r);
+    printf("  direct where theory says so          %.4f of 45 pairs in %llu seeds\n",
+           (double)sums[0] / 45 / (double)seeds, (unsigned long long)seeds);
+    printf("  direct where it says not             %.4f of 36\n",
+           (double)sums[1] / 36 / (double)seeds);
+    printf("  reachable                            %.4f of 81\n",
+           (double)sums[2] / 81 / (double)seeds);
+    print_stats("time to first packet, round trips", &r->first_rtts);
+    print_stats("time to direct, ms", &r->direct_ms);
+    print_stats("the same less 100 ms, round trips", &r->direct_rtts);
+    print_stats("time to direct from the session, ms", &r->direct_session_ms);
+    printf("  violations                           %llu%s%s\n", (unsigned long long)r->violations,
+           r->violations > 0 ? ", the first " : "", r->violation);
+}
+
+static json_t *json_stats(struct stats *s)
+{
+    return json_pack("{s:f, s:f, s:f, s:f, s:I}", "p50", stats_quantile(s, 0.5), "p90",
+                     stats_quantile(s, 0.9), "p99", stats_quantile(s, 0.99), "max",
+                     stats_quantile(s, 1), "count", (json_int_t)s->count);
+}
+
+static void print_json(struct grid_result *r, const struct options *o, uint64_t seeds)
+{
+    json_t *pairs = json_array(), *j;
+    char command[1024];
+    uint32_t sums[3];
+
+    count(r, sums);
+    options_print(o, command, sizeof(command));
+    for (int i = 0; i < GRID_PAIRS; i++)
+        json_array_append_new(pairs, json_integer(r->pairs[i].direct));
+    j = json_pack("{s:s, s:s, s:I, s:o, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:s}", "schema",
+                  "peal.sim.nat/1", "command", command, "seeds", (json_int_t)seeds, "direct", pairs,
+                  "direct_expected", (json_int_t)sums[0], "direct_beyond_theory",
+                  (json_int_t)sums[1], "reachable", (json_int_t)sums[2], "first_packet_rtts",
+                  json_stats(&r->first_rtts), "direct_ms", json_stats(&r->direct_ms),
+                  "direct_less_100ms_rtts", json_stats(&r->direct_rtts), "direct_from_session_ms",
+                  json_stats(&r->direct_session_ms), "violations", (json_int_t)r->violations,
+                  "first_violation", r->violation);
+    json_dumpf(j, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
+    printf("\n");
+    json_decref(j);
+}
+
+int nat_command(const struct options *o)
+{
+    struct grid_result r = {0};
+    uint64_t seeds = o->seeds_last - o->seeds_first + 1;
+
+    for (uint64_t seed = o->seeds_first; seed <= o->seeds_last; seed++) {
+        struct grid_options g = {.seed = seed,
+                                 .loss = o->loss,
+                                 .ports = NAT_PORTS_RANDOM,
+                                 .delay_us = (usec)(o->delay_ms * 1e3),
+                                 .log_level = o->log_level,
+                                 .log_host = o->log_host,
+                                 .verbose = o->verbose};
+
+        grid_run(&g, &r);
+    }
+    if (o->json)
+        print_json(&r, o, seeds);
+    else
+        print_text(&r, seeds);
+    stats_clear(&r.first_rtts);
+    stats_clear(&r.direct_ms);
+    stats_clear(&r.direct_rtts);
+    stats_clear(&r.direct_session_ms);
+    return r.violations > 0 ? EXIT_VIOLATED : 0;
+}
