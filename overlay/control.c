@@ -238,7 +238,7 @@ static bool endpoints_input(struct session *s, const struct arrival *in, struct 
     if (!reader_done(r))
         return false;
     path_set_peer_endpoints(s, eps, n);
-    path_round(s);
+    path_round_heard(s);
     return true;
 }
 
@@ -252,7 +252,7 @@ static const struct message_rule {
     [MSG_DATA_KEY_INIT] = {40, 40, data_init_input},
     [MSG_DATA_KEY_REPLY] = {40, 40, data_reply_input},
     [MSG_DATA_KEY_DONE] = {4, 4, data_done_input},
-    [MSG_PATH_CHALLENGE] = {8, 8, challenge_input},
+    [MSG_PATH_CHALLENGE] = {PATH_CHALLENGE_LEN, 200, challenge_input},
     [MSG_PATH_RESPONSE] = {11, 27, response_input},
     [MSG_ENDPOINTS] = {1, 1 + 8 * 19, endpoints_input},
 };

@@ -1,7 +1,16 @@
 /*
  * endpoints.c - where we are: our own candidate endpoints and the reflexive ones that peers report,
  * and who is told of them.
+ *
+ * Each peer with a direct path reports one endpoint, and its report counts as long as its session
+ * lives: the traffic with it keeps that mapping. Behind a NAT that maps independently of the
+ * endpoint they agree. What one peer alone reports is told only when no two agree: a NAT that maps
+ * for each remote anew is seen differently by each, and what it maps for one peer is of use to
+ * another only when it lets anybody in; the two oldest reporters will do, so that such a member
+ * does not name a new endpoint with every peer it meets. It also means that a peer that lies is
+ * believed only where nobody else agrees with anybody.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "overlay/session_internal.h"
@@ -74,21 +83,84 @@ void sessions_set_endpoints(struct sessions *ss, const struct endpoint *eps, siz
     sessions_flush(ss);
 }
 
-/* Peers that have no direct path yet hear of a new reflexive address. */
-static void seen_add(struct sessions *ss, const struct endpoint *us)
-{
-    if (endpoint_among(us, ss->own, ss->own_count) || endpoint_among(us, ss->seen, ss->seen_count))
-        return;
-    if (ss->seen_count < SESSION_SEEN_MAX)
-        ss->seen_count++;
-    memmove(&ss->seen[1], &ss->seen[0], (ss->seen_count - 1u) * sizeof(*us));
-    ss->seen[0] = *us;
-    for (size_t i = 0; i < ss->count; i++) {
-        const struct path *best = paths_best(&ss->all[i]->paths);
+enum {
+    REPORTS_MAX = 32, /* different endpoints compared; victim: the newest */
+    ALONE_MAX = 2,    /* told of when no two peers agree */
+};
 
-        if (best != NULL && best->addr.kind == PATH_RING)
-            session_tell_endpoints(ss->all[i]);
-    }
+struct report {
+    struct endpoint us;
+    uint32_t reporters;
+    usec since_us; /* the oldest reporter's */
+};
+
+static bool reports(const struct sessions *ss, const struct session *s)
+{
+    const struct path *best = paths_best(&s->paths);
+
+    return s->state == SESSION_UP && s->observed.addr.family != 0 && best != NULL &&
+           best->addr.kind == PATH_UDP && !endpoint_among(&s->observed, ss->own, ss->own_count);
+}
+
+static void report_count(struct report *list, size_t *n, const struct session *s)
+{
+    size_t i = 0;
+
+    while (i < *n && !endpoint_eq(&list[i].us, &s->observed))
+        i++;
+    if (i == REPORTS_MAX)
+        return;
+    if (i == *n)
+        list[(*n)++] = (struct report){.us = s->observed, .since_us = s->up_us};
+    list[i].reporters++;
+    list[i].since_us = usec_min(list[i].since_us, s->up_us);
+}
+
+static int most_reporters_first(const void *a, const void *b)
+{
+    const struct report *x = a, *y = b;
+
+    if (x->reporters != y->reporters)
+        return x->reporters < y->reporters ? 1 : -1;
+    if (x->since_us != y->since_us)
+        return x->since_us > y->since_us ? 1 : -1;
+    return endpoint_cmp(&x->us, &y->us);
+}
+
+static size_t seen_choose(const struct sessions *ss, struct endpoint out[SESSION_SEEN_MAX])
+{
+    struct report list[REPORTS_MAX];
+    size_t n = 0, count = 0;
+
+    for (size_t i = 0; i < ss->count; i++)
+        if (reports(ss, ss->all[i]))
+            report_count(list, &n, ss->all[i]);
+    qsort(list, n, sizeof(*list), most_reporters_first);
+    for (size_t i = 0; i < n && count < SESSION_SEEN_MAX; i++)
+        if (list[i].reporters > 1 || (list[0].reporters == 1 && count < ALONE_MAX))
+            out[count++] = list[i].us;
+    return count;
+}
+
+/* Peers that have no direct path yet hear of a new reflexive address. */
+static void seen_refresh(struct sessions *ss)
+{
+    struct endpoint seen[SESSION_SEEN_MAX];
+    size_t n = seen_choose(ss, seen);
+
+    if (n == ss->seen_count && same_endpoints(seen, ss->seen, n))
+        return;
+    memcpy(ss->seen, seen, n * sizeof(*seen));
+    ss->seen_count = (uint8_t)n;
+    for (size_t i = 0; i < ss->count; i++)
+        if (ss->all[i]->state == SESSION_UP)
+            path_news(ss->all[i]);
+}
+
+void session_seen_changed(struct session *s)
+{
+    if (s->observed.addr.family != 0)
+        seen_refresh(s->ss);
 }
 
 void session_observed(struct session *s, const struct endpoint *us)
@@ -99,6 +171,6 @@ void session_observed(struct session *s, const struct endpoint *us)
     if (endpoint_eq(us, &s->observed))
         return;
     s->observed = *us;
-    seen_add(s->ss, us);
+    seen_refresh(s->ss);
     session_event(s, EVENT_OBSERVED);
 }

@@ -7,8 +7,15 @@
 
 #include "overlay/handshake_internal.h"
 
-enum { TRIES_MAX = 8 /* doublings of the interval, more than fit in the timeout */ };
-static const usec retry_first_us = MSEC(250);
+/*
+ * Over UDP the interval doubles. A way of several hops loses several times as much: there the
+ * packets are small, tries follow each other faster, and from the third on each is sent twice.
+ */
+enum { TRIES_MAX = 9, TRIES_ONCE = 2 };
+static const usec retry_udp_us[TRIES_MAX] = {MSEC(250), MSEC(500), SEC(1), SEC(2), SEC(4),
+                                             SEC(4),    SEC(4),    SEC(4), SEC(4)};
+static const usec retry_ring_us[TRIES_MAX] = {MSEC(200), MSEC(200), MSEC(300), MSEC(300), MSEC(400),
+                                              MSEC(600), MSEC(800), SEC(1),    SEC(1)};
 static const usec timeout_us = SEC(HANDSHAKE_TIMEOUT_S);
 static const usec rekey_again_us = SEC(60);
 
@@ -44,12 +51,35 @@ struct attempt {
     usec at_us, until_us;
 };
 
+static bool is_hop_by_hop(const struct path_addr *addr)
+{
+    return addr->kind == PATH_RING;
+}
+
+static bool attempt_over_ring(const struct attempt *a)
+{
+    bool over_ring = a->state == ATTEMPT_ANSWERED && is_hop_by_hop(&a->packet3_to);
+
+    for (size_t i = 0; i < a->target_count && a->state == ATTEMPT_ASKED; i++)
+        over_ring |= is_hop_by_hop(&a->targets[i].addr);
+    return over_ring;
+}
+
 static void attempt_schedule(struct sessions *ss, struct attempt *a)
 {
-    unsigned shift = a->tries < TRIES_MAX ? a->tries : TRIES_MAX;
+    const usec *gaps_us = attempt_over_ring(a) ? retry_ring_us : retry_udp_us;
+    unsigned n = a->tries < TRIES_MAX ? a->tries : TRIES_MAX - 1;
 
-    a->at_us = usec_min(ss->env->now_us + (retry_first_us << shift), a->until_us);
+    a->at_us = usec_min(ss->env->now_us + gaps_us[n], a->until_us);
     a->tries++;
+}
+
+/* How often a packet goes there in the try that is next; 0: not in this one. */
+static int copies(const struct attempt *a, const struct path_addr *to)
+{
+    if (is_hop_by_hop(to))
+        return a->tries > TRIES_ONCE ? 2 : 1;
+    return attempt_over_ring(a) && a->tries % 2 == 0 ? 0 : 1;
 }
 
 static void target_send(struct sessions *ss, const struct attempt *a, struct target *t)
@@ -117,8 +147,8 @@ bool handshake_begin(struct session *s, const struct path_addr *to, bool rekey)
         return false;
     }
     s->attempt = a;
-    attempt_schedule(ss, a);
     handshake_add_target(s, to);
+    attempt_schedule(ss, a);
     return true;
 }
 
@@ -164,7 +194,8 @@ static void packet3_send(struct session *s)
     const struct attempt *a = s->attempt;
     uint8_t ping[5] = {0};
 
-    ss->host.send(ss->ctx, &a->packet3_to, a->packet3, a->packet3_len);
+    for (int i = copies(a, &a->packet3_to); i > 0; i--)
+        ss->host.send(ss->ctx, &a->packet3_to, a->packet3, a->packet3_len);
     if (a->next != NULL)
         session_send_under(s, a->next, &a->packet3_to, MSG_PING, ping, sizeof(ping));
     else
@@ -216,7 +247,8 @@ void handshake_tick(struct session *s)
         return;
     }
     for (size_t i = 0; i < a->target_count; i++)
-        target_send(ss, a, &a->targets[i]);
+        for (int n = copies(a, &a->targets[i].addr); n > 0; n--)
+            target_send(ss, a, &a->targets[i]);
 }
 
 usec handshake_deadline(const struct session *s)
@@ -236,6 +268,7 @@ void handshake_confirmed(struct session *s, uint32_t index)
     handshake_abort(s);
     if (next != NULL)
         session_adopt(s, next);
+    path_check(s); /* what we sent before it had the keys was for nothing */
 }
 
 struct control *handshake_next_keys(const struct session *s, uint32_t index)

@@ -20,7 +20,7 @@ enum msg_type {
     MSG_DATA_KEY_INIT = 4,  /* generation 4, receiver index 4, ephemeral 32 */
     MSG_DATA_KEY_REPLY = 5, /* the same */
     MSG_DATA_KEY_DONE = 6,  /* generation 4: the initiator has installed it; the responder may send with it */
-    MSG_PATH_CHALLENGE = 7, /* 8 random bytes */
+    MSG_PATH_CHALLENGE = 7, /* 8 random bytes, padding */
     MSG_PATH_RESPONSE = 8,  /* the 8 bytes, then the endpoint they came from */
     MSG_ENDPOINTS = 9,      /* our candidate endpoints changed: count 1, endpoints */
 

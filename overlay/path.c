@@ -10,7 +10,10 @@ enum {
     LAN_PREFIX4 = 24, /* two private addresses that share it are taken for neighbours */
     LAN_PREFIX6 = 64,
 };
-static const usec trial_first_us = MSEC(250);
+/* After each challenge of a trial; the last is how long an answer may take. */
+static const usec trial_gaps_us[PATH_TRIES] = {MSEC(100), MSEC(100), MSEC(200),
+                                               MSEC(400), MSEC(800), MSEC(1000)};
+static const usec alive_us = SEC(1); /* a path heard so lately is not lost yet */
 static const usec timeout_least_us = MSEC(250);
 static const usec timeout_most_us = MSEC(900); /* also when no RTT is known */
 static const usec rtt_similar_us = MSEC(1);    /* differences below do not count */
@@ -63,6 +66,17 @@ static struct path *paths_find(const struct paths *p, const struct path_addr *ad
             return path;
     }
     return NULL;
+}
+
+/* The path that a packet from there came by. */
+static struct path *paths_from(const struct paths *p, const struct path_addr *from)
+{
+    struct path *path = paths_find(p, from);
+
+    for (size_t i = 0; path == NULL && from->kind == PATH_UDP && i < p->count; i++)
+        if (p->v[i].comes_from.addr.family != 0 && endpoint_eq(&p->v[i].comes_from, &from->ep))
+            path = &p->v[i];
+    return path;
 }
 
 static struct path_trial *trial_find(const struct paths *p, const struct path_addr *addr)
@@ -143,7 +157,16 @@ static bool better(const struct session *s, const struct path *a, const struct p
     return rank_a < rank_b && a->rtt_us <= b->rtt_us + b->rtt_us / 5 + rtt_similar_us;
 }
 
-static void rounds_restart(struct session *s)
+static void path_log(const struct session *s, const char *what, const struct path_addr *addr)
+{
+    char peer[ID_SHORT_SIZE], ep[ENDPOINT_TEXT_SIZE];
+
+    if (s->ss->env->level >= LOG_LEVEL_DEBUG)
+        env_log(s->ss->env, LOG_LEVEL_DEBUG, "path to %s: %s %s", id_short(&s->cert.node, peer),
+                what, addr->kind == PATH_UDP ? endpoint_text(&addr->ep, ep) : "the ring");
+}
+
+void path_news(struct session *s)
 {
     const struct path *best = paths_best(&s->paths);
 
@@ -157,9 +180,11 @@ static void move_to(struct session *s, struct path *path)
 {
     struct paths *p = &s->paths;
 
+    path_log(s, "moves to", &path->addr);
+
     p->best = (uint8_t)(path - p->v);
     session_event(s, EVENT_DATA);
-    rounds_restart(s);
+    path_news(s);
 }
 
 static void path_remove(struct paths *p, size_t i)
@@ -259,46 +284,73 @@ static struct path_trial *trial_slot(struct paths *p)
 
 static void trial_send(struct session *s, struct path_trial *t)
 {
-    t->at_us = s->ss->env->now_us + (trial_first_us << t->tries);
+    uint8_t body[PATH_CHALLENGE_PADDED_LEN] = {0};
+
+    t->at_us = s->ss->env->now_us + trial_gaps_us[t->tries];
     t->tries++;
     if (t->roamed && t->budget < CHALLENGE_PACKET_LEN)
         return;
     if (t->roamed)
         t->budget -= CHALLENGE_PACKET_LEN;
-    session_queue(s, &t->addr, MSG_PATH_CHALLENGE, t->challenge, sizeof(t->challenge));
+    memcpy(body, t->challenge, sizeof(t->challenge));
+    session_queue(s, &t->addr, MSG_PATH_CHALLENGE, body,
+                  t->roamed ? PATH_CHALLENGE_LEN : sizeof(body));
 }
 
-/* t: one that starts over, or NULL. */
-static void trial_start(struct session *s, struct path_trial *t, const struct path_addr *addr,
-                        bool roamed, size_t received)
+static void trial_start(struct session *s, const struct path_addr *addr, bool roamed,
+                        size_t received)
 {
-    if (t == NULL)
-        t = trial_slot(&s->paths);
+    struct path_trial *t = trial_slot(&s->paths);
+
     if (t == NULL)
         return;
     *t = (struct path_trial){
         .addr = *addr,
         .roamed = roamed,
+        .heard = roamed,
         .budget = (uint32_t)(received * PATH_AMPLIFICATION),
         .started_us = s->ss->env->now_us,
     };
     env_random(s->ss->env, t->challenge, sizeof(t->challenge));
+    path_log(s, roamed ? "heard from" : "trying", addr);
     trial_send(s, t);
+}
+
+/* The peer begins now, or is there: challenges follow each other fast again. */
+static void trial_again(struct session *s, struct path_trial *t)
+{
+    t->again = true;
+    t->tries = 0;
+    trial_send(s, t);
+}
+
+static void starts_refresh(struct session *s)
+{
+    struct paths *p = &s->paths;
+    usec now_us = s->ss->env->now_us;
+
+    if (now_us < p->starts_us + SEC(PATH_STARTS_S))
+        return;
+    p->starts_us = now_us;
+    p->starts = p->roams = 0;
 }
 
 /* A peer may send us to so many addresses in a while and no more: we are nobody's reflector. */
 static bool start_allowed(struct session *s)
 {
-    struct paths *p = &s->paths;
-    usec now_us = s->ss->env->now_us;
-
-    if (now_us >= p->starts_us + SEC(PATH_STARTS_S)) {
-        p->starts_us = now_us;
-        p->starts = 0;
-    }
-    if (p->starts == PATH_STARTS_MAX)
+    starts_refresh(s);
+    if (s->paths.starts == PATH_STARTS_MAX)
         return false;
-    p->starts++;
+    s->paths.starts++;
+    return true;
+}
+
+static bool roam_allowed(struct session *s)
+{
+    starts_refresh(s);
+    if (s->paths.roams == PATH_ROAMS_MAX)
+        return false;
+    s->paths.roams++;
     return true;
 }
 
@@ -307,36 +359,66 @@ static bool is_new(const struct session *s, const struct path_addr *addr)
     return trial_find(&s->paths, addr) == NULL && paths_find(&s->paths, addr) == NULL;
 }
 
-/* Starts a trial, unless one is under way or the path is known already. */
+/* Starts a trial, or the one under way over again, unless the path is known already. */
 static void candidate_try(struct session *s, const struct endpoint *ep)
 {
     const struct path_addr addr = {.kind = PATH_UDP, .ep = *ep};
+    struct path_trial *t = trial_find(&s->paths, &addr);
 
-    if (is_new(s, &addr) && candidate_ok(s, ep) && start_allowed(s))
-        trial_start(s, NULL, &addr, false, 0);
+    if (t != NULL && !t->roamed && start_allowed(s))
+        trial_again(s, t);
+    else if (is_new(s, &addr) && candidate_ok(s, ep) && start_allowed(s))
+        trial_start(s, &addr, false, 0);
 }
 
-void path_round(struct session *s)
+static void round_later(struct session *s)
+{
+    struct paths *p = &s->paths;
+    usec interval_us = usec_min(SEC(PATH_ROUND_FIRST_S) << p->rounds, SEC(PATH_ROUND_LAST_S));
+
+    p->round_at_us = s->ss->env->now_us + env_jitter(s->ss->env, interval_us, 10);
+    if (interval_us < SEC(PATH_ROUND_LAST_S))
+        p->rounds++;
+}
+
+void path_check(struct session *s)
 {
     struct paths *p = &s->paths;
     const struct path *best = paths_best(p);
 
     if (s->state != SESSION_UP || best == NULL)
         return;
-    for (size_t i = 0; i < p->peer_ep_count; i++) {
-        const struct path_addr addr = {.kind = PATH_UDP, .ep = p->peer_eps[i]};
+    for (int rank = RANK_LOOPBACK; rank < (int)rank_of(s, &best->addr); rank++)
+        for (size_t i = 0; i < p->peer_ep_count; i++) {
+            const struct path_addr addr = {.kind = PATH_UDP, .ep = p->peer_eps[i]};
 
-        if (rank_of(s, &addr) < rank_of(s, &best->addr))
-            candidate_try(s, &p->peer_eps[i]);
-    }
-    p->round_at_us = USEC_NEVER;
+            if ((int)rank_of(s, &addr) == rank)
+                candidate_try(s, &p->peer_eps[i]);
+        }
     if (best->addr.kind != PATH_RING)
-        return;
-    usec interval_us = usec_min(SEC(PATH_ROUND_FIRST_S) << p->rounds, SEC(PATH_ROUND_LAST_S));
+        p->round_at_us = USEC_NEVER;
+    else if (p->round_at_us == USEC_NEVER)
+        round_later(s);
+}
 
-    p->round_at_us = s->ss->env->now_us + env_jitter(s->ss->env, interval_us, 10);
-    if (interval_us < SEC(PATH_ROUND_LAST_S))
-        p->rounds++;
+void path_round_heard(struct session *s)
+{
+    path_check(s);
+    if (s->paths.round_at_us != USEC_NEVER)
+        round_later(s);
+}
+
+void path_round(struct session *s)
+{
+    const struct path *best = paths_best(&s->paths);
+
+    if (s->state != SESSION_UP || best == NULL)
+        return;
+    if (best->addr.kind == PATH_RING) {
+        session_tell_endpoints(s);
+        round_later(s);
+    }
+    path_check(s);
 }
 
 void path_set_peer_endpoints(struct session *s, const struct endpoint *eps, size_t n)
@@ -378,10 +460,12 @@ void path_tick(struct session *s)
 
         if (t->at_us > now_us)
             continue;
-        if (t->tries < PATH_TRIES)
+        if (t->tries < PATH_TRIES) {
             trial_send(s, t);
-        else
-            trial_remove(p, t);
+            continue;
+        }
+        path_log(s, "no answer from", &t->addr);
+        trial_remove(p, t);
     }
     if (p->round_at_us <= now_us)
         path_round(s);
@@ -389,18 +473,42 @@ void path_tick(struct session *s)
 
 /* Packets that came. */
 
+/* From another port of where a live path leads: its NAT has more than one mapping, and a challenge
+ * to each would make it use one more. */
+static bool is_other_mapping(const struct session *s, const struct endpoint *from)
+{
+    const struct path *best = paths_best(&s->paths);
+
+    return best != NULL && best->addr.kind == PATH_UDP &&
+           s->ss->env->now_us < best->heard_us + alive_us &&
+           addr_eq(&best->addr.ep.addr, &from->addr);
+}
+
+/* The peer is there now: what is under way goes on, at once and from the start. */
+static void trial_heard(struct session *s, struct path_trial *t, size_t len)
+{
+    if (t->roamed) {
+        t->budget += (uint32_t)(len * PATH_AMPLIFICATION);
+        return;
+    }
+    if (t->heard)
+        return;
+    t->heard = true;
+    trial_again(s, t);
+}
+
 void path_roamed(struct session *s, const struct endpoint *from, size_t len)
 {
     const struct path_addr addr = {.kind = PATH_UDP, .ep = *from};
     struct path_trial *t = trial_find(&s->paths, &addr);
-    struct path *path = paths_find(&s->paths, &addr);
+    struct path *path = paths_from(&s->paths, &addr);
 
     if (path != NULL)
         path->heard_us = s->ss->env->now_us;
-    else if (t != NULL && t->roamed && t->tries < PATH_TRIES)
-        t->budget += (uint32_t)(len * PATH_AMPLIFICATION);
-    else
-        trial_start(s, t, &addr, true, len); /* also one of our own: the peer is there now */
+    else if (t != NULL)
+        trial_heard(s, t, len);
+    else if (!is_other_mapping(s, from) && roam_allowed(s))
+        trial_start(s, &addr, true, len);
 }
 
 /* The ring delivers by id: nothing to prove, no address that could be somebody else's. */
@@ -418,7 +526,7 @@ static void ring_heard(struct session *s, const struct path_addr *from)
 
 void path_nominated(struct session *s, const struct path_addr *from)
 {
-    struct path *path = paths_find(&s->paths, from);
+    struct path *path = paths_from(&s->paths, from);
 
     if (path != NULL && path != paths_best(&s->paths) && path->addr.kind == PATH_UDP &&
         id_cmp(&s->cert.node, &s->ss->config.node) < 0)
@@ -429,7 +537,7 @@ void path_heard(struct session *s, const struct path_addr *from, size_t len, boo
 {
     if (fresh && from->kind == PATH_RING)
         ring_heard(s, from);
-    struct path *path = paths_find(&s->paths, from);
+    struct path *path = paths_from(&s->paths, from);
 
     if (path != NULL) {
         path->heard_us = s->ss->env->now_us;
@@ -442,7 +550,7 @@ bool path_may_answer(struct session *s, const struct path_addr *to, size_t len)
 {
     struct path_trial *t = trial_find(&s->paths, to);
 
-    if (paths_find(&s->paths, to) != NULL || (t != NULL && !t->roamed))
+    if (paths_from(&s->paths, to) != NULL || (t != NULL && !t->roamed))
         return true;
     if (t == NULL || t->budget < len)
         return false;
@@ -459,6 +567,7 @@ bool path_challenge_input(struct session *s, const struct path_addr *from, struc
 
     if (challenge == NULL)
         return false;
+    (void)read_bytes(r, reader_left(r)); /* padding */
     write_bytes(&w, challenge, PATH_CHALLENGE_LEN);
     write_endpoint(&w, from->kind == PATH_UDP ? &from->ep : &none);
     if (path_may_answer(s, from, MESSAGE_PACKET_LEN + writer_len(&w)))
@@ -474,19 +583,34 @@ static void rtt_sample(struct path *path, usec sample_us)
     path->rtt_us = path->rtt_us == 0 ? us : path->rtt_us - path->rtt_us / 8 + us / 8;
 }
 
-static void trial_passed(struct session *s, struct path_trial *t)
+/* Its answers come from there. */
+static void set_source(struct session *s, struct path *path, const struct path_addr *from)
+{
+    struct path_trial *t = trial_find(&s->paths, from);
+
+    if (from->kind != PATH_UDP || path->addr.kind != PATH_UDP ||
+        endpoint_eq(&path->addr.ep, &from->ep) || paths_find(&s->paths, from) != NULL)
+        return;
+    path->comes_from = from->ep;
+    if (t != NULL)
+        trial_remove(&s->paths, t);
+}
+
+static void trial_passed(struct session *s, struct path_trial *t, const struct path_addr *from)
 {
     const struct path_trial done = *t;
 
+    path_log(s, "proven,", &done.addr);
     trial_remove(&s->paths, t);
     struct path *path = path_add(s, &done.addr);
 
     if (path == NULL)
         return;
-    if (done.tries == 1)
+    set_source(s, path, from);
+    if (done.tries == 1 && !done.again)
         rtt_sample(path, s->ss->env->now_us - done.started_us);
     const struct path *best = paths_best(&s->paths);
-    bool moved = done.roamed && best->heard_us <= done.started_us;
+    bool moved = done.heard && best->heard_us <= done.started_us;
 
     if (path != best && (moved || better(s, path, best)))
         move_to(s, path);
@@ -501,7 +625,7 @@ bool path_response_input(struct session *s, const struct path_addr *from, struct
         return false;
     for (size_t i = 0; i < s->paths.trial_count; i++)
         if (equal_ct(s->paths.trials[i].challenge, challenge, PATH_CHALLENGE_LEN)) {
-            trial_passed(s, &s->paths.trials[i]);
+            trial_passed(s, &s->paths.trials[i], from);
             break;
         }
     session_observed(s, &us);
@@ -536,7 +660,7 @@ void path_ping_others(struct session *s)
 
 void path_pong(struct session *s, const struct path_addr *from, uint32_t nonce)
 {
-    struct path *path = paths_find(&s->paths, from);
+    struct path *path = paths_from(&s->paths, from);
 
     if (path == NULL || path->pinged_us == 0 || path->ping_nonce != nonce)
         return;

@@ -9,6 +9,11 @@
  * addresses that an authenticated packet came from. Towards those we send at most 3 times the bytes
  * received.
  *
+ * Through two NATs both ends must send before either hears: so the peer checks at the moment when
+ * it learns of our candidates, and the first challenges of a trial follow each other fast. A NAT
+ * may send from another port than the one that reaches it: then a path has two addresses, and a
+ * peer that is heard from a new port of the address of a live path has not moved.
+ *
  * The ring is a path like another, and always worth a probe: it needs no address, only the peer's
  * id.
  *
@@ -24,12 +29,17 @@
 enum {
     PATHS_MAX = 6,        /* per session; victim: the one not best that was silent longest */
     PATH_TRIALS_MAX = 12, /* victim: the one that was tried most often */
-    PATH_TRIES = 4,       /* challenges per trial: at 0, 250, 750 and 1750 ms */
+    PATH_TRIES = 6,       /* challenges per trial: at 0, 100, 200, 400, 800 and 1600 ms. With one
+                             packet of five lost each way a hundredth of all trials need the last */
     PATH_PEER_ENDPOINTS_MAX = 8,
     PATH_CHALLENGE_LEN = 8,
+    PATH_CHALLENGE_PADDED_LEN =
+        100,              /* to an address that the peer has not been heard from: so one
+                             that arrives is budget for every try of the answer's trial */
     PATH_STARTS_MAX = 16, /* candidates challenged in PATH_STARTS_S at one peer's word; the rest
                              waits for a round */
     PATH_STARTS_S = 10,
+    PATH_ROAMS_MAX = 8,      /* addresses that packets came from, challenged in PATH_STARTS_S */
     PATH_AMPLIFICATION = 3,  /* RFC 9000 8.1 */
     PATH_ROUND_FIRST_S = 15, /* all candidates again while the ring is the best we have ... */
     PATH_ROUND_LAST_S = 600, /* ... at an interval that doubles up to this */
@@ -37,8 +47,10 @@ enum {
 
 struct path {
     struct path_addr addr;
-    usec heard_us;  /* last authenticated packet from there */
-    usec pinged_us; /* our newest MSG_PING that went there; 0: answered or none */
+    struct endpoint comes_from; /* its packets' source when that is not addr: a NAT that has one
+                                   mapping for each remote sends from another one. Family 0: addr */
+    usec heard_us;              /* last authenticated packet from there */
+    usec pinged_us;             /* our newest MSG_PING that went there; 0: answered or none */
     uint32_t ping_nonce;
     uint32_t rtt_us; /* smoothed as RFC 6298 2; 0: not measured */
 };
@@ -51,7 +63,9 @@ struct path_trial {
     struct path_addr addr; /* not the ring: there is nothing to prove about it */
     uint8_t challenge[PATH_CHALLENGE_LEN];
     uint8_t tries;
-    bool roamed;     /* the peer's packet came from there: budget counts */
+    bool roamed;     /* we know it only because the peer's packet came from there: budget counts */
+    bool heard;      /* the peer's packet came from there */
+    bool again;      /* its tries were begun anew */
     uint32_t budget; /* bytes that may still be sent there */
     usec started_us, at_us;
 };
@@ -63,6 +77,7 @@ struct paths {
     uint8_t count, size, best;
     uint8_t trial_count, peer_ep_count;
     uint8_t starts; /* candidates tried since starts_us */
+    uint8_t roams;  /* addresses that packets came from, tried since starts_us */
     usec starts_us;
     uint8_t rounds;   /* made since the ring became the best path */
     usec round_at_us; /* the next round; USEC_NEVER while a direct path is there */
@@ -89,8 +104,17 @@ void path_roamed(struct session *s, const struct endpoint *from, size_t len);
 void path_try(struct session *s, const struct path_addr *to);
 /* The peer named its endpoints. */
 void path_set_peer_endpoints(struct session *s, const struct endpoint *eps, size_t n);
-/* Challenges every candidate of a better kind than the best path, and over the ring again later. */
+/* Challenges every candidate of a better kind than the best path, the best kind first. For when the
+ * peer does the same: at the start, and when both have the keys. */
+void path_check(struct session *s);
+/* The same from both ends at once: the peer is told of our candidates and does it when it hears of
+ * them. Again later, while the ring is the best there is. */
 void path_round(struct session *s);
+/* The peer does so now; our own next round is put off, so that one end's do for both. */
+void path_round_heard(struct session *s);
+/* Something changed that may make a direct path possible: a round at once if the ring is the best,
+ * and the intervals grow from the start again. */
+void path_news(struct session *s);
 void path_tick(struct session *s);
 
 /* Handlers of MSG_PATH_CHALLENGE, MSG_PATH_RESPONSE. False: malformed. */

@@ -222,6 +222,7 @@ void session_end(struct session *s, enum session_end end, const char *why)
     env_log(s->ss->env, LOG_LEVEL_DEBUG, "session %06x: %s%s%s", s->token.index & 0xffffff,
             session_end_text(end), why != NULL ? ", " : "", why != NULL ? why : "");
     session_release(s);
+    session_seen_changed(s);
     session_event(s, EVENT_DOWN);
 }
 
@@ -254,7 +255,7 @@ void session_came_up(struct session *s)
     set_state(s, SESSION_UP);
     s->up_us = s->heard_us = s->carried_us = s->ss->env->now_us;
     s->refusal = "";
-    path_round(s);
+    path_check(s);
     session_event(s, EVENT_UP);
 }
 

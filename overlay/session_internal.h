@@ -23,7 +23,7 @@
 enum {
     SESSION_INDICES_EACH = 10, /* receiver indices one session can hold at most */
     SESSION_REFUSED_MAX = 16,  /* refusals remembered; victim: the oldest */
-    SESSION_SEEN_MAX = 4,      /* reflexive endpoints remembered; victim: the oldest */
+    SESSION_SEEN_MAX = 4,      /* reflexive endpoints told of; victim: that of fewest reporters */
     SESSION_COALESCE_MAX = 1200,
     MESSAGE_PACKET_LEN = PACKET_HEADER_LEN + MSG_HEADER_LEN + PACKET_TAG_LEN, /* plus a body */
     SESSION_PACKET_MAX = MESSAGE_PACKET_LEN + MESSAGE_MAX,
@@ -132,7 +132,7 @@ struct sessions {
     uint32_t load_count, load_before;
 
     struct endpoint own[HELLO_ENDPOINTS_MAX];
-    struct endpoint seen[SESSION_SEEN_MAX]; /* reflexive, newest first */
+    struct endpoint seen[SESSION_SEEN_MAX]; /* reflexive, that of most reporters first */
     uint8_t own_count, seen_count;
 
     struct { /* messages waiting for the end of the call: of one session and one path */
@@ -190,6 +190,9 @@ void session_tell_endpoints(struct session *s);
 
 /* The peer told us how it sees us. */
 void session_observed(struct session *s, const struct endpoint *us);
+
+/* It reports no more. */
+void session_seen_changed(struct session *s);
 
 /* refused.c */
 

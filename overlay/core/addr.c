@@ -212,6 +212,15 @@ bool endpoint_eq(const struct endpoint *a, const struct endpoint *b)
     return a->port == b->port && addr_eq(&a->addr, &b->addr);
 }
 
+int endpoint_cmp(const struct endpoint *a, const struct endpoint *b)
+{
+    int bytes = memcmp(a->addr.b, b->addr.b, sizeof(a->addr.b));
+
+    if (a->addr.family != b->addr.family)
+        return a->addr.family < b->addr.family ? -1 : 1;
+    return bytes != 0 ? bytes : (a->port > b->port) - (a->port < b->port);
+}
+
 char *endpoint_text(const struct endpoint *e, char out[ENDPOINT_TEXT_SIZE])
 {
     char text[ADDR_TEXT_SIZE];

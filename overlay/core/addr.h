@@ -58,6 +58,7 @@ char *net_text(const struct net *net, char out[NET_TEXT_SIZE]);
 bool net_parse(struct net *out, const char *text); /* "10.77.0.0/16"; the prefix is required */
 
 bool endpoint_eq(const struct endpoint *a, const struct endpoint *b);
+int endpoint_cmp(const struct endpoint *a, const struct endpoint *b); /* a total order */
 char *endpoint_text(const struct endpoint *e, char out[ENDPOINT_TEXT_SIZE]);
 bool endpoint_parse(struct endpoint *out, const char *text); /* numeric only; port 1..65535 required */
 
