@@ -78,9 +78,11 @@ static void on_send(void *ctx, const struct endpoint *to, const uint8_t *pkt, si
 {
     struct host *h = ctx;
     struct world *w = h->world;
+    size_t headers = to->addr.family == 6 ? HEADERS_V6 : HEADERS_V4;
 
     h->tx_packets++;
-    h->tx_bytes += len + (to->addr.family == 6 ? HEADERS_V6 : HEADERS_V4);
+    h->tx_bytes += len + headers;
+    traffic_sent(&w->traffic, pkt, len, headers);
     internet_send(&w->internet, &w->agenda, w->now_us, h->index, to, pkt, len, packet_arrives);
 }
 

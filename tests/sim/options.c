@@ -11,7 +11,7 @@
 static const char usage[] =
     "usage: peal-sim run    --nodes N --seed S [--latency FILE] [--minutes M] [--loss P]\n"
     "                       [--churn R] [--partition AT:FOR:PARTS] [--crash AT:SHARE]\n"
-    "                       [--null-crypto] [--json]\n"
+    "                       [--join N] [--null-crypto] [--json]\n"
     "       peal-sim check  --seeds A-B [--nodes N] [--minutes M] [--jobs J] [--verbose]\n"
     "       peal-sim small  [--nodes N] [--sequence J0,J1,C0]   every order of join, leave and "
     "crash of 1..N hosts\n"
@@ -32,6 +32,7 @@ static const char usage[] =
     "  --churn R          hosts a minute crash or leave, and come back\n"
     "  --partition A:F:P  from second A, for F seconds, into P parts\n"
     "  --crash AT:SHARE   at second AT a share of all hosts dies\n"
+    "  --join N           in the end N hosts, one after another, leave and come as strangers\n"
     "  --no-device        nodes without addresses and names: the ring alone\n"
     "  --null-crypto      the twin program with a null cipher, for size\n"
     "  --json             one JSON object on stdout\n"
@@ -59,6 +60,7 @@ enum {
     OPT_CHURN,
     OPT_PARTITION,
     OPT_CRASH,
+    OPT_JOIN,
     OPT_NO_DEVICE,
     OPT_NULL,
     OPT_JSON,
@@ -88,6 +90,7 @@ static const struct option long_options[] = {
     {"churn", required_argument, NULL, OPT_CHURN},
     {"partition", required_argument, NULL, OPT_PARTITION},
     {"crash", required_argument, NULL, OPT_CRASH},
+    {"join", required_argument, NULL, OPT_JOIN},
     {"no-device", no_argument, NULL, OPT_NO_DEVICE},
     {"null-crypto", no_argument, NULL, OPT_NULL},
     {"json", no_argument, NULL, OPT_JSON},
@@ -216,6 +219,8 @@ static bool read_option(struct options *o, int option, const char *value)
         return read_partition(o, value);
     case OPT_CRASH:
         return read_crash(o, value);
+    case OPT_JOIN:
+        return read_u32(value, 1, 100000, &o->joins);
     case OPT_NO_DEVICE:
         o->device = false;
         return true;

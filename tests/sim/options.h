@@ -28,6 +28,7 @@ struct options {
     unsigned parts;
     bool crash;
     double crash_at_s, crash_share;
+    uint32_t joins;
     double start_s; /* hosts start within */
     uint32_t bootstraps;
     bool device;

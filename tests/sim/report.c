@@ -101,6 +101,18 @@ static json_t *json_unless_negative(double v)
     return v >= 0 ? json_real(v) : json_null();
 }
 
+/* Bytes a second and node by kind of message, the whole packets shared out. */
+static json_t *json_idle(const struct report *r)
+{
+    double each = r->idle_s * (double)r->world->on;
+    json_t *j = json_object();
+
+    for (size_t i = 0; each > 0 && i < TRAFFIC_KINDS_MAX; i++)
+        if (r->idle.messages[i] > 0)
+            json_object_set_new(j, traffic_name(i), json_real((double)r->idle.bytes[i] / each));
+    return j;
+}
+
 static json_t *json_options(const struct options *o)
 {
     char command[1024];
@@ -148,9 +160,12 @@ static json_t *json_report(struct report *r)
                                   json_null(), "direct", json_stats(&a->direct_ms)));
     json_object_set_new(j, "links_per_node", json_real(per_node(w, (double)links_of_all(w))));
     json_object_set_new(j, "upkeep_bytes_per_s", json_unless_negative(r->upkeep_bytes_per_s));
+    json_object_set_new(j, "upkeep_by_message", json_idle(r));
     json_object_set_new(j, "ring_complete_s", json_seconds(w->ring.complete_us));
     json_object_set_new(j, "heal_s", json_unless_negative(r->liveness.ideal_s));
     json_object_set_new(j, "settled_s", json_unless_negative(r->liveness.settled_s));
+    json_object_set_new(j, "join_ms", json_stats(&r->join_ms));
+    json_object_set_new(j, "join_bound_ms", json_stats(&r->join_bound_ms));
     json_object_set_new(j, "all_up_s", json_seconds(w->all_up_us));
     json_object_set_new(j, "lookups",
                         json_pack("{s:I, s:I, s:I, s:I}", "asked", (json_int_t)a->asked, "answered",
@@ -180,6 +195,17 @@ static void print_seconds(const char *name, double s)
         printf("  %-22s %.3f s\n", name, s);
 }
 
+static void print_idle(const struct report *r)
+{
+    double each = r->idle_s * (double)r->world->on;
+
+    printf("  %-22s %.1f bytes/s per node\n", "upkeep", r->upkeep_bytes_per_s);
+    for (size_t i = 0; i < TRAFFIC_KINDS_MAX; i++)
+        if (r->idle.messages[i] > 0)
+            printf("    %-20s %.2f bytes/s in %.2f messages a minute\n", traffic_name(i),
+                   (double)r->idle.bytes[i] / each, (double)r->idle.messages[i] * 60 / each);
+}
+
 static void print_text(struct report *r)
 {
     struct world *w = r->world;
@@ -193,12 +219,14 @@ static void print_text(struct report *r)
     print_seconds("everybody up", (double)w->all_up_us / 1e6);
     print_seconds("healed after", r->liveness.ideal_s);
     print_seconds("settled after", r->liveness.settled_s);
+    print_stats("join, ms", &r->join_ms);
+    print_stats("join, bound, ms", &r->join_bound_ms);
     print_stats("hops", &w->asks.hops);
     print_stats("overlay round trip, ms", &w->asks.overlay_ms);
     print_stats("direct round trip, ms", &w->asks.direct_ms);
     printf("  %-22s %.1f\n", "links per node", per_node(w, (double)links_of_all(w)));
     if (r->upkeep_bytes_per_s >= 0)
-        printf("  %-22s %.1f bytes/s per node\n", "upkeep", r->upkeep_bytes_per_s);
+        print_idle(r);
     printf("  %-22s %.0f bytes per node (records of others: %.0f); at most %zu\n", "memory",
            per_node(w, (double)r->memory_bytes), per_node(w, (double)records_bytes(w)),
            w->account_peak);
@@ -229,4 +257,6 @@ void report_print(struct report *r)
 
 void report_clear(struct report *r)
 {
+    stats_clear(&r->join_ms);
+    stats_clear(&r->join_bound_ms);
 }

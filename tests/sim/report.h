@@ -13,8 +13,12 @@ struct report {
     struct world *world;
     double wall_s;
     double upkeep_bytes_per_s; /* per node; < 0: was not measured */
+    struct traffic idle;       /* what was sent while it was measured */
+    double idle_s;
     struct liveness liveness;
-    size_t memory_bytes; /* of all nodes */
+    struct stats join_ms;       /* of strangers into a settled ring */
+    struct stats join_bound_ms; /* what latencies alone take of that */
+    size_t memory_bytes;        /* of all nodes */
 };
 
 /* Fills in what can be read off the world now: call before it is freed. */

@@ -12,6 +12,7 @@ enum {
     LIVENESS_QUESTIONS = 100,
     LOOKUPS_MAX = 20000,
     LOOKUPS_SECONDS = 20, /* that they are spread over */
+    JOIN_APART_S = 15,    /* after a goodbye, and after a join */
 };
 
 static bool config_of(const struct options *o, struct latency *latency, struct world_config *c)
@@ -90,10 +91,15 @@ static void run_idle(struct report *r, usec from_us, usec until_us)
     r->upkeep_bytes_per_s = -1;
     world_run(w, from_us);
     before = sent_bytes(w);
+    r->idle = w->traffic;
+    r->idle_s = (double)(until_us - from_us) / 1e6;
     world_run(w, until_us);
+    for (size_t i = 0; i < TRAFFIC_KINDS_MAX; i++) {
+        r->idle.bytes[i] = w->traffic.bytes[i] - r->idle.bytes[i];
+        r->idle.messages[i] = w->traffic.messages[i] - r->idle.messages[i];
+    }
     if (until_us > from_us && w->on > 0)
-        r->upkeep_bytes_per_s =
-            (double)(sent_bytes(w) - before) / ((double)(until_us - from_us) / 1e6) / (double)w->on;
+        r->upkeep_bytes_per_s = (double)(sent_bytes(w) - before) / r->idle_s / (double)w->on;
 }
 
 /* Questions from everybody to somebody, spread over some seconds; the figures are theirs alone. */
@@ -112,6 +118,79 @@ static void ask_around(struct world *w)
             (void)ask_now(w, from, i % 2 == 0 ? to : NULL);
     }
     world_run(w, w->now_us + SEC(10));
+}
+
+static bool in_order(const struct world *w)
+{
+    return w->ring.count == w->on && ring_check_is_closed(w);
+}
+
+/*
+ * What the latencies alone take of a join: a handshake with somebody known to all, the question on
+ * its heels, from there straight to the neighbours, and their handshakes; three packets each, the
+ * lists with the third. (Less only where a detour is quicker than the straight way.)
+ */
+static double join_bound_ms(const struct world *w, const struct host *h)
+{
+    struct host *beside[2];
+    size_t n = ring_check_beside(w, h, beside);
+    usec least_us = USEC_NEVER;
+
+    for (uint32_t b = 0; b < w->config.bootstraps; b++) {
+        usec neighbours_us = 0;
+
+        for (size_t i = 0; i < n; i++) {
+            usec way_us = internet_one_way(&w->internet, b, beside[i]->index) +
+                          3 * internet_one_way(&w->internet, beside[i]->index, h->index);
+
+            if (beside[i]->index >= w->config.bootstraps) /* else they talk from the start */
+                neighbours_us = way_us > neighbours_us ? way_us : neighbours_us;
+        }
+        least_us =
+            usec_min(least_us, 3 * internet_one_way(&w->internet, h->index, b) + neighbours_us);
+    }
+    return (double)least_us / 1e3;
+}
+
+static void join_took(struct report *r, const struct host *h, usec start_us)
+{
+    stats_add(&r->join_ms, (double)(r->world->now_us - start_us) / 1e3);
+    stats_add(&r->join_bound_ms, join_bound_ms(r->world, h));
+}
+
+/*
+ * Somebody leaves for good and a stranger comes in its place, on its host: from the start of its
+ * process until it is a member between its right neighbours and all is one ring.
+ */
+static void join_once(struct report *r, struct random *random)
+{
+    struct world *w = r->world;
+    struct host *h = world_any(w, random);
+    usec start_us;
+
+    if (h == NULL || h->index < w->config.bootstraps || w->on < 2)
+        return;
+    host_leave(h);
+    world_run(w, w->now_us + SEC(JOIN_APART_S));
+    if (h->state != HOST_OFF || !in_order(w)) {
+        world_violated(w, "host %u left, and the ring is not whole", (unsigned)h->index);
+        return;
+    }
+    host_start(h, true);
+    start_us = w->now_us;
+    if (world_run_until(w, start_us + SEC(LIVENESS_S), in_order))
+        join_took(r, h, start_us);
+    else
+        world_violated(w, "host %u does not come into the ring", (unsigned)h->index);
+    world_run(w, w->now_us + SEC(JOIN_APART_S));
+}
+
+static void join_some(struct report *r)
+{
+    struct random random = random_new(r->world->config.seed, RANDOM_FAULT, 1);
+
+    while (r->join_ms.count < r->options->joins && r->world->violations == 0)
+        join_once(r, &random);
 }
 
 static bool all_up(const struct world *w)
@@ -143,6 +222,8 @@ static void run_world(struct report *r)
     liveness_end_faults(w);
     liveness_judge(w, &r->liveness, LIVENESS_QUESTIONS, faults);
     ask_around(w);
+    if (r->options->joins > 0 && w->host_count > w->config.bootstraps)
+        join_some(r);
 }
 
 int run_command(const struct options *o)

@@ -16,6 +16,7 @@
 #include "tests/sim/check_ring.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/host.h"
+#include "tests/sim/traffic.h"
 
 enum {
     WORLD_VIOLATION_SIZE = 256,
@@ -68,6 +69,7 @@ struct world {
     bool faults_on;      /* loss, cuts or a partition are in force */
     bool calm;           /* the liveness phase is over: every answer must be right */
     uint64_t events, delivered;
+    struct traffic traffic; /* of all hosts */
     crypto_generichash_state digest;
     uint64_t violations;
     char violation[WORLD_VIOLATION_SIZE];    /* the first */
