@@ -2,7 +2,7 @@
 
 #include "daemon/control.h"
 #include "daemon/file.h"
-#include "daemon/join.h"
+#include "daemon/helper.h"
 #include "daemon/log.h"
 #include "daemon/metrics.h"
 #include "daemon/netlink.h"
@@ -404,7 +404,7 @@ void daemon_stop(struct daemon *d)
     d->stopping = true;
     notify_stopping();
     log_write(LOG_LEVEL_INFO, NULL, "saying goodbye");
-    join_abort_all(d);
+    helper_abort_all(d);
     for (struct network *n; (n = daemon_next(d, &i)) != NULL; i++)
         network_stop(n);
     uv_update_time(&d->loop);

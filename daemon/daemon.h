@@ -21,6 +21,7 @@ struct links;
 struct control;
 struct network;
 struct join;
+struct helper;
 struct metrics;
 
 /* What the command line says above the file. */
@@ -41,6 +42,7 @@ struct daemon {
     struct metrics *metrics;                         /* NULL: off */
     struct network *networks[DAEMON_NETWORKS_MAX];   /* by number; NULL: free */
     struct join *joins;                              /* enrolments under way */
+    struct helper *helpers;                          /* requests to groups' services under way */
     struct endpoint endpoints[DAEMON_ENDPOINTS_MAX]; /* our interface addresses with the port */
     size_t endpoints_count;
     uint16_t port;

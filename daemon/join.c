@@ -1,15 +1,15 @@
 #include "daemon/join.h"
 
-#include "daemon/enroll.h"
+#include "daemon/certificate.h"
+#include "daemon/helper.h"
+#include "daemon/https.h"
 #include "daemon/log.h"
 #include "daemon/netlink.h"
 #include "daemon/network.h"
 #include "daemon/privilege.h"
 
 #include <errno.h>
-#include <libgen.h>
 #include <net/if.h>
-#include <signal.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,9 +20,6 @@
 enum {
     JOIN_WHY_SIZE = 768,
     JOIN_CSR_MAX = 4096,
-    JOIN_PATH_SIZE = 4096,
-    JOIN_HELPER_MS = 100000, /* longer than the helper gives itself (ENROLL_TOTAL_S) */
-    JOIN_HANDLES = 4,
 };
 
 struct join {
@@ -34,16 +31,6 @@ struct join {
     struct id pending_tag;
     void (*done)(void *ctx, const struct join_result *result);
     void *ctx;
-
-    uv_process_t helper;
-    uv_pipe_t in, out;
-    uv_timer_t timer;
-    uv_write_t write;
-    char *request; /* on its way to the helper */
-    char *reply;
-    size_t reply_len;
-    unsigned open_handles;
-    bool exited, reply_ended;
 };
 
 /* --- The end of a join --- */
@@ -58,10 +45,6 @@ static void forget(struct join *j)
         *at = j->next;
     state_member_clear(&j->member);
     sign_secret_clear(&j->sec);
-    if (j->request)
-        wipe(j->request, strlen(j->request));
-    free(j->request);
-    free(j->reply);
     free(j);
 }
 
@@ -114,32 +97,19 @@ static void complete(struct join *j)
 static bool accept_certificate(struct join *j, const char *pem)
 {
     struct blob *b = j->member.blob;
-    uint8_t der[CERT_DER_MAX];
-    enum cert_verdict verdict;
-    const char *why = "";
-    struct cert cert;
-    int64_t now = time(NULL);
-    struct cert_ca *ca = cert_ca_new(b->ca, strlen(b->ca), &why);
-    int len = pem_to_der("CERTIFICATE", pem, strlen(pem), der, sizeof der);
+    const struct certificate_owner who = {
+        .pub = &j->pub, .user = b->user, .wall_s = time(NULL), .wall_known = true};
+    char why[CERTIFICATE_WHY_SIZE];
+    const char *ca_why = "";
+    struct certificate c;
+    struct cert_ca *ca = cert_ca_new(b->ca, strlen(b->ca), &ca_why);
+    bool good = ca && certificate_read(&c, ca, pem, &who, why);
 
-    if (!ca || len < 0) {
-        cert_ca_free(ca);
-        fail(j, PROTOCOL_FAILED, "the service's answer is no certificate");
-        return false;
-    }
-    verdict = cert_verify(ca, NULL, der, (size_t)len, now, true, &cert);
     cert_ca_free(ca);
-    if (verdict != CERT_OK)
-        fail(j, PROTOCOL_FAILED, "the certificate that the service gave us is %s%s",
-             cert_verdict_text(verdict),
-             verdict == CERT_NOT_YET_VALID ? "; is this machine's clock right?" : "");
-    else if (!equal_ct(cert.key.b, j->pub.b, sizeof cert.key.b))
-        fail(j, PROTOCOL_FAILED, "the certificate that the service gave us is for another key");
-    else if (strcmp(cert.user, b->user) != 0)
-        fail(j, PROTOCOL_FAILED, "the certificate that the service gave us is for another user");
-    else
-        return true;
-    return false;
+    if (!good)
+        fail(j, PROTOCOL_FAILED, "the certificate that the service gave us is %s",
+             ca ? why : ca_why);
+    return good;
 }
 
 /* The answer may bring a newer definition of the network and newer pins than the blob. */
@@ -171,188 +141,45 @@ static void on_certificate(struct join *j, const json_t *answer)
         complete(j);
 }
 
-/* --- The helper's answer --- */
+/* --- The service's answer --- */
 
-static void on_refusal(struct join *j, const json_t *error)
+static void on_refusal(struct join *j, const struct helper_error *failure)
 {
     static const struct {
         const char *code;
         enum protocol_error error;
     } known[] = {
-        {ENROLL_WRONG_PIN, PROTOCOL_WRONG_PIN}, {ENROLL_UNREACHABLE, PROTOCOL_NO_SERVICE},
-        {ENROLL_NO_REPLY, PROTOCOL_NO_SERVICE}, {ENROLL_REFUSED, PROTOCOL_REFUSED},
-        {ENROLL_FAILED, PROTOCOL_FAILED},
+        {HTTPS_WRONG_PIN, PROTOCOL_WRONG_PIN}, {HTTPS_UNREACHABLE, PROTOCOL_NO_SERVICE},
+        {HTTPS_NO_REPLY, PROTOCOL_NO_SERVICE}, {HTTPS_REFUSED, PROTOCOL_REFUSED},
+        {HTTPS_FAILED, PROTOCOL_FAILED},
     };
-    const char *code = json_string_value(json_object_get(error, "code"));
-    const char *message = json_string_value(json_object_get(error, "message"));
     enum protocol_error e = PROTOCOL_FAILED;
 
-    for (size_t i = 0; code && i < ARRAY_LEN(known); i++) {
-        if (strcmp(known[i].code, code) == 0)
+    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+        if (strcmp(known[i].code, failure->code) == 0)
             e = known[i].error;
     }
-    if (code && strcmp(code, ENROLL_NO_REPLY) == 0 &&
+    if (strcmp(failure->code, HTTPS_NO_REPLY) == 0 &&
         state_pending_save(j->daemon->config.state, &j->pending_tag, &j->member.seed) != 0)
         log_write(LOG_LEVEL_WARN, j->member.blob->group, "cannot keep the key for another try");
-    fail(j, e, "%s", message ? message : "the enrolment helper failed");
+    fail(j, e, "%s", failure->message);
 }
 
-static void on_reply(struct join *j)
+static void on_answer(void *ctx, const json_t *answer)
 {
-    json_t *answer = json_loadb(j->reply, j->reply_len, JSON_REJECT_DUPLICATES, NULL);
-    const json_t *error = json_object_get(answer, "error");
+    struct helper_error failure;
+    struct join *j = ctx;
 
-    if (error)
-        on_refusal(j, error);
-    else if (answer)
-        on_certificate(j, answer);
+    if (helper_failed(answer, &failure))
+        on_refusal(j, &failure);
     else
-        fail(j, PROTOCOL_FAILED, "the enrolment helper gave no answer");
-    json_decref(answer);
-}
-
-/* --- The helper --- */
-
-static void on_closed(uv_handle_t *handle)
-{
-    struct join *j = handle->data;
-
-    if (--j->open_handles == 0)
-        on_reply(j);
-}
-
-/* It has ended and all it wrote is here. */
-static void finish_helper(struct join *j)
-{
-    if (!j->exited || !j->reply_ended || uv_is_closing((uv_handle_t *)&j->timer))
-        return;
-    uv_close((uv_handle_t *)&j->helper, on_closed);
-    uv_close((uv_handle_t *)&j->in, on_closed);
-    uv_close((uv_handle_t *)&j->out, on_closed);
-    uv_close((uv_handle_t *)&j->timer, on_closed);
-}
-
-static void on_helper_exit(uv_process_t *process, int64_t status, int signal)
-{
-    struct join *j = process->data;
-
-    j->exited = true;
-    finish_helper(j);
-}
-
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
-{
-    struct join *j = handle->data;
-
-    *buf = uv_buf_init(j->reply + j->reply_len, (unsigned)(ENROLL_REPLY_MAX - j->reply_len));
-}
-
-/* UV_ENOBUFS: longer than any answer. */
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
-{
-    struct join *j = stream->data;
-
-    if (n >= 0) {
-        j->reply_len += (size_t)n;
-        return;
-    }
-    uv_read_stop(stream);
-    j->reply_ended = true;
-    finish_helper(j);
-}
-
-static void on_late(uv_timer_t *timer)
-{
-    struct join *j = timer->data;
-
-    if (!j->exited)
-        uv_process_kill(&j->helper, SIGKILL);
-}
-
-static void on_written(uv_write_t *write, int status)
-{
-    /* A helper that died meanwhile is noticed by its exit. */
-}
-
-/* Beside peald in the build tree and after installation alike: ../libexec/peal/peal-enroll. */
-static bool helper_path(char out[JOIN_PATH_SIZE])
-{
-    char self[JOIN_PATH_SIZE];
-    ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
-
-    if (len <= 0)
-        return false;
-    self[len] = '\0';
-    return snprintf(out, JOIN_PATH_SIZE, "%s/../libexec/peal/peal-enroll", dirname(self)) <
-           JOIN_PATH_SIZE;
-}
-
-static int spawn_helper(struct join *j, char *path)
-{
-    char *args[] = {path, NULL};
-    uv_stdio_container_t stdio[3] = {
-        {.flags = UV_CREATE_PIPE | UV_READABLE_PIPE, .data.stream = (uv_stream_t *)&j->in},
-        {.flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&j->out},
-        {.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},
-    };
-    uv_process_options_t options = {
-        .file = path, .args = args, .stdio = stdio, .stdio_count = 3, .exit_cb = on_helper_exit};
-
-    return uv_spawn(&j->daemon->loop, &j->helper, &options);
-}
-
-static json_t *helper_request(const struct join *j, const char *csr)
-{
-    const struct blob *b = j->member.blob;
-    const struct hostports *proxy = &j->daemon->config.proxy;
-    char proxy_text[HOSTPORT_TEXT_SIZE];
-    json_t *pins = json_array();
-
-    for (size_t i = 0; i < b->pins.count; i++)
-        json_array_append_new(pins, json_string(b->pins.v[i]));
-    return json_pack(
-        "{s:s, s:o, s:s, s:s, s:s, s:s, s:o}", "server", b->server, "server_pins", pins, "group",
-        b->group, "user", b->user, "secret", b->secret, "csr", csr, "proxy",
-        proxy->count ? json_string(hostport_text(&proxy->v[0], proxy_text)) : json_null());
-}
-
-static void start_pipes(struct join *j)
-{
-    uv_loop_t *loop = &j->daemon->loop;
-
-    uv_pipe_init(loop, &j->in, 0);
-    uv_pipe_init(loop, &j->out, 0);
-    uv_timer_init(loop, &j->timer);
-    j->helper.data = j->in.data = j->out.data = j->timer.data = j;
-    j->open_handles = JOIN_HANDLES;
-}
-
-static void run_helper(struct join *j)
-{
-    char path[JOIN_PATH_SIZE];
-    uv_buf_t bufs[2];
-    int rc;
-
-    start_pipes(j);
-    rc = helper_path(path) ? spawn_helper(j, path) : UV_ENOENT;
-    if (rc) {
-        /* uv_spawn initialises the process handle even when it fails. */
-        log_write(LOG_LEVEL_ERROR, NULL, "cannot start %s: %s", path, uv_strerror(rc));
-        j->exited = j->reply_ended = true;
-        finish_helper(j);
-        return;
-    }
-    bufs[0] = uv_buf_init(j->request, (unsigned)strlen(j->request));
-    bufs[1] = uv_buf_init((char *)"\n", 1);
-    uv_write(&j->write, (uv_stream_t *)&j->in, bufs, 2, on_written);
-    uv_read_start((uv_stream_t *)&j->out, on_alloc, on_read);
-    uv_timer_start(&j->timer, on_late, JOIN_HELPER_MS, 0);
+        on_certificate(j, answer);
 }
 
 static void enrol(struct join *j)
 {
-    const struct config_network *section =
-        config_network(&j->daemon->config, j->member.blob->group);
+    const struct blob *b = j->member.blob;
+    const struct config_network *section = config_network(&j->daemon->config, b->group);
     char csr[JOIN_CSR_MAX], machine[LABEL_MAX + 1];
     const char *hostname = section->hostname[0] ? section->hostname : j->member.options.hostname;
     json_t *request;
@@ -362,17 +189,13 @@ static void enrol(struct join *j)
         fail(j, PROTOCOL_FAILED, "cannot make a certificate request");
         return;
     }
-    request = helper_request(j, csr);
-    j->request = request ? json_dumps(request, JSON_COMPACT) : NULL;
-    json_decref(request);
-    j->reply = malloc(ENROLL_REPLY_MAX);
-    if (!j->request || !j->reply) {
+    request = json_pack("{s:s, s:s, s:s, s:s}", "what", "enroll", "user", b->user, "secret",
+                        b->secret, "csr", csr);
+    if (!request || !helper_start(j->daemon, b, request, on_answer, j)) {
         fail(j, PROTOCOL_FAILED, "out of memory");
         return;
     }
-    log_write(LOG_LEVEL_INFO, j->member.blob->group, "asking %s for a certificate",
-              j->member.blob->server);
-    run_helper(j);
+    log_write(LOG_LEVEL_INFO, b->group, "asking %s for a certificate", b->server);
 }
 
 /* --- Before anything is asked of anybody --- */
@@ -479,15 +302,19 @@ static bool check_free(struct join *j)
 static bool certificate_still_good(const struct join *j, const struct state_member *kept)
 {
     const struct blob *b = j->member.blob;
-    uint8_t der[CERT_DER_MAX];
+    struct sign_public pub;
+    struct sign_secret sec;
+    const struct certificate_owner who = {
+        .pub = &pub, .user = b->user, .wall_s = time(NULL), .wall_known = true};
+    char reason[CERTIFICATE_WHY_SIZE];
     const char *why = "";
-    struct cert cert;
+    struct certificate c;
     struct cert_ca *ca = cert_ca_new(b->ca, strlen(b->ca), &why);
-    int len = pem_to_der("CERTIFICATE", kept->cert_pem, strlen(kept->cert_pem), der, sizeof der);
-    bool good = ca && len > 0 &&
-                cert_verify(ca, NULL, der, (size_t)len, time(NULL), true, &cert) == CERT_OK &&
-                strcmp(cert.user, b->user) == 0;
+    bool good;
 
+    sign_keys(&pub, &sec, &kept->seed);
+    sign_secret_clear(&sec);
+    good = ca && certificate_read(&c, ca, kept->cert_pem, &who, reason);
     cert_ca_free(ca);
     return good;
 }
@@ -582,14 +409,6 @@ void join_start(struct daemon *d, const struct join_wish *wish,
         fail(
             j, PROTOCOL_BAD_BLOB,
             "the blob has no \"server\" and \"secret\" to get a certificate with; fetch a new one");
-}
-
-void join_abort_all(struct daemon *d)
-{
-    for (struct join *j = d->joins; j; j = j->next) {
-        if (!j->exited)
-            uv_process_kill(&j->helper, SIGKILL);
-    }
 }
 
 const struct blob *join_pending(const struct daemon *d, size_t i)

@@ -28,8 +28,6 @@ struct join_result {
 /* `done` is called once, perhaps from here. */
 void join_start(struct daemon *d, const struct join_wish *wish,
                 void (*done)(void *ctx, const struct join_result *result), void *ctx);
-/* Ends all enrolments under way; they are reported as failed. */
-void join_abort_all(struct daemon *d);
 
 /* The groups being enrolled in now, for status: the i-th one's blob, or NULL past the last. */
 const struct blob *join_pending(const struct daemon *d, size_t i);

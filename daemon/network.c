@@ -3,6 +3,7 @@
 #include "daemon/commands.h"
 #include "daemon/dnsforward.h"
 #include "daemon/log.h"
+#include "daemon/membership.h"
 #include "daemon/netlink.h"
 #include "daemon/privilege.h"
 #include "daemon/resolve.h"
@@ -34,11 +35,8 @@ struct network {
     struct env env;
     char failure[STATE_WHY_SIZE]; /* why node is NULL */
 
-    struct state_member member; /* blob NULL: public, or not readable */
-    struct cert_ca *ca;
-    uint8_t cert_der[CERT_DER_MAX];
-    struct cert cert;
-    bool has_cert;
+    struct state_member member;    /* blob NULL: public, or not readable */
+    struct membership *membership; /* NULL: a group without CA, or its CA is not readable */
 
     struct node_config config; /* what the node was made of, and would be made of again */
     struct node *node;
@@ -338,36 +336,48 @@ void network_turn(struct network *n)
 
 /* --- Starting --- */
 
-static bool read_cert(struct network *n)
-{
-    const struct blob *b = n->member.blob;
-    const char *why = "";
-    enum cert_verdict verdict;
-    int len;
+static bool start_node(struct network *n);
+static bool open_device(struct network *n);
 
-    n->ca = cert_ca_new(b->ca, strlen(b->ca), &why);
-    if (!n->ca) {
+/* A renewal's answer. The first one that is of use starts what could not start without. */
+static void on_certificate(void *ctx)
+{
+    struct network *n = ctx;
+
+    membership_fill(n->membership, &n->config.overlay);
+    if (network_enter(n))
+        node_set_cert(n->node, n->config.overlay.cert_der, n->config.overlay.cert_len);
+    else if (n->ending == STAYING && (n->device[0] || open_device(n)) && start_node(n))
+        n->failure[0] = '\0';
+}
+
+static bool start_membership(struct network *n)
+{
+    static const struct membership_host host = {.certificate = on_certificate};
+    const struct membership_config config = {.daemon = n->daemon,
+                                             .member = &n->member,
+                                             .pub = &n->config.overlay.pub,
+                                             .sec = &n->config.overlay.sec,
+                                             .hostname = n->hostname_wanted,
+                                             .wall_s = n->env.wall_s,
+                                             .wall_known = n->env.wall_known};
+    char why[CERTIFICATE_WHY_SIZE];
+    const char *failure;
+
+    n->membership = membership_new(&config, &host, n, why);
+    if (!n->membership) {
         fail(n, "the group's CA certificate: %s", why);
         return false;
     }
-    len = pem_to_der("CERTIFICATE", n->member.cert_pem, strlen(n->member.cert_pem), n->cert_der,
-                     sizeof n->cert_der);
-    verdict = len < 0 ? CERT_MALFORMED
-                      : cert_verify(n->ca, NULL, n->cert_der, (size_t)len, n->env.wall_s,
-                                    n->env.wall_known, &n->cert);
-    n->has_cert = verdict != CERT_MALFORMED;
-    if (verdict != CERT_OK) {
-        fail(n, "our certificate is %s; join again with a new blob", cert_verdict_text(verdict));
+    failure = membership_failure(n->membership);
+    if (failure) {
+        fail(n, "our certificate is %s; %s", failure,
+             membership_renewal(n->membership) ? "asking for a new one"
+                                               : "join again with a new blob");
         return false;
     }
-    n->config.overlay.cert_der = n->cert_der;
-    n->config.overlay.cert_len = (size_t)len;
-    n->config.overlay.ca = n->ca;
-    n->config.overlay.node = n->cert.node;
-    if (equal_ct(n->cert.key.b, n->config.overlay.pub.b, sizeof n->cert.key.b))
-        return true;
-    fail(n, "our certificate is not for our key; join again with a new blob");
-    return false;
+    membership_fill(n->membership, &n->config.overlay);
+    return true;
 }
 
 static void set_identity(struct network *n, const struct secret *seed)
@@ -582,7 +592,7 @@ struct network *network_new(struct daemon *d, unsigned number, struct state_memb
     memset(m, 0, sizeof *m);
     set_identity(n, &n->member.seed);
     n->dnsforward = dnsforward_new(&d->loop, on_dns_reply, n);
-    if (set_config(n) && (!n->member.blob->ca || read_cert(n)) && open_device(n))
+    if (set_config(n) && (!n->member.blob->ca || start_membership(n)) && open_device(n))
         (void)start_node(n);
     return n;
 }
@@ -629,6 +639,8 @@ void network_set_endpoints(struct network *n)
 
 void network_outside_changed(struct network *n)
 {
+    if (n->membership)
+        membership_hurry(n->membership, RENEWAL_GAP_S);
     if (!network_enter(n))
         return;
     node_network_changed(n->node);
@@ -662,6 +674,8 @@ void network_reload(struct network *n)
     const struct config_network *section = config_network(&n->daemon->config, n->name);
 
     n->dns_server = section->dns_forward;
+    if (n->membership)
+        membership_hurry(n->membership, 0);
     if (!n->node)
         return;
     node_set_dns_forward(network_enter(n), section->dns_forward.addr.family != 0);
@@ -708,7 +722,7 @@ void network_free(struct network *n)
         plane_remove_device(host_plane(n->daemon->host), (uint16_t)n->number);
     resolver_free(n->resolver);
     dnsforward_free(n->dnsforward);
-    cert_ca_free(n->ca);
+    membership_free(n->membership);
     state_member_clear(&n->member);
     wipe(n, sizeof *n);
     free(n);
@@ -764,7 +778,12 @@ const struct blob *network_blob(const struct network *n)
 
 const struct cert *network_cert(const struct network *n)
 {
-    return n->has_cert ? &n->cert : NULL;
+    return n->membership ? membership_cert(n->membership) : NULL;
+}
+
+const struct renewal *network_renewal(const struct network *n)
+{
+    return n->membership ? membership_renewal(n->membership) : NULL;
 }
 
 const char *network_device(const struct network *n)

@@ -65,8 +65,11 @@ usec network_now(const struct network *n);                /* as of the last entr
 const struct id *network_id(const struct network *n);     /* NULL: not known */
 const struct blob *network_blob(const struct network *n); /* NULL: not readable, or public */
 const struct cert *network_cert(const struct network *n); /* NULL: none */
-const char *network_device(const struct network *n);      /* "" none */
-int network_ifindex(const struct network *n);             /* 0 none */
+struct renewal;
+const struct renewal *
+network_renewal(const struct network *n);            /* NULL: there is no service to ask */
+const char *network_device(const struct network *n); /* "" none */
+int network_ifindex(const struct network *n);        /* 0 none */
 const char *network_hostname_wanted(const struct network *n);
 const struct state_options *network_options(const struct network *n);
 /* Requests of clients that wait for this network's node; commands.c owns the entries. */

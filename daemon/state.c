@@ -339,6 +339,18 @@ int state_create(const char *root, const struct state_member *m)
     return rc;
 }
 
+int state_save_renewal(const char *root, const struct blob *blob, const char *cert_pem)
+{
+    char path[FILE_PATH_SIZE];
+    int rc = group_path(path, root, blob->group, "cert.pem");
+
+    if (rc == 0)
+        rc = file_write(path, cert_pem, strlen(cert_pem), STATE_FILE_MODE);
+    if (rc == 0 && (rc = group_path(path, root, blob->group, "blob.json")) == 0)
+        rc = json_write(path, blob_json(blob));
+    return rc;
+}
+
 int state_save_options(const char *root, const char *group, const struct state_options *o)
 {
     char path[FILE_PATH_SIZE];

@@ -53,6 +53,8 @@ int state_load(struct state_member *out, const char *root, const char *group,
                char why[STATE_WHY_SIZE]) MUST_USE;
 /* A new group, or one that was left and is joined again: its directory is replaced whole. */
 int state_create(const char *root, const struct state_member *m) MUST_USE;
+/* After a renewal: the certificate, and what the service says now of the network and its pins. */
+int state_save_renewal(const char *root, const struct blob *blob, const char *cert_pem) MUST_USE;
 int state_save_options(const char *root, const char *group, const struct state_options *o) MUST_USE;
 int state_save_address(const char *root, const char *group, const struct addr *a) MUST_USE;
 int state_save_contacts(const char *root, const char *group, const struct overlay_contact *v,

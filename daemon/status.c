@@ -2,6 +2,7 @@
 
 #include "daemon/join.h"
 #include "daemon/network.h"
+#include "daemon/renewal.h"
 #include "daemon/uv.h"
 
 #include <math.h>
@@ -85,27 +86,41 @@ static json_t *rtt_json(usec rtt_us)
 
 /* --- status --- */
 
+/* When the service is asked for the next certificate, and how that went. */
+static json_t *renewal_json(const struct renewal *r)
+{
+    const struct renewal_state *s;
+
+    if (!r)
+        return json_null();
+    s = renewal_state_of(r);
+    return json_pack("{s:o, s:I, s:o, s:I}", "due", time_json(renewal_due_s(s)), "failures",
+                     (json_int_t)s->failures, "error", text_or_null(renewal_error(r)),
+                     "warning_days", (json_int_t)renewal_warning_days(s, time(NULL)));
+}
+
 static json_t *certificate_json(const struct network *n)
 {
-    const struct cert *c = network_cert(n);
+    const struct cert *c = n ? network_cert(n) : NULL;
     char serial[2 * CERT_SERIAL_MAX + 1];
 
     if (!c)
-        return json_pack("{s:n, s:n}", "serial", "not_after");
-    return json_pack("{s:s, s:o}", "serial", hex_text(c->serial, c->serial_len, serial),
-                     "not_after", time_json(c->not_after_s));
+        return json_pack("{s:n, s:n, s:n}", "serial", "not_after", "renewal");
+    return json_pack("{s:s, s:o, s:o}", "serial", hex_text(c->serial, c->serial_len, serial),
+                     "not_after", time_json(c->not_after_s), "renewal",
+                     renewal_json(network_renewal(n)));
 }
 
-/* Before there is a node, or when there will be none. */
+/* Before there is a node, or when there will be none; n is NULL while it is being joined. */
 static json_t *network_stub_json(const char *name, const char *state, const char *reason,
-                                 const struct blob *blob)
+                                 const struct network *n, const struct blob *blob)
 {
     return json_pack("{s:s, s:s, s:o, s:n, s:n, s:o, s:n, s:s, s:n, s:n, s:{s:[], s:[]}, s:i, s:n, "
-                     "s:{s:n, s:n}, s:i, s:{s:b, s:n}}",
+                     "s:o, s:i, s:{s:b, s:n}}",
                      "name", name, "state", state, "reason", text_or_null(reason), "id", "hostname",
                      "domain", text_or_null(blob ? blob->network.domain : NULL), "device", "mode",
                      "workstation", "ipv4", "ipv6", "neighbours", "left", "right", "shortcuts", 0,
-                     "ring_size_estimate", "certificate", "serial", "not_after", "dht_records", 0,
+                     "ring_size_estimate", "certificate", certificate_json(n), "dht_records", 0,
                      "gateway", "offering", 0, "using");
 }
 
@@ -124,7 +139,7 @@ json_t *status_network_json(struct network *n)
     const struct overlay *o;
 
     if (!node)
-        return network_stub_json(network_name(n), "failed", network_failure(n), network_blob(n));
+        return network_stub_json(network_name(n), "failed", network_failure(n), n, network_blob(n));
     node_status(node, &s);
     o = node_overlay(node);
     return json_pack(
@@ -151,7 +166,7 @@ static json_t *networks_json(struct daemon *d)
     }
     for (size_t k = 0; (b = join_pending(d, k)) != NULL; k++) {
         if (!daemon_find(d, b->group))
-            json_array_append_new(a, network_stub_json(b->group, "enrolling", NULL, b));
+            json_array_append_new(a, network_stub_json(b->group, "enrolling", NULL, NULL, b));
     }
     return a;
 }
@@ -411,6 +426,18 @@ static bool sum_counter(const struct node *node, size_t at, const char *name, ui
     return true;
 }
 
+static void certificate_metrics(FILE *out, const struct network *n)
+{
+    const struct renewal *r = network_renewal(n);
+
+    if (network_cert(n))
+        fprintf(out, "peal_cert_expiry_timestamp_seconds{network=\"%s\"} %lld\n", network_name(n),
+                (long long)network_cert(n)->not_after_s);
+    if (r)
+        fprintf(out, "peal_cert_renewal_failures{network=\"%s\"} %u\n", network_name(n),
+                renewal_state_of(r)->failures);
+}
+
 static void network_metrics(FILE *out, struct network *n)
 {
     struct node *node = network_enter(n);
@@ -418,6 +445,7 @@ static void network_metrics(FILE *out, struct network *n)
     struct node_status s;
     uint64_t value;
 
+    certificate_metrics(out, n);
     fprintf(out, "peal_network_up{network=\"%s\"} ", name);
     if (!node) {
         fprintf(out, "0\n");
@@ -430,9 +458,6 @@ static void network_metrics(FILE *out, struct network *n)
     fprintf(out, "peal_ring_size_estimate{network=\"%s\"} %.0f\n", name,
             overlay_size_estimate(node_overlay(node)));
     fprintf(out, "peal_dht_records{network=\"%s\"} %zu\n", name, s.dht_records);
-    if (network_cert(n))
-        fprintf(out, "peal_cert_expiry_timestamp_seconds{network=\"%s\"} %lld\n", name,
-                (long long)network_cert(n)->not_after_s);
     for (size_t i = 0; node_counter(node, i, &counter, &value); i++) {
         if (sum_counter(node, i, counter, &value))
             fprintf(out, "peal_node_events_total{network=\"%s\",event=\"%s\"} %llu\n", name,

@@ -315,11 +315,14 @@ enum store_verdict store_put(struct store *s, const struct record *rec, struct c
     return *standing != NULL ? STORE_NEW : STORE_REFUSED;
 }
 
+static void sweep_promises(struct store *s, usec now_us);
+
 bool store_expire(struct store *s, usec now_us, struct id *key)
 {
     struct timer *t = heap_pop(&s->ends, now_us);
     struct entry *e;
 
+    sweep_promises(s, now_us);
     if (t == NULL)
         return false;
     e = CONTAINER_OF(t, struct entry, ends);

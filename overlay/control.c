@@ -59,7 +59,7 @@ static bool keys_outrank(const struct session *s, const struct control *c)
 {
     bool both_began = s->keys->initiator != c->initiator &&
                       s->ss->env->now_us < s->keys->born_us + SEC(SESSION_OVERLAP_S);
-    bool we_are_lower = id_cmp(&s->ss->config.node, &s->cert.node) < 0;
+    bool we_are_lower = id_cmp(&s->ss->config.node, &s->peer) < 0;
 
     return both_began && s->keys->initiator == we_are_lower;
 }
@@ -117,10 +117,20 @@ static size_t message_put(uint8_t *at, uint8_t type, const void *body, size_t le
 void sessions_flush(struct sessions *ss)
 {
     struct session *s = ss->out.session;
+    uint8_t *pkt = ss->out.pkt;
 
     ss->out.session = NULL;
+    ss->out.pkt = NULL;
     if (s != NULL)
-        packet_send(ss, s->keys, &ss->out.to, ss->out.pkt, ss->out.len);
+        packet_send(ss, s->keys, &ss->out.to, pkt, ss->out.len);
+    free(pkt);
+}
+
+void sessions_drop_out(struct sessions *ss)
+{
+    free(ss->out.pkt);
+    ss->out.pkt = NULL;
+    ss->out.session = NULL;
 }
 
 void session_queue(struct session *s, const struct path_addr *to, uint8_t type, const void *body,
@@ -134,6 +144,9 @@ void session_queue(struct session *s, const struct path_addr *to, uint8_t type, 
         ss->out.len + MSG_HEADER_LEN + len > room)
         sessions_flush(ss);
     if (ss->out.session == NULL) {
+        ss->out.pkt = malloc(SESSION_PACKET_MAX);
+        if (ss->out.pkt == NULL)
+            return; /* as if the network had lost it */
         ss->out.session = s;
         ss->out.to = *to;
         ss->out.len = 0;

@@ -365,7 +365,7 @@ bool datakey_init_input(struct session *s, const struct secret *base, struct rea
     if (generation <= d->generation || generation == UINT32_MAX)
         return false;
     /* We asked as well: the lower id's question counts. */
-    if (d->state == DATAKEY_ASKED && id_cmp(&s->ss->config.node, &s->cert.node) < 0)
+    if (d->state == DATAKEY_ASKED && id_cmp(&s->ss->config.node, &s->peer) < 0)
         return true;
     return answer(s, base, init);
 }

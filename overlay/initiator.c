@@ -287,7 +287,7 @@ static void attempt_refuse(struct session *s, const struct path_addr *from, cons
 
     handshake_refused(ss, from, who, why);
     /* Somebody else in the peer's place says nothing about the peer. */
-    if (s->named && !id_eq(&who->node, &s->cert.node)) {
+    if (s->named && !id_eq(&who->node, &s->peer)) {
         bool more = a->rekey || attempt_drop_target(a, from);
 
         if (more && attempt_restart(ss, a))
@@ -350,7 +350,8 @@ static void attempt_complete(struct session *s, const struct path_addr *from, ui
     bool told_all;
 
     s->alg = handshake_aead(ss->config.aeads & h->aeads);
-    if (!attempt_answer(s, remote_index, s->alg, &told_all, &keys)) {
+    if (!session_take_hello(s, h, who) ||
+        !attempt_answer(s, remote_index, s->alg, &told_all, &keys)) {
         session_end(s, SESSION_END_TIMEOUT, "out of memory");
         return;
     }
@@ -359,7 +360,6 @@ static void attempt_complete(struct session *s, const struct path_addr *from, ui
     a->tries = 0;
     a->until_us = ss->env->now_us + timeout_us;
     attempt_schedule(ss, a);
-    session_take_hello(s, h, who);
     if (a->rekey) {
         a->next = keys;
     } else {
@@ -389,7 +389,7 @@ static void attempt_judge(struct session *s, const struct path_addr *from, uint3
     }
     enum refusal why = hello_verify(h, &ss->config, ss->env, remote, &who);
 
-    if (why == REFUSAL_NONE && s->named && !id_eq(&who.node, &s->cert.node))
+    if (why == REFUSAL_NONE && s->named && !id_eq(&who.node, &s->peer))
         why = REFUSAL_OTHER_NODE;
     if (why == REFUSAL_NONE && handshake_aead(ss->config.aeads & h->aeads) == 0)
         why = REFUSAL_AEAD;

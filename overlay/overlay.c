@@ -293,6 +293,7 @@ static struct sessions_config sessions_config_of(const struct overlay_config *c)
         .cert_len = c->cert_len,
         .slot = c->slot,
         .aeads = c->aeads,
+        .worker = c->worker,
         .sessions_max = c->sessions_max != 0 ? c->sessions_max : SESSIONS_DEFAULT,
     };
 }
@@ -651,11 +652,15 @@ int overlay_send_data(struct overlay *o, const struct id *peer, const uint8_t *p
     return 0;
 }
 
-const struct cert *overlay_peer_cert(const struct overlay *o, const struct id *peer)
+bool overlay_peer_cert(const struct overlay *o, const struct id *peer, struct cert *out)
 {
     const struct link *l = link_find(o, peer);
 
-    return l != NULL && l->up ? session_cert(l->session) : NULL;
+    *out = (struct cert){.enrolment = 0};
+    if (l == NULL || !l->up)
+        return false;
+    session_cert(l->session, out);
+    return true;
 }
 
 /* For people. */
@@ -682,8 +687,8 @@ static void say_why(const struct overlay *o, const struct link *l, char why[96])
 
 static void fill_info(const struct overlay *o, const struct link *l, struct overlay_peer_info *out)
 {
-    const struct cert *cert = session_cert(l->session);
     struct session_data d;
+    struct cert cert;
 
     *out = (struct overlay_peer_info){.node = l->peer.id, .up = l->up};
     session_data(l->session, &d);
@@ -697,8 +702,8 @@ static void fill_info(const struct overlay *o, const struct link *l, struct over
     out->last_heard_us = session_last_heard(l->session);
     if (d.tx != NULL)
         out->cipher = seal_key_alg(d.tx);
-    if (cert != NULL)
-        memcpy(out->user, cert->user, sizeof out->user);
+    session_cert(l->session, &cert);
+    memcpy(out->user, cert.user, sizeof out->user);
     say_why(o, l, out->why);
 }
 

@@ -64,6 +64,7 @@ struct overlay_config {
     size_t cert_len;
     uint8_t slot;               /* top byte of all our receiver indices */
     uint32_t aeads;             /* mask of 1 << enum seal_alg */
+    struct seal_worker *worker; /* of the calling thread, may be shared by many; borrowed. NULL: one of our own */
     uint32_t sessions_max;      /* 0: 1024 */
 };
 
@@ -155,8 +156,9 @@ void overlay_data_roamed(struct overlay *o, uint32_t token, const struct endpoin
 /* A sealed data packet out by the session's best path of any kind. */
 int overlay_send_data(struct overlay *o, const struct id *peer, const uint8_t *pkt, size_t len);
 
-/* The verified identity of a peer with a session up, or NULL. For a peer without CA only node and key are set. */
-const struct cert *overlay_peer_cert(const struct overlay *o, const struct id *peer);
+/* The verified identity of a peer with a session up; false: there is none. For a peer without CA only node, key and hash
+ * (the key) are set. */
+bool overlay_peer_cert(const struct overlay *o, const struct id *peer, struct cert *out);
 
 /* For people. */
 enum overlay_role { OVERLAY_ROLE_NEAR = 1, OVERLAY_ROLE_SHORTCUT = 2, OVERLAY_ROLE_DEMAND = 4, OVERLAY_ROLE_LEAF = 8 };

@@ -171,7 +171,7 @@ struct overlay {
     struct contacts contacts;
     struct shortcuts shortcuts;
     struct alarm ping_alarm;
-    struct ping *pings; /* PINGS_MAX, or NULL before the first */
+    struct ping *pings; /* NULL: none under way */
     size_t ping_count;
     struct crawl *crawl; /* NULL: none under way */
     struct broadcast *broadcast;

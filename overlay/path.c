@@ -162,7 +162,7 @@ static void path_log(const struct session *s, const char *what, const struct pat
     char peer[ID_SHORT_SIZE], ep[ENDPOINT_TEXT_SIZE];
 
     if (s->ss->env->level >= LOG_LEVEL_DEBUG)
-        env_log(s->ss->env, LOG_LEVEL_DEBUG, "path to %s: %s %s", id_short(&s->cert.node, peer),
+        env_log(s->ss->env, LOG_LEVEL_DEBUG, "path to %s: %s %s", id_short(&s->peer, peer),
                 what, addr->kind == PATH_UDP ? endpoint_text(&addr->ep, ep) : "the ring");
 }
 
@@ -240,7 +240,7 @@ struct path *path_proven(struct session *s, const struct path_addr *addr)
     struct path_addr to = *addr;
 
     if (to.kind == PATH_RING)
-        to.peer = s->cert.node; /* whoever the envelope named */
+        to.peer = s->peer; /* whoever the envelope named */
     struct path *path = paths_find(&s->paths, &to);
 
     if (path != NULL) {
@@ -516,7 +516,7 @@ static void ring_heard(struct session *s, const struct path_addr *from)
 {
     struct path *path = paths_find(&s->paths, from);
 
-    if (!id_eq(&from->peer, &s->cert.node))
+    if (!id_eq(&from->peer, &s->peer))
         return;
     if (path == NULL)
         path_add(s, from);
@@ -529,7 +529,7 @@ void path_nominated(struct session *s, const struct path_addr *from)
     struct path *path = paths_from(&s->paths, from);
 
     if (path != NULL && path != paths_best(&s->paths) && path->addr.kind == PATH_UDP &&
-        id_cmp(&s->cert.node, &s->ss->config.node) < 0)
+        id_cmp(&s->peer, &s->ss->config.node) < 0)
         move_to(s, path);
 }
 
@@ -649,7 +649,7 @@ void path_ping(struct session *s, struct path *p, uint8_t flags)
 
 void path_ping_others(struct session *s)
 {
-    const struct path_addr ring = {.kind = PATH_RING, .peer = s->cert.node};
+    const struct path_addr ring = {.kind = PATH_RING, .peer = s->peer};
     struct paths *p = &s->paths;
 
     for (size_t i = 0; i < p->count; i++)

@@ -12,11 +12,13 @@ int overlay_ping(struct overlay *o, const struct id *key, enum overlay_mode mode
     uint8_t body[4];
     struct ping *p;
 
-    if (o->pings == NULL)
-        o->pings = calloc(PINGS_MAX, sizeof *o->pings);
-    if (o->pings == NULL || o->ping_count == PINGS_MAX)
+    if (o->ping_count == PINGS_MAX)
         return -ERR_FULL;
-    p = &o->pings[o->ping_count++];
+    p = realloc(o->pings, (o->ping_count + 1) * sizeof *p);
+    if (p == NULL)
+        return -ERR_FULL;
+    o->pings = p;
+    p += o->ping_count++;
     *p = (struct ping){.number = env_random_u32(o->env),
                        .token = token,
                        .sent_us = o->env->now_us,
@@ -49,6 +51,10 @@ static void finish(struct overlay *o, size_t i, const struct overlay_ping_result
     result.token = p.token;
     o->ping_count--;
     memmove(o->pings + i, o->pings + i + 1, (o->ping_count - i) * sizeof p);
+    if (o->ping_count == 0) {
+        free(o->pings);
+        o->pings = NULL;
+    }
     p.done(p.ctx, &result);
 }
 

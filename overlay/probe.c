@@ -20,7 +20,7 @@ static const usec verdict_us = MSEC(2400);
 
 static bool we_probe(const struct session *s)
 {
-    return id_cmp(&s->ss->config.node, &s->cert.node) < 0;
+    return id_cmp(&s->ss->config.node, &s->peer) < 0;
 }
 
 /*

@@ -277,7 +277,7 @@ static void refused_ends(struct sessions *ss, const struct dh_public *remote,
     struct session *s = session_named(ss, &who->node);
     struct dh_public key;
 
-    if (s != NULL && s->state == SESSION_UP && sign_public_to_dh(&key, &s->cert.key) &&
+    if (s != NULL && s->state == SESSION_UP && sign_public_to_dh(&key, &s->key) &&
         equal_ct(&key, remote, sizeof(key)))
         session_end(s, SESSION_END_REFUSED, refusal_text(why));
 }
@@ -286,15 +286,15 @@ static void responder_complete(struct sessions *ss, struct half_open *ho,
                                const struct noise_result *result, struct session *s,
                                const struct hello *h, const struct cert *who)
 {
-    struct control *c = control_keys_new(ss, &ho->ref, ho->remote_index, result, s, false);
+    struct control *c = NULL;
 
+    if (session_take_hello(s, h, who))
+        c = control_keys_new(ss, &ho->ref, ho->remote_index, result, s, false);
     if (c == NULL) {
         if (s->state == SESSION_OPENING)
             session_end(s, SESSION_END_TIMEOUT, "out of memory");
         return;
     }
-    session_name(s, &who->node);
-    session_take_hello(s, h, who);
     s->alg = handshake_aead(h->aeads);
     path_proven(s, &ho->from);
     session_adopt(s, c);

@@ -474,6 +474,24 @@ static void want(struct ring *ring, const struct id *id, const struct ring_peer 
     c->open_at_us = at_us > c->quiet_until_us ? at_us : c->quiet_until_us;
 }
 
+/* A joiner knows many candidates, a settled node none. */
+static void give_room_back(struct ring *ring)
+{
+    struct ring_candidate *fewer;
+
+    if (ring->candidate_count == 0) {
+        free(ring->candidates);
+        ring->candidates = NULL;
+        ring->candidate_size = 0;
+    } else if (4 * ring->candidate_count <= ring->candidate_size) {
+        fewer = realloc(ring->candidates, ring->candidate_size / 2 * sizeof *fewer);
+        if (fewer == NULL)
+            return;
+        ring->candidates = fewer;
+        ring->candidate_size /= 2;
+    }
+}
+
 static void drop_idle_candidates(struct ring *ring)
 {
     size_t kept = 0;
@@ -486,6 +504,7 @@ static void drop_idle_candidates(struct ring *ring)
             ring->candidates[kept++] = *c;
     }
     ring->candidate_count = kept;
+    give_room_back(ring);
 }
 
 static void update_wanted(struct ring *ring, const struct pick *p)

@@ -101,8 +101,8 @@ static void set_state(struct session *s, enum session_state to)
 
     CHECK(move_allowed(s->state, to));
     env_log(s->ss->env, LOG_LEVEL_DEBUG, "session %06x with %s: %s -> %s",
-            s->token.index & 0xffffff, s->named ? id_short(&s->cert.node, peer) : "?",
-            names[s->state], names[to]);
+            s->token.index & 0xffffff, s->named ? id_short(&s->peer, peer) : "?", names[s->state],
+            names[to]);
     s->state = to;
 }
 
@@ -189,6 +189,7 @@ static void session_free(struct session *s)
     ss->all[s->position] = ss->all[--ss->count];
     ss->all[s->position]->position = s->position;
     paths_clear(&s->paths);
+    free(s->cert);
     free(s);
 }
 
@@ -198,9 +199,9 @@ static void session_release(struct session *s)
     struct sessions *ss = s->ss;
 
     if (ss->out.session == s)
-        ss->out.session = NULL;
+        sessions_drop_out(ss);
     if (s->named)
-        CHECK(table_remove(&ss->by_peer, &s->cert.node) == s);
+        CHECK(table_remove(&ss->by_peer, &s->peer) == s);
     s->named = false;
     handshake_abort(s);
     control_keys_free(ss, s->keys);
@@ -230,7 +231,7 @@ void session_name(struct session *s, const struct id *peer)
 {
     if (s->named)
         return;
-    s->cert.node = *peer;
+    s->peer = *peer;
     CHECK(table_put(&s->ss->by_peer, s) == 0);
     s->named = true;
 }
@@ -240,14 +241,21 @@ struct session *session_named(const struct sessions *ss, const struct id *peer)
     return table_get(&ss->by_peer, peer);
 }
 
-void session_take_hello(struct session *s, const struct hello *h, const struct cert *who)
+bool session_take_hello(struct session *s, const struct hello *h, const struct cert *who)
 {
+    if (s->ss->config.ca != NULL && s->cert == NULL)
+        s->cert = malloc(sizeof(*s->cert));
+    if (s->ss->config.ca != NULL && s->cert == NULL)
+        return false;
     session_name(s, &who->node);
-    s->cert = *who;
+    if (s->cert != NULL)
+        *s->cert = *who;
+    s->key = who->key;
     s->known = true;
     s->incarnation = h->incarnation;
     s->crl_number = h->crl_number;
     path_set_peer_endpoints(s, h->eps, h->ep_count);
+    return true;
 }
 
 void session_came_up(struct session *s)
@@ -443,7 +451,7 @@ struct sessions *sessions_new(const struct sessions_config *config, struct env *
     memcpy(ss->prologue + 5, config->overlay.b, ID_LEN);
     env_random(env, &ss->incarnation, sizeof(ss->incarnation));
     cookie_keys_make(&ss->cookie_keys, &config->group_key);
-    table_init(&ss->by_peer, offsetof(struct session, cert.node), ID_LEN, config->sessions_max,
+    table_init(&ss->by_peer, offsetof(struct session, peer), ID_LEN, config->sessions_max,
                env->hash_key);
     table_init(&ss->indices, offsetof(struct index_ref, index), sizeof(uint32_t),
                (size_t)config->sessions_max * SESSION_INDICES_EACH + HALF_OPEN_MAX, env->hash_key);
@@ -470,6 +478,7 @@ void sessions_free(struct sessions *ss)
     table_clear(&ss->indices);
     cookie_keys_clear(&ss->cookie_keys);
     cookie_jar_clear(&ss->jar);
+    sessions_drop_out(ss);
     seal_worker_free(ss->own_worker);
     free(ss->all);
     free(ss->refused);
@@ -535,8 +544,8 @@ void sessions_set_crl(struct sessions *ss, const struct cert_crl *crl)
     for (size_t i = 0; crl != NULL && i < ss->count; i++) {
         struct session *s = ss->all[i];
 
-        if (s->known && s->cert.serial_len > 0 &&
-            cert_crl_lists(crl, s->cert.serial, s->cert.serial_len))
+        if (s->known && s->cert != NULL && s->cert->serial_len > 0 &&
+            cert_crl_lists(crl, s->cert->serial, s->cert->serial_len))
             session_end(s, SESSION_END_REFUSED, refusal_text(REFUSAL_REVOKED));
     }
 }
@@ -586,12 +595,17 @@ bool session_initiator(const struct session *s)
 
 const struct id *session_peer(const struct session *s)
 {
-    return s->named || s->known ? &s->cert.node : NULL;
+    return s->named || s->known ? &s->peer : NULL;
 }
 
-const struct cert *session_cert(const struct session *s)
+void session_cert(const struct session *s, struct cert *out)
 {
-    return &s->cert;
+    if (s->cert != NULL) {
+        *out = *s->cert;
+        return;
+    }
+    *out = (struct cert){.node = s->peer, .key = s->key};
+    memcpy(out->hash, &s->key, sizeof(out->hash));
 }
 
 const struct path_addr *session_path(const struct session *s)

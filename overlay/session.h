@@ -134,9 +134,8 @@ size_t sessions_count(const struct sessions *ss);
 bool session_is_up(const struct session *s);
 bool session_initiator(const struct session *s);
 const struct id *session_peer(const struct session *s); /* NULL while not known */
-const struct cert *session_cert(
-    const struct session
-        *s); /* node, key and enrolment are set also without a CA; hash then is the key itself */
+/* Without a CA only node, key and hash are set, and hash is the key itself. */
+void session_cert(const struct session *s, struct cert *out);
 const struct path_addr *
 session_path(const struct session *s);     /* the best now; kind PATH_NONE when none is left */
 usec session_rtt(const struct session *s); /* smoothed, of the best path; 0: not measured */

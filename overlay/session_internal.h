@@ -71,7 +71,9 @@ enum session_event {
 };
 
 struct session {
-    struct cert cert; /* cert.node first known by `expect`, then proven; key of sessions.by_peer */
+    struct id peer; /* first known by `expect`, then proven; key of sessions.by_peer */
+    struct sign_public key; /* once known */
+    struct cert *cert;      /* NULL without a CA, and until known */
     struct sessions *ss;
     struct timer timer;
     size_t position; /* in sessions.all */
@@ -101,7 +103,7 @@ struct session {
     uint8_t events;    /* mask of enum session_event; in the queue when not 0 */
     uint8_t probes;    /* unanswered so far; 0: none under way */
     bool named;        /* in by_peer */
-    bool known;        /* cert was proven */
+    bool known;        /* peer and key were proven */
     bool hold;
 };
 
@@ -138,8 +140,8 @@ struct sessions {
     struct { /* messages waiting for the end of the call: of one session and one path */
         struct session *session;
         struct path_addr to;
-        size_t len; /* of messages */
-        uint8_t pkt[SESSION_PACKET_MAX];
+        size_t len;   /* of messages */
+        uint8_t *pkt; /* SESSION_PACKET_MAX while session is not NULL */
     } out;
 
     struct session_refused *refused; /* SESSION_REFUSED_MAX, newest first; NULL before the first */
@@ -177,8 +179,8 @@ void session_schedule(struct session *s);
 
 /* OPENING to UP. */
 void session_came_up(struct session *s);
-/* What the peer said of itself. */
-void session_take_hello(struct session *s, const struct hello *h, const struct cert *who);
+/* What the peer said of itself. False: out of memory, nothing was taken. */
+bool session_take_hello(struct session *s, const struct hello *h, const struct cert *who);
 
 /* endpoints.c */
 
@@ -214,6 +216,8 @@ bool session_keys_fall_back(struct session *s);
 /* A control packet for one of our indices. */
 void control_input(struct sessions *ss, const struct path_addr *from, uint8_t *pkt, size_t len);
 
+/* Forgets what is coalesced. */
+void sessions_drop_out(struct sessions *ss);
 /* One message over a given path, coalesced where it can be. */
 void session_queue(struct session *s, const struct path_addr *to, uint8_t type, const void *body,
                    size_t len);

@@ -22,16 +22,17 @@ int batch_out_init(struct batch_out *b, int fd)
 {
     int none = 0;
     b->count = b->group_count = 0;
+    b->used = 0;
     /* A kernel that does not know the option would ignore the control message. */
     b->joins = setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &none, sizeof(none)) == 0;
-    b->buffers = malloc((size_t)BATCH_PACKETS * BATCH_BUFFER_LEN);
-    return b->buffers == NULL ? -ERR_NOMEM : 0;
+    b->buffer = malloc(BATCH_BUFFER_LEN);
+    return b->buffer == NULL ? -ERR_NOMEM : 0;
 }
 
 void batch_out_clear(struct batch_out *b)
 {
-    free(b->buffers);
-    b->buffers = NULL;
+    free(b->buffer);
+    b->buffer = NULL;
 }
 
 static bool is_plain(const struct forward_flow *flow, usec now_us)
@@ -57,14 +58,17 @@ static void group_begin(struct batch_out *b, size_t len, const union sockaddr_an
                         socklen_t to_len, struct forward_flow *flow)
 {
     struct batch_group *g = &b->groups[b->group_count];
-    g->first = b->count;
+    g->bytes = batch_packet(b);
     g->count = 0;
     g->size = len;
     g->len = 0;
     g->flow = flow;
     g->to = *to;
     b->messages[b->group_count] = (struct mmsghdr){
-        .msg_hdr = {.msg_name = &g->to, .msg_namelen = to_len, .msg_iov = &b->vectors[b->count]},
+        .msg_hdr = {.msg_name = &g->to,
+                    .msg_namelen = to_len,
+                    .msg_iov = &g->vector,
+                    .msg_iovlen = 1},
     };
     b->group_count++;
 }
@@ -73,7 +77,7 @@ static void group_join(struct batch_group *g, struct msghdr *h, size_t len)
 {
     g->count++;
     g->len += len;
-    h->msg_iovlen = g->count;
+    g->vector = (struct iovec){g->bytes, g->len};
     if (g->count == 2) {
         uint16_t size = (uint16_t)g->size;
         h->msg_control = g->control;
@@ -90,13 +94,13 @@ void batch_add(struct batch_out *b, size_t len, const union sockaddr_any *to, so
                struct forward_flow *flow, usec now_us)
 {
     CHECK(!batch_full(b) && len > 0 && len <= BATCH_ROOM);
-    b->vectors[b->count] = (struct iovec){.iov_base = batch_packet(b), .iov_len = len};
     if (!group_takes(b, len, to, to_len, flow, now_us)) {
         group_begin(b, len, to, to_len, flow);
     }
     unsigned last = b->group_count - 1;
     group_join(&b->groups[last], &b->messages[last].msg_hdr, len);
     b->count++;
+    b->used += len;
 }
 
 static void count_refused(struct batch_refused *refused, int err, unsigned packets)
@@ -111,10 +115,11 @@ static void count_refused(struct batch_refused *refused, int err, unsigned packe
 static void send_plain(struct batch_out *b, unsigned i, int fd, struct batch_refused *refused)
 {
     const struct batch_group *g = &b->groups[i];
-    for (unsigned k = 0; k < g->count; k++) {
+    for (size_t at = 0; at < g->len; at += g->size) {
+        struct iovec packet = {g->bytes + at, g->len - at < g->size ? g->len - at : g->size};
         struct msghdr h = {.msg_name = b->messages[i].msg_hdr.msg_name,
                            .msg_namelen = b->messages[i].msg_hdr.msg_namelen,
-                           .msg_iov = &b->vectors[g->first + k],
+                           .msg_iov = &packet,
                            .msg_iovlen = 1};
         if (sendmsg(fd, &h, MSG_DONTWAIT) < 0) {
             count_refused(refused, errno, 1);
@@ -156,6 +161,7 @@ struct batch_refused batch_send(struct batch_out *b, int fd, usec now_us)
         }
     }
     b->count = b->group_count = 0;
+    b->used = 0;
     return refused;
 }
 

@@ -1,10 +1,8 @@
 /*
  * batch.h - packets on their way out or in, moved by one system call.
  *
- * Out: each packet lies in a fixed buffer with headroom, at `packet`; the payload of a data packet,
- * an IP packet, starts PACKET_HEADER_LEN later, and its Ethernet header overlays the tail of the
- * packet header. So a frame is read from a device to where it is sealed, without a copy.
- * Consecutive packets of one size to one address, the last perhaps shorter, are one message that
+ * Out: packets are written, and sealed, one behind the other into one buffer. Consecutive packets
+ * of one size to one address, the last perhaps shorter, are one message, a single run of bytes that
  * the kernel cuts again, as late as it can (UDP_SEGMENT).
  *
  * In: the kernel joins datagrams of one size from one address (UDP_GRO) into one of a few large
@@ -23,10 +21,9 @@
 #include "tap/sockaddr.h"
 
 enum {
-    BATCH_PACKETS = 128, /* at most, on their way out */
-    BATCH_BUFFER_LEN = 2048,
-    BATCH_HEADROOM = 64,
-    BATCH_ROOM = BATCH_BUFFER_LEN - BATCH_HEADROOM, /* for the packet, out and in */
+    BATCH_PACKETS = 128,            /* at most, on their way out */
+    BATCH_ROOM = 1984,              /* for one packet, out and in */
+    BATCH_BUFFER_LEN = 192 * 1024,  /* for all that are on their way out; fits a core's cache */
     BATCH_SEGMENTS = 64,            /* of one message: the kernel's UDP_MAX_SEGMENTS */
     BATCH_MESSAGE_MAX = 65507,      /* bytes of one message, on IPv4 (RFC 768, 791) */
     BATCH_MESSAGES_IN = 16,         /* per system call */
@@ -37,20 +34,22 @@ _Static_assert((int)BATCH_ROOM >= (int)PACKET_MAX, "a buffer holds the largest p
 
 /* Packets that leave as one message. */
 struct batch_group {
-    unsigned first, count; /* packets */
-    size_t size, len;      /* of each but the last; of all */
+    uint8_t *bytes;
+    unsigned count;   /* packets */
+    size_t size, len; /* of each but the last; of all */
     struct forward_flow *flow;
+    struct iovec vector; /* all bytes */
     union sockaddr_any to;
     _Alignas(8) uint8_t control[BATCH_CONTROL_LEN];
 };
 
-/* Buffers are allocated once and touched in order, so that light traffic needs one page. */
+/* The buffer is allocated once and touched in order, so that light traffic needs one page. */
 struct batch_out {
     bool joins;     /* the kernel cuts messages for this socket */
     unsigned count; /* packets in it */
     unsigned group_count;
-    uint8_t *buffers;
-    struct iovec vectors[BATCH_PACKETS];
+    size_t used; /* bytes of the buffer */
+    uint8_t *buffer;
     struct mmsghdr messages[BATCH_PACKETS];
     struct batch_group groups[BATCH_PACKETS];
 };
@@ -60,13 +59,13 @@ void batch_out_clear(struct batch_out *b);
 
 static inline bool batch_full(const struct batch_out *b)
 {
-    return b->count == BATCH_PACKETS;
+    return b->count == BATCH_PACKETS || b->used + BATCH_ROOM > BATCH_BUFFER_LEN;
 }
 
-/* Where the next packet is written; there must be room. */
+/* Where the next packet of up to BATCH_ROOM bytes is written. The batch must not be full. */
 static inline uint8_t *batch_packet(struct batch_out *b)
 {
-    return b->buffers + (size_t)b->count * BATCH_BUFFER_LEN + BATCH_HEADROOM;
+    return b->buffer + b->used;
 }
 
 /* The packet at batch_packet has `len` bytes and goes to `to`, a path of `flow`. `flow` is borrowed

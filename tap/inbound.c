@@ -51,11 +51,40 @@ static void note_roaming(struct worker *w, const struct forward_peer *peer,
     }
 }
 
-static void count_received(struct worker *w, struct forward_flow *flow, size_t len)
+static void run_end(struct worker *w)
 {
-    atomic_fetch_add_explicit(&flow->rx_packets, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&flow->rx_bytes, len, memory_order_relaxed);
-    atomic_store_explicit(&flow->last_rx_us, w->now_us, memory_order_relaxed);
+    struct run *r = &w->run;
+    if (r->peer != NULL) {
+        struct forward_flow *flow = r->peer->flow;
+        atomic_fetch_add_explicit(&flow->rx_packets, r->packets, memory_order_relaxed);
+        atomic_fetch_add_explicit(&flow->rx_bytes, r->bytes, memory_order_relaxed);
+        atomic_store_explicit(&flow->last_rx_us, w->now_us, memory_order_relaxed);
+    }
+    *r = (struct run){0};
+}
+
+static void count_received(struct worker *w, const struct forward_peer *peer, size_t len)
+{
+    if (w->run.peer != peer) {
+        run_end(w);
+        w->run.peer = peer;
+    }
+    w->run.packets++;
+    w->run.bytes += len;
+}
+
+/* Of the peer that the run is about. */
+static bool source_ok(struct worker *w, const struct addr *source)
+{
+    struct run *r = &w->run;
+    if (r->source.family != 0 && addr_eq(&r->source, source)) {
+        return true;
+    }
+    if (!forward_source_ok(w->forward, r->peer, source)) {
+        return false;
+    }
+    r->source = *source;
+    return true;
 }
 
 /* An opened packet, the IP packet at `bytes`. */
@@ -114,7 +143,7 @@ static void inner_in(struct worker *w, const struct datagram *d, const struct fo
     } else if (network == NULL ||
                !(addr_eq(&in.ip.dst, &network->own4) || addr_eq(&in.ip.dst, &network->own6))) {
         worker_drop(w, PLANE_DROP_DESTINATION);
-    } else if (!forward_source_ok(w->forward, peer, &in.ip.src)) {
+    } else if (!source_ok(w, &in.ip.src)) {
         finish(&in);
         worker_upcall(w, &(struct plane_item){.kind = PLANE_UNVERIFIED,
                                               .network = peer->network,
@@ -146,7 +175,7 @@ static void data_in(struct worker *w, const struct datagram *d)
         worker_drop(w, len == -ERR_RANGE ? PLANE_DROP_REPLAY : PLANE_DROP_FORGED);
         return;
     }
-    count_received(w, peer->flow, (size_t)len);
+    count_received(w, peer, (size_t)len);
     note_roaming(w, peer, &d->from);
     inner_in(w, d, peer, (size_t)len);
 }
@@ -217,6 +246,7 @@ void inbound_serve(struct worker *w, bool failing)
     for (unsigned i = 0; i < count; i++) {
         receive_message(w, i);
     }
+    run_end(w);
     coalesce_flush(&w->coalesce);
     if (failing) {
         drop_errors(w->udp_fd);

@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "overlay/core/wire.h"
@@ -16,8 +15,8 @@
 #include "tap/worker.h"
 
 enum {
-    FRAME_OFFSET = PACKET_HEADER_LEN - ETH_HEADER_LEN, /* so that the IP packet is the payload */
-    FRAME_ROOM = BATCH_ROOM - FRAME_OFFSET - PACKET_TAG_LEN,
+    /* No ordinary frame is longer, so that a sealed one fits into a batch. */
+    FRAME_ROOM = BATCH_ROOM - PACKET_HEADER_LEN - PACKET_TAG_LEN + ETH_HEADER_LEN,
     INNER_MAX = PACKET_MAX - PACKET_HEADER_LEN - PACKET_TAG_LEN,
     DHCP_SERVER_PORT = 67, /* RFC 2131 4.1 */
     /* Of one round: then it is the network's turn. Larger ones keep pings waiting. */
@@ -30,7 +29,6 @@ static const usec too_big_interval_us = MSEC(100);
 
 /* A frame on its way out. */
 struct frame {
-    uint8_t *packet; /* the buffer; bytes = packet + FRAME_OFFSET, or w->super for super-frames */
     uint8_t *bytes;
     bool super;  /* to be cut by `segments`, after ip_out */
     bool undone; /* the kernel left the checksum to us, as `header` says */
@@ -53,7 +51,7 @@ static void hand_up_bytes(struct worker *w, const struct frame *f, enum plane_it
 /* The control thread knows ordinary frames only. */
 static void hand_up_segments(struct worker *w, struct frame *f, enum plane_item_kind kind)
 {
-    uint8_t *frame = f->packet + FRAME_OFFSET;
+    uint8_t *frame = batch_packet(&w->out); /* only lent */
     size_t len = 0;
     if (ETH_HEADER_LEN + segment_max(&f->segments) >= FRAME_ROOM) {
         worker_drop(w, PLANE_DROP_TOO_BIG);
@@ -172,10 +170,11 @@ struct way {
     union sockaddr_any to;
     socklen_t to_len;
     uint8_t flags;
+    uint64_t packets, bytes; /* sealed */
 };
 
 /* Seals the `len` bytes of IP packet that lie in the batch's next buffer. */
-static void seal_out(struct worker *w, const struct way *way, size_t len)
+static void seal_out(struct worker *w, struct way *way, size_t len)
 {
     uint8_t *packet = batch_packet(&w->out);
     int sealed = way->to_len == 0
@@ -185,11 +184,19 @@ static void seal_out(struct worker *w, const struct way *way, size_t len)
         worker_drop(w, PLANE_DROP_SEND);
         return;
     }
+    batch_add(&w->out, (size_t)sealed, &way->to, way->to_len, way->peer->flow, w->now_us);
+    way->packets++;
+    way->bytes += len;
+}
+
+static void count_sent(const struct worker *w, const struct way *way)
+{
     struct forward_flow *flow = way->peer->flow;
-    batch_add(&w->out, (size_t)sealed, &way->to, way->to_len, flow, w->now_us);
-    atomic_fetch_add_explicit(&flow->tx_packets, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&flow->tx_bytes, len, memory_order_relaxed);
-    atomic_store_explicit(&flow->last_tx_us, w->now_us, memory_order_relaxed);
+    if (way->packets > 0) {
+        atomic_fetch_add_explicit(&flow->tx_packets, way->packets, memory_order_relaxed);
+        atomic_fetch_add_explicit(&flow->tx_bytes, way->bytes, memory_order_relaxed);
+        atomic_store_explicit(&flow->last_tx_us, w->now_us, memory_order_relaxed);
+    }
 }
 
 static void segments_out(struct worker *w, struct frame *f, struct way *way)
@@ -226,6 +233,7 @@ static void packet_out(struct worker *w, struct frame *f, struct way *way)
         worker_drop(w, PLANE_DROP_INNER);
         return;
     }
+    memcpy(batch_packet(&w->out) + PACKET_HEADER_LEN, f->bytes + ETH_HEADER_LEN, f->ip.len);
     seal_out(w, way, f->ip.len);
 }
 
@@ -240,6 +248,7 @@ static void peer_out(struct worker *w, struct frame *f, const struct forward_pee
     } else {
         packet_out(w, f, &way);
     }
+    count_sent(w, &way);
 }
 
 static void unicast_out(struct worker *w, struct frame *f)
@@ -330,38 +339,27 @@ static void frame_out(struct worker *w, struct frame *f)
     }
 }
 
-/* Reads one frame to where it will be sealed; what does not fit there goes on in w->super, and a
- * super-frame is then put together there. Length of the frame, or <= 0: none. */
+/* Reads one frame, behind its header if the device has them. Length of the frame, or <= 0: none. */
 static ssize_t read_frame(struct worker *w, int fd, unsigned features, struct frame *f)
 {
-    bool has_header = features & DEVICE_HEADER;
-    struct iovec vectors[] = {{&f->header, sizeof(f->header)},
-                              {f->bytes, FRAME_ROOM},
-                              {w->super + FRAME_ROOM, FRAME_MAX - FRAME_ROOM}};
-    ssize_t len = has_header ? readv(fd, vectors, 3) : readv(fd, vectors + 1, 2);
-    if (has_header && len > 0) {
-        len -= (ssize_t)sizeof(f->header);
+    f->bytes = w->frame + sizeof(f->header);
+    if (!(features & DEVICE_HEADER)) {
+        return read(fd, f->bytes, FRAME_MAX);
     }
-    if (len <= 0 || !has_header) {
-        return len;
+    ssize_t len = read(fd, w->frame, WORKER_FRAME_ROOM);
+    if (len <= (ssize_t)sizeof(f->header)) {
+        return len < 0 ? len : 0;
     }
+    memcpy(&f->header, w->frame, sizeof(f->header));
     f->super = f->header.gso_type != VIRTIO_NET_HDR_GSO_NONE;
     f->undone = f->header.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM;
-    if (f->super) {
-        memcpy(w->super, f->bytes, len < FRAME_ROOM ? (size_t)len : FRAME_ROOM);
-        f->bytes = w->super;
-    }
-    return len;
+    return len - (ssize_t)sizeof(f->header);
 }
 
 /* False: there was none. */
 static bool serve_frame(struct worker *w, uint16_t network, int fd, size_t *bytes)
 {
-    uint8_t *packet = batch_packet(&w->out);
-    struct frame f = {.packet = packet,
-                      .bytes = packet + FRAME_OFFSET,
-                      .number = network,
-                      .network = forward_network(w->forward, network)};
+    struct frame f = {.number = network, .network = forward_network(w->forward, network)};
     ssize_t len = read_frame(w, fd, worker_features(w, network), &f);
     if (len <= 0) {
         return false;

@@ -174,7 +174,7 @@ static void release(struct worker *w)
     }
     batch_out_clear(&w->out);
     batch_in_clear(&w->in);
-    free(w->super);
+    free(w->frame);
     seal_worker_free(w->seal);
     upcall_free(w->upcall);
 }
@@ -183,9 +183,9 @@ static int allocate(struct worker *w)
 {
     w->seal = seal_worker_new();
     w->upcall = upcall_new();
-    w->super = malloc(FRAME_MAX);
+    w->frame = malloc(WORKER_FRAME_ROOM);
     coalesce_init(&w->coalesce, worker_write_vectors, w);
-    if (w->seal == NULL || w->upcall == NULL || w->super == NULL ||
+    if (w->seal == NULL || w->upcall == NULL || w->frame == NULL ||
         batch_out_init(&w->out, w->udp_fd) != 0 || batch_in_init(&w->in, w->udp_fd) != 0) {
         return -ERR_NOMEM;
     }

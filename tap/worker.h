@@ -20,6 +20,16 @@
 #include "tap/snapshot.h"
 #include "tap/upcall.h"
 
+/* The datagrams served just now that came from one peer: what would be the same for each of them.
+ * Ends with the peer, the inner source and the round. */
+struct run {
+    const struct forward_peer *peer; /* NULL: none yet */
+    struct addr source;              /* known to be the peer's; family 0: not looked at */
+    uint64_t packets, bytes;         /* not counted in the peer's flow yet */
+};
+
+enum { WORKER_FRAME_ROOM = sizeof(struct virtio_net_hdr) + FRAME_MAX };
+
 struct worker {
     /* Set before the thread starts. */
     unsigned number;
@@ -47,7 +57,8 @@ struct worker {
     struct batch_out out;
     struct batch_in in;
     struct coalesce coalesce;
-    uint8_t *super; /* FRAME_MAX bytes: a super-frame before it is cut */
+    uint8_t *frame; /* WORKER_FRAME_ROOM bytes: a virtio header and a frame as read from a device */
+    struct run run;
     struct seldom seldom;
 };
 

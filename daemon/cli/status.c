@@ -58,12 +58,15 @@ static void print_ring(const json_t *network)
 static void print_certificate(const json_t *network)
 {
     const json_t *c = json_object_get(network, "certificate");
-    const char *until = text_of(c, "not_after", NULL);
-    char text[128];
+    const json_t *renewal = json_object_get(c, "renewal");
+    const char *until = text_of(c, "not_after", NULL), *error = text_of(renewal, "error", NULL);
+    char text[1024];
 
     if (!until)
         return;
-    snprintf(text, sizeof text, "valid until %s", until);
+    snprintf(text, sizeof text, "valid until %s%s%s%s", until,
+             json_integer_value(json_object_get(renewal, "warning_days")) ? "; RENEW IT SOON" : "",
+             error ? "; renewal failed: " : "", error ? error : "");
     print_field("certificate", text);
 }
 
@@ -74,8 +77,10 @@ static void print_network(const json_t *network)
 
     printf("\n%s: %s%s%s\n", text_of(network, "name", "?"), state, reason ? ": " : "",
            reason ? reason : "");
-    if (!text_of(network, "id", NULL))
+    if (!text_of(network, "id", NULL)) {
+        print_certificate(network);
         return;
+    }
     snprintf(host, sizeof host, "%s.%s", text_of(network, "hostname", "?"),
              text_of(network, "domain", "?"));
     print_field("name", host);

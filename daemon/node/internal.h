@@ -28,6 +28,12 @@ enum node_drop {
     NODE_DROP_COUNT,
 };
 
+/* A question who owns an address. */
+struct look {
+    bool used;
+    struct addr addr;
+};
+
 struct node {
     struct node_config config;
     struct env *env;
@@ -35,19 +41,16 @@ struct node {
     void *ctx;
     struct overlay *overlay;
     struct dht *dht;
-    struct dhcp_server *dhcp; /* NULL without a device */
+    struct dhcp_server *dhcp; /* NULL before the first frame for it */
     struct dns_server *dns;   /* the same */
     struct members *members;
     struct lookups lookups;
     struct acquaintances acquaintances;
-    struct seal_worker *seal; /* this thread's */
+    struct seal_worker *seal, *own_seal; /* this thread's; own_seal: to be freed, or NULL */
     struct own own;
     struct flows flows;
     struct remotes remotes;
-    struct {
-        bool used;
-        struct addr addr;
-    } looks[NODE_LOOKS_MAX];
+    struct look *looks; /* NODE_LOOKS_MAX, or NULL before the first */
     struct addr service;
     uint32_t dhcp_waiting; /* token of a claim of our own DHCP client's, or 0 */
     bool dhcp_exact;
@@ -59,6 +62,12 @@ struct node {
         *view; /* our part of the forwarding snapshot, for packets that come to this thread */
     uint64_t drops[NODE_DROP_COUNT];
 };
+
+/* Without one it is a node of the overlay only. */
+static inline bool node_has_device(const struct node *n)
+{
+    return n->config.address_mode != NODE_ADDRESS_NONE;
+}
 
 /* Called at the end of every door: new state, and the host's callbacks, once each. */
 void node_settle(struct node *n);
@@ -80,10 +89,12 @@ void traffic_tick(struct node *n);
 void traffic_clear(struct node *n);
 
 /* service.c */
-bool service_start(struct node *n);           /* false: out of memory */
+bool service_start(struct node *n);           /* false: config.domain is no name */
 void service_address_changed(struct node *n); /* our address was got, lost, or is not to be had */
 /* With the settings as they are now; questions under way are forgotten, clients ask again. */
 void service_restart_dns(struct node *n);
+void service_tick(struct node *n);
+usec service_deadline(const struct node *n);
 void service_stop(struct node *n);
 
 #endif

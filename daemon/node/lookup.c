@@ -1,5 +1,6 @@
 #include "daemon/node/lookup.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -10,6 +11,12 @@
 void lookups_init(struct lookups *ls, struct env *env, struct overlay *overlay, struct dht *dht)
 {
     *ls = (struct lookups){.env = env, .overlay = overlay, .dht = dht};
+}
+
+void lookups_clear(struct lookups *ls)
+{
+    free(ls->v);
+    ls->v = NULL;
 }
 
 static void lookup_end(struct lookup *l, const struct node_lookup_result *result)
@@ -31,7 +38,7 @@ static void lookup_ask_id(struct lookups *ls, struct lookup *l)
 
 static struct lookup *lookup_by_number(struct lookups *ls, uint32_t number)
 {
-    for (size_t i = 0; i < LOOKUPS_MAX; i++)
+    for (size_t i = 0; ls->v && i < LOOKUPS_MAX; i++)
         if (ls->v[i].used && ls->v[i].number == number)
             return &ls->v[i];
     return NULL;
@@ -95,7 +102,9 @@ int lookup_start(struct lookups *ls, const struct node_config *config, const cha
 
     if (!by_id && !lookup_key(config, what, &key))
         return -ERR_FORMAT;
-    for (size_t i = 0; i < LOOKUPS_MAX && !l; i++)
+    if (!ls->v)
+        ls->v = calloc(LOOKUPS_MAX, sizeof(*ls->v));
+    for (size_t i = 0; ls->v && i < LOOKUPS_MAX && !l; i++)
         if (!ls->v[i].used)
             l = &ls->v[i];
     if (!l)
@@ -137,7 +146,7 @@ void lookups_tick(struct lookups *ls)
 {
     struct node_lookup_result none = {.timed_out = true};
 
-    for (size_t i = 0; i < LOOKUPS_MAX; i++) {
+    for (size_t i = 0; ls->v && i < LOOKUPS_MAX; i++) {
         struct lookup *l = &ls->v[i];
 
         if (!l->used)
@@ -153,7 +162,7 @@ usec lookups_deadline(const struct lookups *ls)
 {
     usec at_us = USEC_NEVER;
 
-    for (size_t i = 0; i < LOOKUPS_MAX; i++)
+    for (size_t i = 0; ls->v && i < LOOKUPS_MAX; i++)
         if (ls->v[i].used)
             at_us = usec_min(at_us, usec_min(ls->v[i].until_us, ls->v[i].retry_us));
     return at_us;

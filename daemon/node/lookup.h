@@ -28,10 +28,11 @@ struct lookups {
     struct env *env;
     struct overlay *overlay;
     struct dht *dht;
-    struct lookup v[LOOKUPS_MAX];
+    struct lookup *v; /* LOOKUPS_MAX, or NULL before the first */
 };
 
 void lookups_init(struct lookups *ls, struct env *env, struct overlay *overlay, struct dht *dht);
+void lookups_clear(struct lookups *ls);
 int lookup_start(struct lookups *ls, const struct node_config *config, const char *what,
                  void (*done)(void *ctx, const struct node_lookup_result *r), void *ctx);
 /* A member answered "who are you": true when one of ours had asked. */

@@ -226,11 +226,11 @@ void node_settle(struct node *n)
     if (n->own.changed)
         node_own_changed(n);
     node_set_state(n);
-    if (n->addresses_dirty && n->dhcp) {
+    if (n->addresses_dirty && node_has_device(n)) {
         n->addresses_dirty = false;
         node_tell_addresses(n);
     }
-    if (n->forward_dirty && n->dhcp) {
+    if (n->forward_dirty && node_has_device(n)) {
         n->forward_dirty = false;
         n->host.forward_changed(n->ctx);
     }
@@ -292,19 +292,23 @@ struct node *node_new(const struct node_config *config, struct env *env,
     flows_init(&n->flows, env);
     remotes_init(&n->remotes, env);
     acquaintances_init(&n->acquaintances, env);
-    n->seal = seal_worker_new();
-    n->overlay = node_overlay_new(n);
+    if (!config->overlay.worker)
+        n->own_seal = seal_worker_new();
+    n->seal = config->overlay.worker ? config->overlay.worker : n->own_seal;
+    n->config.overlay.worker = n->seal;
+    if (n->seal)
+        n->overlay = node_overlay_new(n);
     if (n->overlay)
         n->dht = node_dht_new(n);
     if (n->dht)
         n->members = members_new(env, n->overlay);
-    if (!n->seal || !n->members) {
+    if (!n->members) {
         node_free(n);
         return NULL;
     }
     own_init(&n->own, &n->config, env, n->dht);
     lookups_init(&n->lookups, env, n->overlay, n->dht);
-    if (config->address_mode != NODE_ADDRESS_NONE && !service_start(n)) {
+    if (node_has_device(n) && !service_start(n)) {
         node_free(n);
         return NULL;
     }
@@ -323,7 +327,9 @@ void node_free(struct node *n)
     overlay_free(n->overlay);
     traffic_clear(n);
     acquaintances_clear(&n->acquaintances);
-    seal_worker_free(n->seal);
+    lookups_clear(&n->lookups);
+    free(n->looks);
+    seal_worker_free(n->own_seal);
     sign_secret_clear(&n->config.overlay.sec);
     secret_clear(&n->config.overlay.group_key);
     free(n);
@@ -370,10 +376,7 @@ void node_tick(struct node *n)
     traffic_tick(n);
     members_tick(n->members);
     lookups_tick(&n->lookups);
-    if (n->dhcp) {
-        dhcp_server_tick(n->dhcp);
-        dns_server_tick(n->dns);
-    }
+    service_tick(n);
     node_settle(n);
 }
 
@@ -387,11 +390,7 @@ usec node_deadline(const struct node *n)
         return 0;
     at_us = usec_min(at_us, usec_min(n->flows.poll_us, remotes_deadline(&n->remotes)));
     at_us = usec_min(at_us, usec_min(members_deadline(n->members), lookups_deadline(&n->lookups)));
-    if (n->dhcp) {
-        at_us = usec_min(at_us, dhcp_server_deadline(n->dhcp));
-        at_us = usec_min(at_us, dns_server_deadline(n->dns));
-    }
-    return at_us;
+    return usec_min(at_us, service_deadline(n));
 }
 
 void node_roamed(struct node *n, uint32_t token, const struct endpoint *from)
@@ -429,9 +428,17 @@ void node_set_hostname(struct node *n, const char *hostname)
     node_settle(n);
 }
 
+void node_set_cert(struct node *n, const uint8_t *der, size_t len)
+{
+    n->config.overlay.cert_der = der;
+    n->config.overlay.cert_len = len;
+    overlay_set_cert(n->overlay, der, len);
+    dht_set_cert(n->dht, der, len);
+}
+
 void node_set_dns_forward(struct node *n, bool forward)
 {
-    if (n->dhcp && forward != n->config.dns_forward) {
+    if (forward != n->config.dns_forward) {
         n->config.dns_forward = forward;
         service_restart_dns(n);
     }
@@ -457,7 +464,7 @@ void node_status(const struct node *n, struct node_status *out)
         memcpy(out->hostname, n->own.facts.hostname, sizeof(out->hostname));
     if (own_has_address(&n->own))
         out->ipv4 = address_with_prefix(&n->config.ipv4, &n->own.facts.ipv4);
-    if (n->dhcp)
+    if (node_has_device(n))
         out->ipv6 = n->own.ipv6;
     out->dht_records = dht_records(n->dht);
     out->dht_bytes = dht_memory(n->dht);

@@ -110,6 +110,9 @@ int node_add_bootstrap(struct node *n, const struct endpoint *ep);
 void node_network_changed(struct node *n);
 /* Another wanted name, a label: the old one is freed, addresses and sessions stay. */
 void node_set_hostname(struct node *n, const char *hostname);
+/* After a renewal (same key, same node id): used from the next handshake and record on. Borrowed.
+ */
+void node_set_cert(struct node *n, const uint8_t *der, size_t len);
 void node_set_dns_forward(struct node *n, bool forward);
 struct overlay *node_overlay(struct node *n); /* for status, contacts, ping and crawl */
 struct dht;

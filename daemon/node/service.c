@@ -109,6 +109,8 @@ static void on_dns_record(void *ctx, uint64_t token, const struct dht_result *re
     struct dns_answer answer = {0};
     struct facts facts;
 
+    if (!n->dns)
+        return; /* made anew since, and not asked yet */
     if (result->status != DHT_OK && result->status != DHT_NOT_FOUND) {
         dns_server_answered(n->dns, (uint32_t)token, NULL);
         return;
@@ -178,50 +180,7 @@ void node_dns_reply(struct node *n, const uint8_t *reply, size_t len)
     node_settle(n);
 }
 
-/* ---- frames ---- */
-
-static void service_udp(struct node *n, const struct eth_header *eth,
-                        const struct udp_datagram *udp)
-{
-    struct dns_source from = {.addr = udp->src.addr, .port = udp->src.port, .mac = eth->src};
-
-    if (udp->dst.port == DHCP_SERVER_PORT)
-        dhcp_server_input(n->dhcp, &eth->src, &udp->src.addr, udp->payload, udp->len);
-    else if (udp->dst.port == DNS_PORT && addr_eq(&udp->dst.addr, &n->service))
-        dns_server_input(n->dns, &from, udp->payload, udp->len);
-}
-
-static void service_frame(struct node *n, const uint8_t *frame, size_t len)
-{
-    uint8_t reply[9216];
-    struct eth_header eth;
-    struct ip_packet ip;
-    struct udp_datagram udp;
-    size_t reply_len;
-
-    if (!eth_parse(&eth, frame, len) ||
-        !ip_parse(&ip, frame + ETH_HEADER_LEN, len - ETH_HEADER_LEN)) {
-        n->drops[NODE_DROP_INNER]++;
-        return;
-    }
-    if (ip.proto == IP_PROTO_UDP && udp_parse(&udp, frame + ETH_HEADER_LEN, ip.len)) {
-        service_udp(n, &eth, &udp);
-        return;
-    }
-    reply_len =
-        addr_eq(&ip.dst, &n->service) ? icmp_echo_reply(reply, sizeof(reply), frame, len) : 0;
-    if (reply_len > 0)
-        n->host.frame(n->ctx, reply, reply_len);
-    else
-        n->drops[NODE_DROP_INNER]++;
-}
-
-void node_local(struct node *n, const uint8_t *frame, size_t len)
-{
-    if (n->dhcp)
-        service_frame(n, frame, len);
-    node_settle(n);
-}
+/* ---- the servers, made with the first question that they get ---- */
 
 static struct dns_server *service_dns(struct node *n)
 {
@@ -252,22 +211,94 @@ static struct dhcp_server *service_dhcp(struct node *n)
     return dhcp_server_new(n->env, &config, &ops, n);
 }
 
+/* False: out of memory; clients ask again. */
+static bool service_has_dns(struct node *n)
+{
+    if (!n->dns)
+        n->dns = service_dns(n);
+    return n->dns != NULL;
+}
+
+static bool service_has_dhcp(struct node *n)
+{
+    if (!n->dhcp)
+        n->dhcp = service_dhcp(n);
+    return n->dhcp != NULL;
+}
+
+/* ---- frames ---- */
+
+static void service_udp(struct node *n, const struct eth_header *eth,
+                        const struct udp_datagram *udp)
+{
+    struct dns_source from = {.addr = udp->src.addr, .port = udp->src.port, .mac = eth->src};
+
+    if (udp->dst.port == DHCP_SERVER_PORT && service_has_dhcp(n))
+        dhcp_server_input(n->dhcp, &eth->src, &udp->src.addr, udp->payload, udp->len);
+    else if (udp->dst.port == DNS_PORT && addr_eq(&udp->dst.addr, &n->service) &&
+             service_has_dns(n))
+        dns_server_input(n->dns, &from, udp->payload, udp->len);
+}
+
+static void service_frame(struct node *n, const uint8_t *frame, size_t len)
+{
+    uint8_t reply[9216];
+    struct eth_header eth;
+    struct ip_packet ip;
+    struct udp_datagram udp;
+    size_t reply_len;
+
+    if (!eth_parse(&eth, frame, len) ||
+        !ip_parse(&ip, frame + ETH_HEADER_LEN, len - ETH_HEADER_LEN)) {
+        n->drops[NODE_DROP_INNER]++;
+        return;
+    }
+    if (ip.proto == IP_PROTO_UDP && udp_parse(&udp, frame + ETH_HEADER_LEN, ip.len)) {
+        service_udp(n, &eth, &udp);
+        return;
+    }
+    reply_len =
+        addr_eq(&ip.dst, &n->service) ? icmp_echo_reply(reply, sizeof(reply), frame, len) : 0;
+    if (reply_len > 0)
+        n->host.frame(n->ctx, reply, reply_len);
+    else
+        n->drops[NODE_DROP_INNER]++;
+}
+
+void node_local(struct node *n, const uint8_t *frame, size_t len)
+{
+    if (node_has_device(n))
+        service_frame(n, frame, len);
+    node_settle(n);
+}
+
 bool service_start(struct node *n)
 {
+    struct dns_name domain;
+
     n->service = address_service(&n->config.ipv4);
-    n->dns = service_dns(n);
-    n->dhcp = service_dhcp(n);
-    return n->dns && n->dhcp;
+    return dns_name_from_text(&domain, n->config.domain);
 }
 
 void service_restart_dns(struct node *n)
 {
-    struct dns_server *fresh = service_dns(n);
-
-    if (!fresh)
-        return; /* out of memory: the old one goes on as it was */
     dns_server_free(n->dns);
-    n->dns = fresh;
+    n->dns = NULL;
+}
+
+void service_tick(struct node *n)
+{
+    if (n->dhcp)
+        dhcp_server_tick(n->dhcp);
+    if (n->dns)
+        dns_server_tick(n->dns);
+}
+
+usec service_deadline(const struct node *n)
+{
+    usec dhcp_us = n->dhcp ? dhcp_server_deadline(n->dhcp) : USEC_NEVER;
+
+    return n->dns ? usec_min(dhcp_us, dns_server_deadline(n->dns)) : dhcp_us;
 }
 
 void service_stop(struct node *n)

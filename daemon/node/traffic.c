@@ -178,7 +178,9 @@ static void traffic_look(struct node *n, struct remote *r)
     struct id key =
         r->addr.family == 4 ? own_key_ipv4(group, &r->addr) : own_key_ipv6(group, &r->addr);
 
-    for (size_t i = 0; i < NODE_LOOKS_MAX; i++) {
+    if (!n->looks)
+        n->looks = calloc(NODE_LOOKS_MAX, sizeof(*n->looks));
+    for (size_t i = 0; n->looks && i < NODE_LOOKS_MAX; i++) {
         if (n->looks[i].used)
             continue;
         if (dht_get(n->dht, &key, DHT_MAJORITY, on_owner, n, i) < 0)
@@ -350,14 +352,15 @@ static void traffic_show_lease(struct node *n, struct flow *flow)
 
 void traffic_lease_shown(struct node *n, const struct overlay_from *from, struct reader *r)
 {
-    const struct cert *cert = from->direct ? overlay_peer_cert(n->overlay, &from->node) : NULL;
+    struct cert cert;
+    bool is_peer = from->direct && overlay_peer_cert(n->overlay, &from->node, &cert);
     size_t len = reader_left(r);
     const uint8_t *bytes = read_bytes(r, len);
     struct dht_value v;
     struct facts facts;
     struct id key;
 
-    if (!cert || !bytes || dht_record_check(n->dht, cert, bytes, len, &v) < 0 ||
+    if (!is_peer || !bytes || dht_record_check(n->dht, &cert, bytes, len, &v) < 0 ||
         !facts_read(&facts, v.value, v.len) || facts.ipv4.family != 4) {
         traffic_drop(n, NODE_DROP_MESSAGE);
         return;
@@ -401,7 +404,7 @@ void traffic_data_changed(struct node *n, const struct id *peer)
     struct flow *flow;
 
     node_set_forward_dirty(n);
-    if (!n->dhcp || !overlay_data(n->overlay, peer, &data) || (!data.tx && !data.rx[0]))
+    if (!node_has_device(n) || !overlay_data(n->overlay, peer, &data) || (!data.tx && !data.rx[0]))
         return;
     flow = flows_add(&n->flows, n->env, &data);
     if (!flow)
@@ -539,7 +542,7 @@ int node_forward(struct node *n, struct forward *f)
     };
     int r;
 
-    if (!n->dhcp)
+    if (!node_has_device(n))
         return 0;
     if (own_has_address(&n->own))
         net.own4 = n->own.facts.ipv4;

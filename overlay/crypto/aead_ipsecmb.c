@@ -1,4 +1,5 @@
 #include <intel-ipsec-mb.h>
+#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -74,5 +75,5 @@ bool aead_aes_open(struct aead_cache *cache, const struct aead_key *key, const u
 
     IMB_AES256_GCM_DEC(cache->manager, schedule_of(cache, key), &context, t->buf, t->buf, t->len,
                        nonce, t->aad, t->aad_len, computed, PACKET_TAG_LEN);
-    return equal_ct(computed, tag, sizeof computed);
+    return CRYPTO_memcmp(computed, tag, sizeof computed) == 0; /* cheaper than libsodium's */
 }

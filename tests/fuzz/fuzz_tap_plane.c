@@ -56,8 +56,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     w->epoll_fd = -1;
     w->upcall = upcall_new();
     w->seal = seal_worker_new();
-    w->super = malloc(FRAME_MAX);
-    CHECK(w->super != NULL);
+    w->frame = malloc(WORKER_FRAME_ROOM);
+    CHECK(w->frame != NULL);
     w->devices[0] = open("/dev/null", O_WRONLY);
     w->features[0] = DEVICE_HEADER | DEVICE_TSO | DEVICE_USO;
     coalesce_init(&w->coalesce, worker_write_vectors, w);
@@ -67,23 +67,22 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 static void frame_from_device(const uint8_t *data, size_t size, bool super)
 {
-    struct frame f = {.packet = batch_packet(&w->out), .network = forward_network(w->forward, 0)};
-    f.bytes = f.packet + FRAME_OFFSET;
+    struct frame f = {.bytes = w->frame + sizeof(f.header),
+                      .network = forward_network(w->forward, 0)};
     if (super && size > sizeof(f.header)) {
         memcpy(&f.header, data, sizeof(f.header));
         data += sizeof(f.header);
         size -= sizeof(f.header);
         f.super = f.header.gso_type != VIRTIO_NET_HDR_GSO_NONE;
         f.undone = f.header.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM;
-        f.bytes = f.super ? w->super : f.bytes;
     }
     if (size > 0 && size < FRAME_ROOM) {
         memcpy(f.bytes, data, size);
         f.len = size;
         frame_out(w, &f);
     }
-    for (unsigned i = 0; i < w->out.count; i++) {
-        CHECK(w->out.vectors[i].iov_len <= PACKET_MAX);
+    for (unsigned i = 0; i < w->out.group_count; i++) {
+        CHECK(w->out.groups[i].size <= PACKET_MAX);
     }
     flush(w);
 }

@@ -120,7 +120,7 @@ def test_a_broken_service_is_exit_1(world):
     world.fake.answer(status=200, body="<html>")
     refused(world, blob(world), 1, "no JSON")
     world.fake.answer(status=200, body="{}")
-    refused(world, blob(world), 1, "without a certificate")
+    refused(world, blob(world), 1, "without", "certificate")
     world.fake.answer(status=200, body='{"certificate":"-----BEGIN CERTIFICATE-----"}')
     refused(world, blob(world), 1, "no certificate")
     world.fake.answer(status=200, body="x" * 1024, times=1024)
@@ -173,5 +173,5 @@ def test_after_a_lost_answer_the_same_key_asks_again(world):
 
 def test_the_helper_is_nobodys_tool(world):
     """Started by hand it does nothing."""
-    r = run(os.path.join(BUILD, "libexec", "peal", "peal-enroll"), input="hello\n")
+    r = run(os.path.join(BUILD, "libexec", "peal", "peal-https"), input="hello\n")
     assert json.loads(r.stdout)["error"]["code"] == "failed"

@@ -299,6 +299,7 @@ static void host_configure(const struct host *h, struct node_config *c)
                     .sec = h->identity.sec,
                     .node = h->identity.id,
                     .slot = 1,
+                    .worker = w->seal,
                     .aeads = 1u << SEAL_CHACHA20_POLY1305},
         .ipv4 = w->config.range,
         .lease_s = w->config.lease_s,

@@ -100,6 +100,8 @@ struct world *world_new(const struct world_config *config)
     w->hosts = calloc(w->host_count, sizeof(*w->hosts));
     CHECK(w->hosts != NULL);
     random_bytes(&r, w->group.b, sizeof(w->group.b));
+    w->seal = seal_worker_new();
+    CHECK(w->seal != NULL);
     random_bytes(&r, w->group_key.b, sizeof(w->group_key.b));
     crypto_generichash_init(&w->digest, NULL, 0, 32);
     table_init(&w->by_id, offsetof(struct host, identity.id), ID_LEN, 2 * w->host_count, no_secret);
@@ -144,6 +146,7 @@ void world_free(struct world *w)
     dht_check_clear(&w->dht);
     table_clear(&w->by_id);
     claims_clear(&w->claims);
+    seal_worker_free(w->seal);
     free(w->hosts);
     free(w);
 }

@@ -58,6 +58,7 @@ struct world {
     struct table by_id; /* hosts */
     struct id group;
     struct secret group_key;
+    struct seal_worker *seal; /* one thread, one worker */
     struct faults faults;
     uint32_t identities; /* made so far */
     struct ring_check ring;

@@ -1,0 +1,195 @@
+#include "daemon/membership.h"
+
+#include "daemon/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct membership {
+    struct membership_config config;
+    struct membership_host host;
+    void *ctx;
+    struct cert_ca *ca;
+    struct certificate *certificate;
+    struct renewal *renewal; /* NULL: no service, or no certificate that could be read */
+    char failure[CERTIFICATE_WHY_SIZE];
+};
+
+static struct certificate *read_certificate(const struct membership *m, const char *pem,
+                                            const struct certificate_owner *who,
+                                            char why[CERTIFICATE_WHY_SIZE], bool *good)
+{
+    struct certificate *c = malloc(sizeof *c);
+
+    *good = c && certificate_read(c, m->ca, pem, who, why);
+    if (!c)
+        snprintf(why, CERTIFICATE_WHY_SIZE, "not to be kept: out of memory");
+    return c;
+}
+
+/* The answer may bring a newer definition of the network and newer pins than the blob has. They are
+ * used from the next start on. */
+static bool take_settings(struct membership *m, const json_t *answer, char why[RENEWAL_ERROR_SIZE])
+{
+    const json_t *network = json_object_get(answer, "network");
+    const json_t *pins = json_object_get(answer, "server_pins");
+    struct blob *b = m->config.member->blob;
+    char reason[BLOB_WHY_SIZE];
+
+    if ((!network || blob_read_network(&b->network, network, reason) == 0) &&
+        (!pins || blob_read_pins(&b->pins, pins, reason) == 0))
+        return true;
+    snprintf(why, RENEWAL_ERROR_SIZE, "the service's answer is malformed: %s", reason);
+    return false;
+}
+
+static bool is_newer(const struct membership *m, const struct certificate *now)
+{
+    const struct cert *old = membership_cert(m);
+
+    return !old || now->cert.not_after_s > old->not_after_s;
+}
+
+static bool keep(struct membership *m, const char *pem, char why[RENEWAL_ERROR_SIZE])
+{
+    struct state_member *member = m->config.member;
+    char *copy = strdup(pem);
+    int rc =
+        copy ? state_save_renewal(m->config.daemon->config.state, member->blob, pem) : -ERR_NOMEM;
+
+    if (rc) {
+        snprintf(why, RENEWAL_ERROR_SIZE, "the new certificate cannot be kept: %s",
+                 copy ? strerror(-rc) : "out of memory");
+        free(copy);
+        return false;
+    }
+    free(member->cert_pem);
+    member->cert_pem = copy;
+    return true;
+}
+
+static void use(struct membership *m, struct certificate *now)
+{
+    struct certificate *old = m->certificate;
+    char until[32];
+    time_t t = (time_t)now->cert.not_after_s;
+    struct tm tm;
+
+    m->certificate = now;
+    m->failure[0] = '\0';
+    strftime(until, sizeof until, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&t, &tm));
+    log_write(LOG_LEVEL_INFO, m->config.member->blob->group,
+              "our certificate was renewed and is valid until %s", until);
+    renewal_set(m->renewal, &now->cert);
+    m->host.certificate(m->ctx);
+    free(old);
+}
+
+static bool on_renewed(void *ctx, const json_t *answer, char why[RENEWAL_ERROR_SIZE])
+{
+    const char *pem = json_string_value(json_object_get(answer, "certificate"));
+    struct membership *m = ctx;
+    const struct certificate_owner who = {.pub = m->config.pub,
+                                          .user = m->config.member->blob->user,
+                                          .wall_s = time(NULL),
+                                          .wall_known = true};
+    char reason[CERTIFICATE_WHY_SIZE];
+    struct certificate *now;
+    bool good;
+
+    now = read_certificate(m, pem ? pem : "", &who, reason, &good);
+    if (!good)
+        snprintf(why, RENEWAL_ERROR_SIZE, "the certificate that the service gave us is %s", reason);
+    else if (!is_newer(m, now))
+        snprintf(why, RENEWAL_ERROR_SIZE, "the service gave us the same certificate again");
+    if (!good || !is_newer(m, now) || !take_settings(m, answer, why) || !keep(m, pem, why)) {
+        free(now);
+        return false;
+    }
+    use(m, now);
+    return true;
+}
+
+static bool start_renewal(struct membership *m)
+{
+    static const struct renewal_host host = {.renewed = on_renewed};
+    const struct blob *b = m->config.member->blob;
+
+    if (!b->server[0] || m->certificate->verdict == CERT_MALFORMED)
+        return true;
+    m->renewal = renewal_new(m->config.daemon, b, m->config.sec, m->config.hostname, &host, m);
+    if (m->renewal)
+        renewal_set(m->renewal, &m->certificate->cert);
+    return m->renewal != NULL;
+}
+
+struct membership *membership_new(const struct membership_config *config,
+                                  const struct membership_host *host, void *ctx,
+                                  char why[CERTIFICATE_WHY_SIZE])
+{
+    const struct blob *b = config->member->blob;
+    const struct certificate_owner who = {.pub = config->pub,
+                                          .user = b->user,
+                                          .wall_s = config->wall_s,
+                                          .wall_known = config->wall_known};
+    struct membership *m = calloc(1, sizeof *m);
+    const char *reason = "out of memory";
+    bool good;
+
+    if (m) {
+        m->config = *config;
+        m->host = *host;
+        m->ctx = ctx;
+        m->ca = cert_ca_new(b->ca, strlen(b->ca), &reason);
+    }
+    if (m && m->ca) {
+        m->certificate = read_certificate(m, config->member->cert_pem, &who, m->failure, &good);
+        if (m->certificate && start_renewal(m))
+            return m;
+        reason = "out of memory";
+    }
+    snprintf(why, CERTIFICATE_WHY_SIZE, "%s", reason);
+    membership_free(m);
+    return NULL;
+}
+
+void membership_free(struct membership *m)
+{
+    if (!m)
+        return;
+    renewal_free(m->renewal);
+    free(m->certificate);
+    cert_ca_free(m->ca);
+    free(m);
+}
+
+const char *membership_failure(const struct membership *m)
+{
+    return m->failure[0] ? m->failure : NULL;
+}
+
+void membership_fill(const struct membership *m, struct overlay_config *c)
+{
+    c->ca = m->ca;
+    c->cert_der = m->certificate->der;
+    c->cert_len = m->certificate->len;
+    c->node = m->certificate->cert.node;
+}
+
+const struct cert *membership_cert(const struct membership *m)
+{
+    return m->certificate->verdict == CERT_MALFORMED ? NULL : &m->certificate->cert;
+}
+
+const struct renewal *membership_renewal(const struct membership *m)
+{
+    return m->renewal;
+}
+
+void membership_hurry(struct membership *m, int64_t gap_s)
+{
+    if (m->renewal)
+        renewal_hurry(m->renewal, gap_s);
+}

@@ -1,0 +1,44 @@
+/*
+ * membership.h - our standing in a group that has a CA: the CA, our certificate, and its renewal.
+ *
+ * A certificate that has ended keeps the node from starting, not the renewal from asking: such a
+ * member comes back by itself when the service gives it a new one.
+ */
+#ifndef PEAL_DAEMON_MEMBERSHIP_H
+#define PEAL_DAEMON_MEMBERSHIP_H
+
+#include "daemon/certificate.h"
+#include "daemon/daemon.h"
+#include "daemon/renewal.h"
+
+struct membership;
+struct membership_config {
+    struct daemon *daemon;
+    struct state_member *member; /* blob and cert_pem are replaced after a renewal */
+    const struct sign_public *pub;
+    const struct sign_secret *sec;
+    const char *hostname; /* for requests; a label */
+    int64_t wall_s;
+    bool wall_known;
+};
+struct membership_host {
+    /* Another certificate is in use; the one before is freed after this call. */
+    void (*certificate)(void *ctx);
+};
+
+/* All is borrowed. NULL with a clause in why: the CA cannot be read, or out of memory. */
+struct membership *membership_new(const struct membership_config *config,
+                                  const struct membership_host *host, void *ctx,
+                                  char why[CERTIFICATE_WHY_SIZE]);
+void membership_free(struct membership *m); /* NULL is fine */
+
+/* Why our certificate is of no use: a clause as of certificate_read; NULL: it is. */
+const char *membership_failure(const struct membership *m);
+/* CA, certificate and node id into c: borrowed until the membership changes its certificate. */
+void membership_fill(const struct membership *m, struct overlay_config *c);
+const struct cert *membership_cert(const struct membership *m); /* NULL: not readable */
+const struct renewal *membership_renewal(const struct membership *m);
+/* As renewal_hurry. */
+void membership_hurry(struct membership *m, int64_t gap_s);
+
+#endif

@@ -1,0 +1,112 @@
+"""Every kind of NAT by every other: who reaches whom, and by which kind of path."""
+
+import contextlib
+import itertools
+
+import pytest
+
+import nat
+from lab import wait_for
+
+KINDS = ["none", "preserving", "random", "double", "hairpin", "same"]
+# What a NAT is to others: `cone` keeps one port for all and lets in who was sent to, `random` has a port for each peer.
+BEHAVIOUR = {"none": "open", "preserving": "cone", "random": "random", "double": "cone", "hairpin": "cone",
+             "same": "cone"}
+DIRECT = ("direct",)
+INDIRECT = ("overlay", "relay")
+
+
+def expected(a, b):
+    """The kinds of path that theory allows between two members."""
+    behaviours = {BEHAVIOUR[a.kind], BEHAVIOUR[b.kind]}
+    if a.kind == b.kind == "hairpin":  # one router that refuses hairpins, on ports isolated from each other
+        return INDIRECT
+    if "open" in behaviours or behaviours == {"cone"}:
+        return DIRECT
+    return INDIRECT
+
+
+def make_sites(lab):
+    """Two members of each kind. Those behind one router have ports of their own, as it cannot give one to both."""
+    def member(kind, router, name, last=10, port=4747):
+        h = nat.member(router, name, last) if router else lab.host(name)
+        h.kind, h.port = kind, port
+        return h
+
+    members = []
+    for i in (1, 2):
+        outer = nat.router(lab, f"outer{i}", net="192.168.2")
+        members += [member("none", None, f"none{i}"),
+                    member("preserving", nat.router(lab, f"rp{i}"), f"preserving{i}"),
+                    member("random", nat.router(lab, f"rr{i}", "random"), f"random{i}"),
+                    member("double", nat.router(lab, f"inner{i}", behind=outer), f"double{i}")]
+    apart, home = nat.router(lab, "rh", isolated=True), nat.router(lab, "rs")
+    for i in (1, 2):
+        members += [member("hairpin", apart, f"hairpin{i}", 9 + i, 4746 + i),
+                    member("same", home, f"same{i}", 9 + i, 4746 + i)]
+    return members
+
+
+@pytest.fixture(scope="module")
+def grid(shared_lab):
+    lab = shared_lab
+    lab.members = make_sites(lab)
+    blob = lab.psk_blob("grid", "--bootstrap", f"{lab.hosts['none1'].ip}:4747")
+    for h in lab.members:
+        h.start(f"[daemon]\nport = {h.port}\n", wait=False)
+    for h in lab.members:
+        wait_for(h.name, h.answers, 20)
+        h.join(blob, wait=0, hostname=h.name)
+    for h in lab.members:
+        wait_for(f"{h.name} up", h.up, 30)
+        h.inner = h.address()
+    return lab
+
+
+def ping_all(members, count):
+    """Everybody pings everybody at once. {(from, to): answered}"""
+    flows = {}
+    for a, b in itertools.permutations(members, 2):
+        flows[a.name, b.name] = a.spawn("ping", "-nq", "-c", str(count), "-i", "0.2", "-W", "3", b.inner,
+                                        log=f"ping-{b.name}.log")
+    wait_for("all pings", lambda: not any(p.alive() for p in flows.values()), count * 0.2 + 15, every=0.2)
+    return {pair: int(p.log().rsplit(" received", 1)[0].split()[-1]) for pair, p in flows.items()}
+
+
+def test_each_reaches_each_by_the_path_that_theory_promises(grid):
+    answered = ping_all(grid.members, 1)
+    assert [pair for pair, n in answered.items() if n < 1] == []
+
+    def paths():
+        return {h.name: {p["hostname"]: p["path"] for p in h.json("peers")["peers"]} for h in grid.members}
+
+    def surprises(found):
+        return [(a.name, b.name, found[a.name].get(b.name)) for a, b in itertools.permutations(grid.members, 2)
+                if found[a.name].get(b.name) not in expected(a, b)]
+
+    with contextlib.suppress(AssertionError):  # said better below
+        wait_for("direct where it can be", lambda: not surprises(paths()), 20, every=0.5)
+    found = paths()
+    print("\n" + " " * 12 + "".join(f"{k:>12}" for k in KINDS))
+    for a in KINDS:
+        print(f"{a:>12}" + "".join(f"{found[a + '1'][b + '2']:>12}" for b in KINDS))
+    assert surprises(found) == []
+
+
+def test_no_ping_is_lost_once_up(grid):
+    answered = ping_all(grid.members, 6)
+    assert [(pair, n) for pair, n in answered.items() if n < 6] == []
+
+
+def test_members_of_one_site_talk_over_their_lan(grid):
+    a, b = grid.hosts["same1"], grid.hosts["same2"]
+    assert a.peer("same2")["endpoint"] == f"{b.ip}:{b.port}"
+
+
+def test_streams_get_through_each_pair_of_kinds(grid):
+    for h in grid.members:
+        if h.name.endswith("2"):
+            h.spawn("iperf3", "-s", log="iperf.log")
+    for a, b in itertools.combinations_with_replacement(KINDS, 2):
+        r = grid.hosts[a + "1"].sh("iperf3", "-c", grid.hosts[b + "2"].inner, "-n", "500K", timeout=15)
+        assert "iperf Done" in r.stdout, (a, b)

@@ -1,0 +1,88 @@
+"""Certificates that end are replaced by the daemon alone, while the packets go on; and a member that was away for longer
+than its certificate comes back by itself. peal-ca's clock is set back, so that what it gives is weeks old."""
+
+import os
+
+import pytest
+
+from lab import Ca, run, wait_for
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def certificate(host):
+    return host.json("status")["networks"][0]["certificate"]
+
+
+def clock(lab, days):
+    so = os.path.join(lab.dir, "wallclock.so")
+    if not os.path.exists(so):
+        run("cc", "-shared", "-fPIC", "-o", so, os.path.join(HERE, "wallclock.c"))
+    return ("env", f"LD_PRELOAD={so}", f"WALLCLOCK_SHIFT_S={days * 86400}") if days else ()
+
+
+def restart(ca, wrap):
+    ca.stop()
+    ca.wrap = wrap
+    ca.start()
+
+
+@pytest.fixture
+def old_ca(lab):
+    """A service 25 days in the past: what it gives is due for renewal at once."""
+    ca = Ca(lab.host("ca"))
+    ca.wrap = clock(lab, -25)
+    a, b = lab.host("a"), lab.host("b")
+    ca.group("old", f"{a.ip}:4747")
+    ca.start()
+    for h in (a, b):
+        h.start()
+        h.join(ca.blob("old", h.name), hostname=h.name)
+        wait_for("up", lambda h=h: h.json("status")["networks"][0]["state"] == "up", 20)
+    return ca
+
+
+def test_a_running_member_renews_and_loses_no_packet(lab, old_ca):
+    a, b = lab.hosts["a"], lab.hosts["b"]
+    wait_for("the service had nothing newer", lambda: certificate(b)["renewal"]["failures"] == 1, 20)
+    before = certificate(b)
+    assert "same certificate" in before["renewal"]["error"]
+    assert before["renewal"]["warning_days"] == 7
+    assert "RENEW IT SOON" in b.peal("status").stdout
+    assert "same certificate" in b.daemon.log()
+    metrics = b.peal("metrics").stdout
+    assert 'peal_cert_renewal_failures{network="old"} 1' in metrics
+    ping = b.spawn("ping", "-i", "0.05", "-c", "100", a.json("status")["networks"][0]["ipv4"].split("/")[0],
+                   log="ping.log")
+    restart(old_ca, ())
+    b.peal("reload")
+    after = wait_for("a new certificate", lambda: (c := certificate(b))["serial"] != before["serial"] and c, 20)
+    assert after["not_after"] > before["not_after"]
+    assert after["renewal"]["failures"] == 0 and after["renewal"]["error"] is None
+    assert "RENEW" not in b.peal("status").stdout
+    wait_for("ping is through", lambda: " 0% packet loss" in ping.log(), 20)
+    # It is kept, and used by whoever it talks to next.
+    b.stop()
+    b.start()
+    wait_for("up again", lambda: b.json("status")["networks"][0]["state"] == "up", 20)
+    assert certificate(b)["serial"] == after["serial"]
+
+
+def test_an_ended_certificate_comes_back_by_itself(lab, old_ca):
+    b = lab.hosts["b"]
+    before = certificate(b)
+    b.stop()
+    old_ca.stop()
+    # Ten days on, nobody answers: the certificate has ended, the service is away.
+    b.start(wrap=clock(lab, 10))
+    s = wait_for("it says so", lambda: (n := b.json("status")["networks"][0])["certificate"]["renewal"]["failures"] and n,
+                 20)
+    assert s["state"] == "failed" and "expired" in s["reason"], s
+    assert s["certificate"]["serial"] == before["serial"]
+    assert "cannot reach" in s["certificate"]["renewal"]["error"]
+    old_ca.wrap = clock(lab, 10)
+    old_ca.start()
+    b.peal("reload")
+    s = wait_for("up by itself", lambda: (n := b.json("status")["networks"][0])["state"] == "up" and n, 20)
+    assert s["certificate"]["serial"] != before["serial"]
+    assert s["reason"] is None
