@@ -260,7 +260,7 @@ static json_t *peer_json(struct network *n, const struct overlay_peer_info *p)
     (void)!node_peer_facts(node, &p->node, hostname, &ipv4);
     (void)!node_peer_traffic(node, p->token, &tx, &rx);
     return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:n, s:[], s:o, s:o, s:o, s:I, s:I, s:o, s:o, "
-                     "s:o, s:o}",
+                     "s:o, s:o, s:b}",
                      "id", id_json(&p->node), "network",
                      network_public(n) ? json_null() : json_string(network_name(n)), "hostname",
                      text_or_null(hostname), "ipv4", addr_json(&ipv4), "path", path_json(p),
@@ -269,7 +269,7 @@ static json_t *peer_json(struct network *n, const struct overlay_peer_info *p)
                      "cipher", cipher_json(p->cipher), "tx_bytes", (json_int_t)tx, "rx_bytes",
                      (json_int_t)rx, "age_s", since_json(now, p->up_since_us), "last_seen_s",
                      since_json(now, p->last_heard_us), "user", text_or_null(p->user), "why",
-                     text_or_null(p->why));
+                     text_or_null(p->why), "plain", node_peer_plain(node, p->token, now));
 }
 
 static json_t *refusal_json(struct network *n, const struct overlay_refusal *r)
@@ -484,6 +484,8 @@ char *status_metrics(struct daemon *d)
     for (size_t k = 0; host_counter(d->host, k, &name, &value); k++)
         fprintf(out, "peal_packets_dropped_total{reason=\"%s\"} %llu\n", name,
                 (unsigned long long)value);
+    fprintf(out, "# TYPE peal_plain_paths_total counter\npeal_plain_paths_total %llu\n",
+            (unsigned long long)plane_plain_paths(host_plane(d->host)));
     for (struct network *n; (n = daemon_next(d, &i)) != NULL; i++)
         network_metrics(out, n);
     return fclose(out) == 0 ? text : NULL;

@@ -1,10 +1,12 @@
 #include "tap/batch.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/udp.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
@@ -23,6 +25,7 @@ int batch_out_init(struct batch_out *b, int fd)
     int none = 0;
     b->count = b->group_count = 0;
     b->used = 0;
+    backlog_init(&b->backlog);
     /* A kernel that does not know the option would ignore the control message. */
     b->joins = setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &none, sizeof(none)) == 0;
     b->buffer = malloc(BATCH_BUFFER_LEN);
@@ -147,12 +150,60 @@ static void group_failed(struct batch_out *b, unsigned i, int fd, int err, usec 
     send_plain(b, i, fd, refused);
 }
 
+/* Shortens the group to what fits into `room`, perhaps to nothing. Returns its length. */
+static size_t group_trim(struct batch_group *g, size_t room, struct batch_refused *refused)
+{
+    if (g->len > room && (g->count > 1 || g->len > BATCH_SPARSE_LEN)) {
+        unsigned fit = (unsigned)(room / g->size);
+        refused->backlog += g->count - fit;
+        g->count = fit;
+        g->len = fit * g->size;
+        g->vector.iov_len = g->len;
+    }
+    return g->len;
+}
+
+/* What the kernel took of us and did not send yet, in memory; headers of its own included. */
+static size_t waiting_bytes(int fd)
+{
+    int waiting = 0;
+    return ioctl(fd, SIOCOUTQ, &waiting) == 0 && waiting > 0 ? (size_t)waiting : 0;
+}
+
+static void trim(struct batch_out *b, int fd, usec now_us, struct batch_refused *refused)
+{
+    size_t room = backlog_room(&b->backlog, waiting_bytes(fd), now_us);
+    for (unsigned i = 0; i < b->group_count; i++) {
+        size_t len = group_trim(&b->groups[i], room, refused);
+        room = len < room ? room - len : 0;
+        backlog_sent(&b->backlog, len);
+    }
+}
+
+/* How many messages from the first on are sent by one call: up to one that was trimmed away. */
+static unsigned sendable(const struct batch_out *b, unsigned first)
+{
+    unsigned end = first;
+    while (end < b->group_count && b->groups[end].count > 0) {
+        end++;
+    }
+    return end - first;
+}
+
 /* sendmmsg stops at the first message that fails and reports why only when it is asked again. */
 struct batch_refused batch_send(struct batch_out *b, int fd, usec now_us)
 {
     struct batch_refused refused = {0};
-    for (unsigned sent = 0; sent < b->group_count;) {
-        int n = sendmmsg(fd, b->messages + sent, b->group_count - sent, MSG_DONTWAIT);
+    if (b->group_count == 0) {
+        return refused;
+    }
+    trim(b, fd, now_us, &refused);
+    for (unsigned sent = 0, run = 0; sent < b->group_count;) {
+        if ((run = sendable(b, sent)) == 0) {
+            sent++;
+            continue;
+        }
+        int n = sendmmsg(fd, b->messages + sent, run, MSG_DONTWAIT);
         if (n > 0) {
             sent += (unsigned)n;
         } else if (errno != EINTR) {

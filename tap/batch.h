@@ -17,6 +17,7 @@
 
 #include "overlay/core/err.h"
 #include "overlay/core/limits.h"
+#include "tap/backlog.h"
 #include "tap/forward.h"
 #include "tap/sockaddr.h"
 
@@ -28,6 +29,7 @@ enum {
     BATCH_MESSAGE_MAX = 65507,      /* bytes of one message, on IPv4 (RFC 768, 791) */
     BATCH_MESSAGES_IN = 16,         /* per system call */
     BATCH_MESSAGE_ROOM = 64 * 1024, /* no datagram is longer, nor what GRO makes of them */
+    BATCH_SPARSE_LEN = 256,         /* a packet alone and no longer never waits for room */
     BATCH_CONTROL_LEN = 32,         /* CMSG_SPACE of the one control message either way */
 };
 _Static_assert((int)BATCH_ROOM >= (int)PACKET_MAX, "a buffer holds the largest packet");
@@ -49,6 +51,7 @@ struct batch_out {
     unsigned count; /* packets in it */
     unsigned group_count;
     size_t used; /* bytes of the buffer */
+    struct backlog backlog;
     uint8_t *buffer;
     struct mmsghdr messages[BATCH_PACKETS];
     struct batch_group groups[BATCH_PACKETS];
@@ -75,10 +78,12 @@ void batch_add(struct batch_out *b, size_t len, const union sockaddr_any *to, so
 
 struct batch_refused {
     unsigned too_big, other; /* packets that the kernel did not take */
+    unsigned backlog;        /* packets not sent since too many wait already (backlog.h) */
     unsigned plain;          /* paths that were found to refuse joined messages */
 };
-/* Sends all and empties the batch. What the kernel refuses is not tried again, but for joined
- * messages, which are then sent as plain ones. */
+/* Sends all that there is room for below us and empties the batch. Of what there is no room for, a
+ * small packet alone (a ping, a question, an acknowledgement) goes all the same. What the kernel
+ * refuses is not tried again, but for joined messages, which are then sent as plain ones. */
 struct batch_refused batch_send(struct batch_out *b, int fd, usec now_us);
 
 struct batch_in {

@@ -83,6 +83,9 @@ static void flush(struct worker *w)
     for (unsigned i = 0; i < refused.other; i++) {
         worker_drop(w, PLANE_DROP_SEND);
     }
+    for (unsigned i = 0; i < refused.backlog; i++) {
+        worker_drop(w, PLANE_DROP_BACKLOG);
+    }
     if (refused.plain > 0) {
         atomic_fetch_add_explicit(&w->plain_paths, refused.plain, memory_order_relaxed);
     }

@@ -53,6 +53,8 @@ const char *plane_drop_text(enum plane_drop d)
         return "ring_full";
     case PLANE_DROP_SEND:
         return "send";
+    case PLANE_DROP_BACKLOG:
+        return "backlog";
     case PLANE_DROP_DEVICE:
         return "device";
     case PLANE_DROP_TOO_BIG:

@@ -59,6 +59,7 @@ enum plane_drop {
     PLANE_DROP_NOT_UNICAST, /* multicast, broadcast, or no protocol that we carry */
     PLANE_DROP_RING_FULL,   /* the control thread was behind */
     PLANE_DROP_SEND,        /* the kernel refused the datagram */
+    PLANE_DROP_BACKLOG,     /* the link is slower than what is sent to it (backlog.h) */
     PLANE_DROP_DEVICE,      /* the kernel refused the frame */
     PLANE_DROP_TOO_BIG,
     PLANE_DROP_COUNT,

@@ -7,14 +7,16 @@ enum { PEERS_TIMEOUT_S = 10 };
 
 static void add_row(struct table *t, const json_t *p)
 {
-    char id[9], rtt[32], roles[64], span[32];
+    char id[9], rtt[32], roles[64], span[32], path[48];
     const json_t *age = json_object_get(p, "age_s");
 
     table_cell(t, text_of(p, "hostname", "-"));
     table_cell(t, text_of(p, "ipv4", "-"));
     table_cell(t, short_id(json_object_get(p, "id"), id));
     table_cell(t, text_of(p, "network", "-"));
-    table_cell(t, text_of(p, "path", "down"));
+    snprintf(path, sizeof path, "%s%s", text_of(p, "path", "down"),
+             json_is_true(json_object_get(p, "plain")) ? ", plain" : "");
+    table_cell(t, path);
     table_cell(t, text_of(p, "endpoint", "-"));
     table_cell(t, ms_text(json_object_get(p, "rtt_ms"), rtt));
     table_cell(t, list_text(json_object_get(p, "roles"), roles, sizeof roles));

@@ -513,6 +513,14 @@ bool node_peer_traffic(const struct node *n, uint32_t token, uint64_t *tx_bytes,
     return true;
 }
 
+bool node_peer_plain(const struct node *n, uint32_t token, usec now_us)
+{
+    const struct flow *flow = flows_by_token(&n->flows, token);
+
+    return flow &&
+           atomic_load_explicit(&flow->counters->plain_until_us, memory_order_relaxed) > now_us;
+}
+
 static bool node_own_counter(const struct node *n, size_t i, const char **name, uint64_t *value)
 {
     static const char *const names[NODE_DROP_COUNT] = {

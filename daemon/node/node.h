@@ -165,6 +165,8 @@ bool node_peer_facts(const struct node *n, const struct id *peer, char hostname[
 /* Inner bytes to and from it, by its data session's token; false when none. */
 bool node_peer_traffic(const struct node *n, uint32_t token, uint64_t *tx_bytes,
                        uint64_t *rx_bytes);
+/* Its path lately refused joined messages: packets go to it one by one. */
+bool node_peer_plain(const struct node *n, uint32_t token, usec now_us);
 
 /* Counters of overlay, DHT and node; names are static. False past the last. */
 bool node_counter(const struct node *n, size_t i, const char **name, uint64_t *value);

@@ -1,6 +1,9 @@
 """What goes in comes out: large streams by their SHA-256, odd datagrams by their CRC, in every mode."""
 
 import itertools
+import json
+import statistics
+import time
 
 import pytest
 
@@ -101,3 +104,33 @@ def test_what_goes_in_comes_out(lab, wire, kernel):
             sent, received = two_ends(from_, to, STREAM, address, str(200 << 20))
             assert sent == received
             assert two_ends(from_, to, DATAGRAMS, address)[1] == "all"
+
+
+def test_a_ping_beside_an_upload_does_not_wait(lab):
+    """On a slow link whose queue would take a third of a second."""
+    a, b = make_pair(lab, wire=True)
+    a.sh("tc", "qdisc", "add", "dev", "eth0", "root", "tbf", "rate", "30mbit", "burst", "16kb", "limit", "1250000")
+    idle = statistics.median(a.ping(b.address(), count=20, interval=0.02))
+    server = b.spawn("iperf3", "-s", "-1", log="iperf.log")
+    wait_for("iperf3 listens", lambda: "5201" in b.sh("ss", "-Hltn", "sport", "=", ":5201").stdout, 5)
+    client = a.spawn("iperf3", "-J", "-c", b.address(), "-t", "6", "-C", "cubic", log="client.log")
+    time.sleep(1.5)
+    busy = a.ping(b.address(), count=60, interval=0.05)
+    wait_for("the upload's end", lambda: not client.alive(), 20)
+    server.stop()
+    mbit = json.loads(client.log())["end"]["sum_received"]["bits_per_second"] / 1e6
+    assert statistics.median(busy) < idle + 10, (idle, sorted(busy))
+    assert mbit > 0.75 * 30 * 1348 / 1460, mbit
+    assert 'peal_packets_dropped_total{reason="backlog"} 0\n' not in a.peal("metrics").stdout
+
+
+def test_a_path_that_refuses_joined_packets_gets_plain_ones(lab):
+    """Its link's MTU is smaller than our packets: the kernel fragments them, but only one by one."""
+    a, b = make_pair(lab, wire=False)
+    assert not a.peer("b")["plain"]
+    a.sh("ip", "link", "set", "eth0", "mtu", "1400")
+    sent, received = two_ends(a, b, STREAM, b.address(), str(20 << 20))
+    assert sent == received
+    assert a.peer("b")["plain"] and not b.peer("a")["plain"]
+    assert "direct, plain" in a.peal("peers").stdout
+    assert "\npeal_plain_paths_total 1\n" in a.peal("metrics").stdout

@@ -183,6 +183,15 @@ static inline struct forward *table_of(const struct machine *m, unsigned peer_nu
     return f;
 }
 
+/* A worker counts what it received at the end of its round, maybe just after the device got it. */
+static inline void counts_to(const _Atomic uint64_t *counter, uint64_t wanted)
+{
+    for (unsigned ms = 0; atomic_load(counter) < wanted && ms < 5000; ms++) {
+        poll(NULL, 0, 1);
+    }
+    assert_int_equal(atomic_load(counter), wanted);
+}
+
 static inline bool wait_readable(int fd)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
