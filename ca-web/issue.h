@@ -8,7 +8,7 @@
 #ifndef PEAL_CA_ISSUE_H
 #define PEAL_CA_ISSUE_H
 
-#include "overlay/crypto/cert.h"
+#include "overlay/crypto/removed.h"
 
 enum {
     ISSUE_CA_DER_MAX = 900,
@@ -50,17 +50,7 @@ struct issue_revoked {
 int issue_crl(const struct authority *a, const struct issue_revoked *v, size_t n, uint64_t number,
               int64_t this_update_s, int64_t next_update_s, uint8_t **der) MUST_USE;
 
-/*
- * A removal, signed: what members broadcast and store.
- *
- *   version (1 byte, 1), group id (20), number (8), time (8), node id (20), public key (32),
- *   count (1), count times: length (1), serial; then the CA's Ed25519 signature (64) over
- *   "peal removal" (12 bytes) and everything before the signature.
- */
-enum {
-    REMOVAL_SERIALS_MAX = 16,
-    REMOVAL_MAX = 1 + 20 + 8 + 8 + 20 + 32 + 1 + REMOVAL_SERIALS_MAX * (1 + CERT_SERIAL_MAX) + 64,
-};
+/* A removal, signed (removed.h has its form): what members broadcast and store. */
 struct issue_removal {
     struct id group, node;
     uint64_t number;

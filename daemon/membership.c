@@ -14,6 +14,8 @@ struct membership {
     struct cert_ca *ca;
     struct certificate *certificate;
     struct renewal *renewal; /* NULL: no service, or no certificate that could be read */
+    struct removed *removed;
+    struct watch *watch; /* NULL: no service */
     char failure[CERTIFICATE_WHY_SIZE];
 };
 
@@ -112,6 +114,79 @@ static bool on_renewed(void *ctx, const json_t *answer, char why[RENEWAL_ERROR_S
     return true;
 }
 
+/* --- Removals --- */
+
+static bool on_wanted(void *ctx)
+{
+    struct membership *m = ctx;
+    const struct node *n = m->host.node(m->ctx);
+
+    return n && node_watches_removals(n);
+}
+
+static void on_removal(void *ctx, const uint8_t *message, size_t len)
+{
+    struct membership *m = ctx;
+    struct node *n = m->host.node(m->ctx);
+
+    if (n && node_removal(n, message, len) == REMOVED_BAD)
+        log_write(LOG_LEVEL_WARN, m->config.member->blob->group,
+                  "the service sent a removal that this group's CA did not sign");
+}
+
+static void on_crl(void *ctx, const uint8_t *der, size_t len)
+{
+    struct membership *m = ctx;
+    struct node *n = m->host.node(m->ctx);
+    const char *why;
+
+    if (n && node_crl(n, der, len, &why) == REMOVED_BAD)
+        log_write(LOG_LEVEL_WARN, m->config.member->blob->group,
+                  "the service's list of removed members is a %s", why);
+}
+
+static bool start_watch(struct membership *m)
+{
+    static const struct watch_host host = {
+        .wanted = on_wanted, .removal = on_removal, .crl = on_crl};
+    const struct blob *b = m->config.member->blob;
+
+    m->removed = removed_new();
+    if (!m->removed)
+        return false;
+    state_load_removed(m->config.daemon->config.state, b->group, m->ca, m->removed);
+    if (!b->server[0])
+        return true;
+    m->watch = watch_new(m->config.daemon, b, removed_number(m->removed), &host, m);
+    return m->watch != NULL;
+}
+
+struct removed *membership_removed(const struct membership *m)
+{
+    return m->removed;
+}
+
+void membership_keep_removed(struct membership *m)
+{
+    const char *group = m->config.member->blob->group;
+    int rc = state_save_removed(m->config.daemon->config.state, group, m->removed);
+
+    if (rc)
+        log_write(LOG_LEVEL_WARN, group, "cannot keep the list of removed members: %s",
+                  strerror(-rc));
+}
+
+void membership_look(struct membership *m)
+{
+    if (m->watch)
+        watch_look(m->watch);
+}
+
+const struct watch *membership_watch(const struct membership *m)
+{
+    return m->watch;
+}
+
 static bool start_renewal(struct membership *m)
 {
     static const struct renewal_host host = {.renewed = on_renewed};
@@ -146,7 +221,7 @@ struct membership *membership_new(const struct membership_config *config,
     }
     if (m && m->ca) {
         m->certificate = read_certificate(m, config->member->cert_pem, &who, m->failure, &good);
-        if (m->certificate && start_renewal(m))
+        if (m->certificate && start_renewal(m) && start_watch(m))
             return m;
         reason = "out of memory";
     }
@@ -159,7 +234,9 @@ void membership_free(struct membership *m)
 {
     if (!m)
         return;
+    watch_free(m->watch);
     renewal_free(m->renewal);
+    removed_free(m->removed);
     free(m->certificate);
     cert_ca_free(m->ca);
     free(m);
@@ -192,4 +269,6 @@ void membership_hurry(struct membership *m, int64_t gap_s)
 {
     if (m->renewal)
         renewal_hurry(m->renewal, gap_s);
+    if (m->watch)
+        watch_hurry(m->watch);
 }

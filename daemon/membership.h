@@ -1,5 +1,6 @@
 /*
- * membership.h - our standing in a group that has a CA: the CA, our certificate, and its renewal.
+ * membership.h - our standing in a group that has a CA: the CA, our certificate and its renewal,
+ * and who was removed.
  *
  * A certificate that has ended keeps the node from starting, not the renewal from asking: such a
  * member comes back by itself when the service gives it a new one.
@@ -9,7 +10,9 @@
 
 #include "daemon/certificate.h"
 #include "daemon/daemon.h"
+#include "daemon/node/node.h"
 #include "daemon/renewal.h"
+#include "daemon/watch.h"
 
 struct membership;
 struct membership_config {
@@ -24,6 +27,8 @@ struct membership_config {
 struct membership_host {
     /* Another certificate is in use; the one before is freed after this call. */
     void (*certificate)(void *ctx);
+    /* The node that what the service says is for; NULL: there is none now. */
+    struct node *(*node)(void *ctx);
 };
 
 /* All is borrowed. NULL with a clause in why: the CA cannot be read, or out of memory. */
@@ -37,6 +42,13 @@ const char *membership_failure(const struct membership *m);
 /* CA, certificate and node id into c: borrowed until the membership changes its certificate. */
 void membership_fill(const struct membership *m, struct overlay_config *c);
 const struct cert *membership_cert(const struct membership *m); /* NULL: not readable */
+/* What we know of removals, for node_config.removed: it lives as long as the membership. */
+struct removed *membership_removed(const struct membership *m);
+/* It grew: is written down. */
+void membership_keep_removed(struct membership *m);
+/* The node's place on the ring may have changed. */
+void membership_look(struct membership *m);
+const struct watch *membership_watch(const struct membership *m); /* NULL: no service */
 const struct renewal *membership_renewal(const struct membership *m);
 /* As renewal_hurry. */
 void membership_hurry(struct membership *m, int64_t gap_s);

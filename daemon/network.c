@@ -145,6 +145,13 @@ static void on_changed(void *ctx)
     n->dirty = true;
 }
 
+static void on_removed(void *ctx)
+{
+    struct network *n = ctx;
+
+    membership_keep_removed(n->membership);
+}
+
 static void on_dns_query(void *ctx, const uint8_t *query, size_t len)
 {
     struct network *n = ctx;
@@ -159,6 +166,7 @@ static const struct node_host node_host = {
     .addresses = on_addresses,
     .forward_changed = on_forward_changed,
     .changed = on_changed,
+    .removed = on_removed,
     .dns_query = on_dns_query,
 };
 
@@ -314,6 +322,8 @@ static void take_up_change(struct network *n)
     n->dirty = false;
     node_status(n->node, &s);
     log_state(n, &s);
+    if (n->membership)
+        membership_look(n->membership);
     save_address(n, &s.ipv4.addr);
     if (s.state == NODE_UP && n->device[0] && !n->resolved) {
         n->resolved = true;
@@ -345,15 +355,21 @@ static void on_certificate(void *ctx)
     struct network *n = ctx;
 
     membership_fill(n->membership, &n->config.overlay);
+    n->config.removed = membership_removed(n->membership);
     if (network_enter(n))
         node_set_cert(n->node, n->config.overlay.cert_der, n->config.overlay.cert_len);
     else if (n->ending == STAYING && (n->device[0] || open_device(n)) && start_node(n))
         n->failure[0] = '\0';
 }
 
+static struct node *on_node(void *ctx)
+{
+    return network_enter(ctx);
+}
+
 static bool start_membership(struct network *n)
 {
-    static const struct membership_host host = {.certificate = on_certificate};
+    static const struct membership_host host = {.certificate = on_certificate, .node = on_node};
     const struct membership_config config = {.daemon = n->daemon,
                                              .member = &n->member,
                                              .pub = &n->config.overlay.pub,
@@ -377,6 +393,7 @@ static bool start_membership(struct network *n)
         return false;
     }
     membership_fill(n->membership, &n->config.overlay);
+    n->config.removed = membership_removed(n->membership);
     return true;
 }
 
@@ -779,6 +796,11 @@ const struct blob *network_blob(const struct network *n)
 const struct cert *network_cert(const struct network *n)
 {
     return n->membership ? membership_cert(n->membership) : NULL;
+}
+
+const struct membership *network_membership(const struct network *n)
+{
+    return n->membership;
 }
 
 const struct renewal *network_renewal(const struct network *n)

@@ -65,6 +65,8 @@ usec network_now(const struct network *n);                /* as of the last entr
 const struct id *network_id(const struct network *n);     /* NULL: not known */
 const struct blob *network_blob(const struct network *n); /* NULL: not readable, or public */
 const struct cert *network_cert(const struct network *n); /* NULL: none */
+struct membership;
+const struct membership *network_membership(const struct network *n); /* NULL: none */
 struct renewal;
 const struct renewal *
 network_renewal(const struct network *n);            /* NULL: there is no service to ask */

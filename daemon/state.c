@@ -19,6 +19,7 @@ enum {
     STATE_FILE_MODE = 0600,
     STATE_SMALL_MAX = 4096,      /* key, options, address */
     STATE_CONTACTS_BYTES = 8192, /* OVERLAY_CONTACTS_MAX lines */
+    STATE_CRL_MAX = 8 * 1024 * 1024,
     STATE_SEED_TEXT = sodium_base64_ENCODED_LEN(32, sodium_base64_VARIANT_ORIGINAL),
 };
 
@@ -349,6 +350,69 @@ int state_save_renewal(const char *root, const struct blob *blob, const char *ce
     if (rc == 0 && (rc = group_path(path, root, blob->group, "blob.json")) == 0)
         rc = json_write(path, blob_json(blob));
     return rc;
+}
+
+static int save_removals(const char *path, const struct removed *r)
+{
+    enum { LINE = sodium_base64_ENCODED_LEN(REMOVAL_MAX, sodium_base64_VARIANT_ORIGINAL) };
+    char *text = malloc(removed_count(r) * LINE + 1);
+    const struct removal *one;
+    size_t len = 0;
+    int rc;
+
+    if (!text)
+        return -ENOMEM;
+    for (uint64_t n = 0; (one = removed_after(r, n)) != NULL; n = one->number) {
+        sodium_bin2base64(text + len, LINE, one->bytes, one->len, sodium_base64_VARIANT_ORIGINAL);
+        len += strlen(text + len);
+        text[len++] = '\n';
+    }
+    rc = file_write(path, text, len, STATE_FILE_MODE);
+    free(text);
+    return rc;
+}
+
+int state_save_removed(const char *root, const char *group, const struct removed *r)
+{
+    char path[FILE_PATH_SIZE];
+    size_t len;
+    const uint8_t *der = removed_crl(r, &len);
+    int rc = 0;
+
+    if (der && (rc = group_path(path, root, group, "crl.der")) == 0)
+        rc = file_write(path, (const char *)der, len, STATE_FILE_MODE);
+    if (rc == 0 && removed_count(r) > 0 && (rc = group_path(path, root, group, "removals")) == 0)
+        rc = save_removals(path, r);
+    return rc;
+}
+
+static void load_removal(struct removed *out, const struct cert_ca *ca, const char *line)
+{
+    uint8_t message[REMOVAL_MAX];
+    size_t len;
+
+    if (sodium_base642bin(message, sizeof message, line, strlen(line), NULL, &len, NULL,
+                          sodium_base64_VARIANT_ORIGINAL) == 0)
+        (void)removed_add(out, ca, message, len);
+}
+
+void state_load_removed(const char *root, const char *group, const struct cert_ca *ca,
+                        struct removed *out)
+{
+    char path[FILE_PATH_SIZE], *text, *rest = NULL;
+    const char *why;
+    size_t len;
+
+    if (group_path(path, root, group, "crl.der") == 0 &&
+        file_read(path, STATE_CRL_MAX, &text, &len) == 0) {
+        (void)removed_add_crl(out, ca, (const uint8_t *)text, len, &why);
+        free(text);
+    }
+    if (group_path(path, root, group, "removals") || file_read(path, STATE_CRL_MAX, &text, &len))
+        return;
+    for (char *l = strtok_r(text, "\n", &rest); l; l = strtok_r(NULL, "\n", &rest))
+        load_removal(out, ca, l);
+    free(text);
 }
 
 int state_save_options(const char *root, const char *group, const struct state_options *o)

@@ -7,6 +7,8 @@
  *   options    what was said at joining, the device's number, and whether the group was left
  *   address    the IPv4 address last held
  *   contacts   members met lately: node id and endpoint, a line each
+ *   crl.der    the newest list of removed members
+ *   removals   the removals we know: the signed message in base64, a line each
  *
  * A group's directory appears whole or not at all: it is written under a temporary name and
  * renamed. STATE/.public/ holds the key of the public overlay's node, STATE/.pending/ the keys of
@@ -55,6 +57,10 @@ int state_load(struct state_member *out, const char *root, const char *group,
 int state_create(const char *root, const struct state_member *m) MUST_USE;
 /* After a renewal: the certificate, and what the service says now of the network and its pins. */
 int state_save_renewal(const char *root, const struct blob *blob, const char *cert_pem) MUST_USE;
+/* Who was removed, as the CA said it. Loading adds to `out` what verifies; the rest is skipped. */
+int state_save_removed(const char *root, const char *group, const struct removed *r) MUST_USE;
+void state_load_removed(const char *root, const char *group, const struct cert_ca *ca,
+                        struct removed *out);
 int state_save_options(const char *root, const char *group, const struct state_options *o) MUST_USE;
 int state_save_address(const char *root, const char *group, const struct addr *a) MUST_USE;
 int state_save_contacts(const char *root, const char *group, const struct overlay_contact *v,

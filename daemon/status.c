@@ -1,6 +1,7 @@
 #include "daemon/status.h"
 
 #include "daemon/join.h"
+#include "daemon/membership.h"
 #include "daemon/network.h"
 #include "daemon/renewal.h"
 #include "daemon/uv.h"
@@ -111,17 +112,35 @@ static json_t *certificate_json(const struct network *n)
                      renewal_json(network_renewal(n)));
 }
 
+/* What we know of who was removed, and from whom. */
+static json_t *removals_json(const struct network *n)
+{
+    const struct membership *m = n ? network_membership(n) : NULL;
+    const struct removed *r = m ? membership_removed(m) : NULL;
+    const struct watch *w = m ? membership_watch(m) : NULL;
+    int64_t next = r ? removed_crl_next_s(r) : 0, checked = w ? watch_crl_checked_s(w) : 0;
+
+    if (!r)
+        return json_null();
+    return json_pack(
+        "{s:I, s:I, s:o, s:b, s:o, s:b}", "number", (json_int_t)removed_number(r), "listed",
+        (json_int_t)(removed_count(r) > removed_crl_entries(r) ? removed_count(r)
+                                                               : removed_crl_entries(r)),
+        "next_update", next ? time_json(next) : json_null(), "stale", next && next < time(NULL),
+        "checked", checked ? time_json(checked) : json_null(), "watching", w && watch_is_on(w));
+}
+
 /* Before there is a node, or when there will be none; n is NULL while it is being joined. */
 static json_t *network_stub_json(const char *name, const char *state, const char *reason,
                                  const struct network *n, const struct blob *blob)
 {
     return json_pack("{s:s, s:s, s:o, s:n, s:n, s:o, s:n, s:s, s:n, s:n, s:{s:[], s:[]}, s:i, s:n, "
-                     "s:o, s:i, s:{s:b, s:n}}",
+                     "s:o, s:o, s:i, s:{s:b, s:n}}",
                      "name", name, "state", state, "reason", text_or_null(reason), "id", "hostname",
                      "domain", text_or_null(blob ? blob->network.domain : NULL), "device", "mode",
                      "workstation", "ipv4", "ipv6", "neighbours", "left", "right", "shortcuts", 0,
-                     "ring_size_estimate", "certificate", certificate_json(n), "dht_records", 0,
-                     "gateway", "offering", 0, "using");
+                     "ring_size_estimate", "certificate", certificate_json(n), "removals",
+                     removals_json(n), "dht_records", 0, "gateway", "offering", 0, "using");
 }
 
 static json_t *neighbours_json(const struct overlay *o)
@@ -142,16 +161,18 @@ json_t *status_network_json(struct network *n)
         return network_stub_json(network_name(n), "failed", network_failure(n), n, network_blob(n));
     node_status(node, &s);
     o = node_overlay(node);
-    return json_pack(
-        "{s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:I, s:I, s:o, s:I, s:{s:b, s:n}}",
-        "name", network_name(n), "state", node_state_text(s.state), "reason",
-        text_or_null(s.reason), "id", id_json(network_id(n)), "hostname",
-        text_or_null(s.hostname[0] ? s.hostname : network_hostname_wanted(n)), "domain",
-        network_blob(n)->network.domain, "device", text_or_null(network_device(n)), "mode",
-        "workstation", "ipv4", net_json(&s.ipv4), "ipv6", net_json(&s.ipv6), "neighbours",
-        neighbours_json(o), "shortcuts", (json_int_t)overlay_shortcuts(o), "ring_size_estimate",
-        (json_int_t)llround(overlay_size_estimate(o)), "certificate", certificate_json(n),
-        "dht_records", (json_int_t)s.dht_records, "gateway", "offering", 0, "using");
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:I, s:I, s:o, s:o, "
+                     "s:I, s:{s:b, s:n}}",
+                     "name", network_name(n), "state", node_state_text(s.state), "reason",
+                     text_or_null(s.reason), "id", id_json(network_id(n)), "hostname",
+                     text_or_null(s.hostname[0] ? s.hostname : network_hostname_wanted(n)),
+                     "domain", network_blob(n)->network.domain, "device",
+                     text_or_null(network_device(n)), "mode", "workstation", "ipv4",
+                     net_json(&s.ipv4), "ipv6", net_json(&s.ipv6), "neighbours", neighbours_json(o),
+                     "shortcuts", (json_int_t)overlay_shortcuts(o), "ring_size_estimate",
+                     (json_int_t)llround(overlay_size_estimate(o)), "certificate",
+                     certificate_json(n), "removals", removals_json(n), "dht_records",
+                     (json_int_t)s.dht_records, "gateway", "offering", 0, "using");
 }
 
 static json_t *networks_json(struct daemon *d)
@@ -383,10 +404,10 @@ bool status_find_prefix(struct network *n, const char *prefix, struct id *out)
 
 json_t *status_member_json(const struct node_member *m)
 {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:b}", "id", id_json(&m->ring.node), "hostname",
-                     text_or_null(m->hostname), "user", text_or_null(m->user), "ipv4",
-                     addr_json(&m->ipv4), "ipv6", addr_json(&m->ipv6), "answered",
-                     m->ring.answered);
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:I}", "id", id_json(&m->ring.node),
+                     "hostname", text_or_null(m->hostname), "user", text_or_null(m->user), "ipv4",
+                     addr_json(&m->ipv4), "ipv6", addr_json(&m->ipv6), "answered", m->ring.answered,
+                     "removals", (json_int_t)m->removed);
 }
 
 json_t *status_crawl_json(const struct node_member *m)

@@ -9,7 +9,7 @@ void creds_init(struct creds *c, const struct dht_config *config, const struct d
     *c = (struct creds){
         .overlay = config->overlay,
         .ca = config->ca,
-        .crl = config->crl,
+        .removed = config->removed,
         .env = env,
         .bound = host->bound,
         .ctx = ctx,
@@ -88,7 +88,8 @@ struct cred *creds_add(struct creds *c, const uint8_t *der, size_t len)
 
     if (c->ca == NULL || len > CERT_DER_MAX)
         return NULL;
-    if (cert_verify(c->ca, c->crl, der, len, c->env->wall_s, c->env->wall_known, &cert) != CERT_OK)
+    if (cert_verify(c->ca, NULL, der, len, c->env->wall_s, c->env->wall_known, &cert) != CERT_OK ||
+        (c->removed != NULL && removed_lists(c->removed, &cert)))
         return NULL;
     cred = creds_find(c, cert.hash);
     return cred != NULL ? cred : insert(c, &cert, der, len);
@@ -184,9 +185,8 @@ bool creds_revoked(const struct creds *c, const struct cred *cred)
 {
     struct cert cert;
 
-    if (c->crl == NULL || cert_read(cred->der, cred->len, &cert) != CERT_OK)
-        return false;
-    return cert_crl_lists(c->crl, cert.serial, cert.serial_len);
+    return c->removed != NULL && cert_read(cred->der, cred->len, &cert) == CERT_OK &&
+           removed_lists(c->removed, &cert);
 }
 
 void creds_drop_idle(struct creds *c)

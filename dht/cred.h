@@ -3,7 +3,8 @@
  *
  * Without a CA the credential is the writer's public key and proves itself: the writer's id is its
  * hash. With a CA it is the SHA-256 of the writer's certificate, which is fetched once from
- * whoever sent the record (PARCEL_CERT_GET), verified against CA and CRL and kept, DER and all, so
+ * whoever sent the record (PARCEL_CERT_GET), verified against the CA and what it
+ * has removed and kept, DER and all, so
  * that the next one can fetch it from here. A writer's key outlives its certificates, so that what
  * it signed before a renewal stays valid.
  *
@@ -35,7 +36,7 @@ struct cred {
 struct creds {
     struct id overlay;
     const struct cert_ca *ca; /* NULL: credentials are keys, and no struct cred is ever made */
-    const struct cert_crl *crl;
+    const struct removed *removed;
     const struct env *env;
     bool (*bound)(void *ctx, const struct id *key, const struct cert *cert);
     void *ctx;
@@ -68,9 +69,9 @@ void creds_own_credential(const struct creds *c, const struct sign_public *pub,
 
 void cred_ref(struct creds *c, struct cred *cred); /* NULL is fine in both */
 void cred_unref(struct creds *c, struct cred *cred);
-/* The CRL lists it (by the serial in its DER). */
+/* Its member was removed. */
 bool creds_revoked(const struct creds *c, const struct cred *cred);
-void creds_drop_idle(struct creds *c); /* all that nobody holds: after a new CRL */
+void creds_drop_idle(struct creds *c); /* all that nobody holds: after a removal */
 
 /* Two owners of one key: does a keep it against b? See dht.h. Total and the same everywhere. */
 bool creds_wins(const struct creds *c, const struct record *a, const struct cred *a_cred,

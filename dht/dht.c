@@ -203,9 +203,8 @@ void dht_set_cert(struct dht *d, const uint8_t *der, size_t len)
         env_log(d->env, LOG_LEVEL_WARN, "dht: our new certificate does not read; using the old");
 }
 
-void dht_set_crl(struct dht *d, const struct cert_crl *crl)
+void dht_removed(struct dht *d)
 {
-    d->creds.crl = crl;
     for (size_t i = d->store.count; i-- > 0;) {
         struct entry *e = d->store.v[i];
         struct id key = e->rec.key;

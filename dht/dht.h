@@ -49,9 +49,9 @@ enum {
 struct dht;
 
 struct dht_config {
-    struct id overlay;          /* group id; in every signature */
-    const struct cert_ca *ca;   /* borrowed; NULL: a node id is the hash of its key */
-    const struct cert_crl *crl; /* borrowed; may be NULL */
+    struct id overlay;             /* group id; in every signature */
+    const struct cert_ca *ca;      /* borrowed; NULL: a node id is the hash of its key */
+    const struct removed *removed; /* who is no member any more. Borrowed; may be NULL */
     struct sign_public pub;
     struct sign_secret sec;
     struct id node;
@@ -88,8 +88,8 @@ void dht_ring_changed(struct dht *d);
 void dht_peer_up(struct dht *d, const struct id *peer);
 /* After a renewal of our certificate (same key). Records signed before stay valid. */
 void dht_set_cert(struct dht *d, const uint8_t *der, size_t len);
-/* Borrowed. Drops what the members listed in it have written. */
-void dht_set_crl(struct dht *d, const struct cert_crl *crl);
+/* config.removed grew: drops what those that it lists have written. */
+void dht_removed(struct dht *d);
 
 /* A record as it is handed out: borrowed until the callback returns. */
 struct dht_value {

@@ -43,7 +43,7 @@ static struct hello own_hello(const struct sessions *ss, const struct handshake_
         .identity = c->ca != NULL ? c->cert_der : c->pub.b,
         .identity_len = c->ca != NULL ? c->cert_len : sizeof(c->pub.b),
         .incarnation = ss->incarnation,
-        .crl_number = c->crl != NULL ? cert_crl_number(c->crl) : 0,
+        .crl_number = c->removed != NULL ? removed_number(c->removed) : 0,
         .aeads = r->aeads,
     };
 

@@ -143,9 +143,11 @@ enum refusal hello_verify(const struct hello *h, const struct sessions_config *c
         return verify_bare_key(h, remote, who);
     if ((h->flags & HELLO_CERTIFICATE) == 0)
         return REFUSAL_NO_CERTIFICATE;
-    enum cert_verdict v = cert_verify(config->ca, config->crl, h->identity, h->identity_len,
-                                      env->wall_s, env->wall_known, who);
+    enum cert_verdict v = cert_verify(config->ca, NULL, h->identity, h->identity_len, env->wall_s,
+                                      env->wall_known, who);
 
+    if (v == CERT_OK && config->removed != NULL && removed_lists(config->removed, who))
+        v = CERT_REVOKED;
     if (v != CERT_OK)
         return refusal_of(v);
     return key_is(&who->key, remote) ? REFUSAL_NONE : REFUSAL_KEY;

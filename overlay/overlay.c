@@ -285,7 +285,7 @@ static struct sessions_config sessions_config_of(const struct overlay_config *c)
         .group_key = c->group_key,
         .psk = c->psk,
         .ca = c->ca,
-        .crl = c->crl,
+        .removed = c->removed,
         .pub = c->pub,
         .sec = c->sec,
         .node = c->node,
@@ -420,9 +420,9 @@ void overlay_set_cert(struct overlay *o, const uint8_t *der, size_t len)
     sessions_set_cert(o->sessions, der, len);
 }
 
-void overlay_set_crl(struct overlay *o, const struct cert_crl *crl)
+void overlay_removed(struct overlay *o)
 {
-    sessions_set_crl(o->sessions, crl);
+    sessions_removed(o->sessions);
 }
 
 void overlay_network_changed(struct overlay *o)
@@ -650,6 +650,13 @@ int overlay_send_data(struct overlay *o, const struct id *peer, const uint8_t *p
         return -ERR_BAD_STATE;
     on_send(o, session_path(l->session), pkt, len);
     return 0;
+}
+
+uint64_t overlay_peer_removed(const struct overlay *o, const struct id *peer)
+{
+    const struct link *l = link_find(o, peer);
+
+    return l != NULL && l->up ? session_crl_number(l->session) : 0;
 }
 
 bool overlay_peer_cert(const struct overlay *o, const struct id *peer, struct cert *out)

@@ -16,7 +16,7 @@
 
 #include "overlay/core/addr.h"
 #include "overlay/core/env.h"
-#include "overlay/crypto/cert.h"
+#include "overlay/crypto/removed.h"
 #include "overlay/crypto/seal.h"
 
 enum {
@@ -56,7 +56,7 @@ struct overlay_config {
     struct secret group_key;
     bool psk;
     const struct cert_ca *ca;   /* borrowed; NULL: ids are hashes of keys */
-    const struct cert_crl *crl; /* borrowed; may be NULL */
+    const struct removed *removed; /* who is no member any more. Borrowed; may be NULL */
     struct sign_public pub;
     struct sign_secret sec;
     struct id node;
@@ -107,7 +107,10 @@ size_t overlay_contacts(const struct overlay *o, struct overlay_contact *out, si
 /* Our own interface addresses with the UDP port. */
 void overlay_set_endpoints(struct overlay *o, const struct endpoint *eps, size_t n);
 void overlay_set_cert(struct overlay *o, const uint8_t *der, size_t len);
-void overlay_set_crl(struct overlay *o, const struct cert_crl *crl);
+/* config.removed grew: whoever it lists now is cut off. */
+void overlay_removed(struct overlay *o);
+/* The highest number that this peer's set had at our last handshake; 0: none, or no session. */
+uint64_t overlay_peer_removed(const struct overlay *o, const struct id *peer);
 /* The host resumed from suspend, or its addresses changed: probe everything now. */
 void overlay_network_changed(struct overlay *o);
 

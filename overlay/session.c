@@ -538,14 +538,14 @@ void session_try_path(struct session *s, const struct path_addr *to)
     session_schedule(s);
 }
 
-void sessions_set_crl(struct sessions *ss, const struct cert_crl *crl)
+void sessions_removed(struct sessions *ss)
 {
-    ss->config.crl = crl;
-    for (size_t i = 0; crl != NULL && i < ss->count; i++) {
+    const struct removed *removed = ss->config.removed;
+
+    for (size_t i = 0; removed != NULL && i < ss->count; i++) {
         struct session *s = ss->all[i];
 
-        if (s->known && s->cert != NULL && s->cert->serial_len > 0 &&
-            cert_crl_lists(crl, s->cert->serial, s->cert->serial_len))
+        if (s->known && s->cert != NULL && removed_lists(removed, s->cert))
             session_end(s, SESSION_END_REFUSED, refusal_text(REFUSAL_REVOKED));
     }
 }

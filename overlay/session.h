@@ -25,7 +25,7 @@
 
 #include "overlay/core/addr.h"
 #include "overlay/core/env.h"
-#include "overlay/crypto/cert.h"
+#include "overlay/crypto/removed.h"
 #include "overlay/crypto/seal.h"
 
 enum path_kind {
@@ -59,12 +59,12 @@ struct session;
 struct sessions; /* all of one overlay */
 
 struct sessions_config {
-    struct id overlay;          /* group id, or the public overlay's; in the prologue */
-    struct secret group_key;    /* its HKDFs key the MAC before Noise */
-    bool psk;                   /* group_key is also Noise's psk */
-    const struct cert_ca *ca;   /* NULL: identities are bare keys, id = SHA-256(key). Borrowed */
-    const struct cert_crl *crl; /* may be NULL; replaced by sessions_set_crl. Borrowed */
-    struct sign_public pub;     /* our identity */
+    struct id overlay;             /* group id, or the public overlay's; in the prologue */
+    struct secret group_key;       /* its HKDFs key the MAC before Noise */
+    bool psk;                      /* group_key is also Noise's psk */
+    const struct cert_ca *ca;      /* NULL: identities are bare keys, id = SHA-256(key). Borrowed */
+    const struct removed *removed; /* may be NULL. Borrowed; sessions_removed when it grew */
+    struct sign_public pub;        /* our identity */
     struct sign_secret sec;
     struct id node;
     const uint8_t *cert_der; /* our certificate with ca, else NULL. Borrowed */
@@ -111,8 +111,8 @@ void sessions_flush(struct sessions *ss);
 /* Our own candidate endpoints, told to peers in handshakes and MSG_ENDPOINTS; at most 8 are kept.
  */
 void sessions_set_endpoints(struct sessions *ss, const struct endpoint *eps, size_t n);
-void sessions_set_crl(struct sessions *ss,
-                      const struct cert_crl *crl); /* ends sessions that it lists */
+/* config.removed grew: ends the sessions of those that it lists now. */
+void sessions_removed(struct sessions *ss);
 /* After a renewal: used from the next handshake on. Borrowed. */
 void sessions_set_cert(struct sessions *ss, const uint8_t *der, size_t len);
 

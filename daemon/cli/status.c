@@ -70,6 +70,23 @@ static void print_certificate(const json_t *network)
     print_field("certificate", text);
 }
 
+static void print_removals(const json_t *network)
+{
+    const json_t *r = json_object_get(network, "removals");
+    long long listed = json_integer_value(json_object_get(r, "listed"));
+    const char *checked = text_of(r, "checked", NULL);
+    char text[256];
+
+    if (!r || json_is_null(r))
+        return;
+    snprintf(text, sizeof text, "%lld listed, newest number %lld%s%s%s", listed,
+             (long long)json_integer_value(json_object_get(r, "number")),
+             checked ? "; service asked at " : "; the service was not reached yet",
+             checked ? checked : "",
+             json_is_true(json_object_get(r, "stale")) ? "; THE LIST IS OUT OF DATE" : "");
+    print_field("removals", text);
+}
+
 static void print_network(const json_t *network)
 {
     const char *state = text_of(network, "state", "?"), *reason = text_of(network, "reason", NULL);
@@ -90,6 +107,7 @@ static void print_network(const json_t *network)
     print_field("id", text_of(network, "id", "?"));
     print_ring(network);
     print_certificate(network);
+    print_removals(network);
 }
 
 static void print_status(const json_t *s)

@@ -12,6 +12,7 @@
 #include "daemon/node/member.h"
 #include "daemon/node/own.h"
 #include "daemon/node/remote.h"
+#include "daemon/node/removal.h"
 #include "dhcp/server.h"
 #include "dns/server.h"
 
@@ -48,6 +49,7 @@ struct node {
     struct acquaintances acquaintances;
     struct seal_worker *seal, *own_seal; /* this thread's; own_seal: to be freed, or NULL */
     struct own own;
+    struct removals removals;
     struct flows flows;
     struct remotes remotes;
     struct look *looks; /* NODE_LOOKS_MAX, or NULL before the first */
@@ -57,6 +59,7 @@ struct node {
     struct addr dhcp_wanted;
     enum node_state state;
     bool leaving, overlay_leaving;
+    bool removed; /* we are no member any more */
     bool forward_dirty, addresses_dirty, changed_dirty, view_stale;
     struct forward
         *view; /* our part of the forwarding snapshot, for packets that come to this thread */

@@ -157,7 +157,7 @@ void members_cancel(struct members *ms, void *ctx)
 }
 
 void members_ask(struct overlay *overlay, const struct overlay_from *from, struct reader *r,
-                 const struct node_status *us, const char *user)
+                 const struct node_status *us, const char *user, uint64_t removed)
 {
     uint8_t body[256];
     struct writer w = writer_of(body, sizeof(body));
@@ -173,6 +173,7 @@ void members_ask(struct overlay *overlay, const struct overlay_from *from, struc
     write_bytes(&w, user, strlen(user));
     write_addr(&w, &us->ipv4.addr);
     write_addr(&w, &us->ipv6.addr);
+    write_u64(&w, removed);
     if (!w.failed)
         (void)overlay_answer(overlay, from, OVERLAY_PROTO_NODE, body, writer_len(&w));
 }
@@ -204,6 +205,7 @@ bool member_reply_read(struct reader *r, uint32_t *number, struct node_member *o
     read_label(r, out->user, sizeof(out->user));
     out->ipv4 = read_addr(r);
     out->ipv6 = read_addr(r);
+    out->removed = read_u64(r);
     return reader_done(r);
 }
 

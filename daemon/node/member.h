@@ -4,7 +4,8 @@
  *
  *    ask:   1 byte NODE_MSG_MEMBER_ASK, 4 bytes number
  *    reply: 1 byte NODE_MSG_MEMBER_REPLY, 4 bytes number, 1 byte length and host name, 1 byte
- * length and user, IPv4 address, IPv6 address (each 1 byte family and 0, 4 or 16 bytes)
+ * length and user, IPv4 address, IPv6 address (each 1 byte family and 0, 4 or 16 bytes), 8 bytes
+ * number of the newest removal known
  *
  * What a reply says is shown to people only; the virtual network believes nothing but signed
  * leases.
@@ -32,7 +33,7 @@ int members_walk(struct members *ms, void (*member)(void *ctx, const struct node
 void members_cancel(struct members *ms, void *ctx);
 /* Answers a question about ourselves. */
 void members_ask(struct overlay *overlay, const struct overlay_from *from, struct reader *r,
-                 const struct node_status *us, const char *user);
+                 const struct node_status *us, const char *user, uint64_t removed);
 /* Reads a reply; false when malformed. */
 bool member_reply_read(struct reader *r, uint32_t *number, struct node_member *out);
 /* True when one of our walks had asked. */
@@ -47,6 +48,11 @@ enum node_msg {
     NODE_MSG_MEMBER_REPLY = 2,
     NODE_MSG_LEASE_SHOW = 3, /* the signed record of the sender's IPv4 lease */
     NODE_MSG_FACTS = 4,      /* the sender's facts (facts.h), to those it has a session with */
+    NODE_MSG_REMOVAL = 5,    /* this and the next: removal.h */
+    NODE_MSG_REMOVED_HAVE = 6,
+    NODE_MSG_REMOVED_ASK = 7,
+    NODE_MSG_CRL_ASK = 8,
+    NODE_MSG_CRL_PART = 9,
 };
 
 #endif

@@ -1,6 +1,7 @@
 #include "daemon/node/node.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,15 +60,17 @@ static void on_member_ask(struct node *n, const struct overlay_from *from, struc
     struct cert cert;
 
     node_status(n, &status);
-    members_ask(n->overlay, from, r, &status, node_user(n, &cert));
+    members_ask(n->overlay, from, r, &status, node_user(n, &cert),
+                n->config.removed ? removed_number(n->config.removed) : 0);
 }
 
 static void on_node_message(struct node *n, const struct overlay_from *from, const uint8_t *body,
                             size_t len)
 {
     struct reader r = reader_of(body, len);
+    uint8_t type = read_u8(&r);
 
-    switch (read_u8(&r)) {
+    switch (type) {
     case NODE_MSG_MEMBER_ASK:
         on_member_ask(n, from, &r);
         break;
@@ -81,7 +84,8 @@ static void on_node_message(struct node *n, const struct overlay_from *from, con
         acquaintances_told(&n->acquaintances, from, &r);
         break;
     default:
-        n->drops[NODE_DROP_MESSAGE]++;
+        if (!removals_input(&n->removals, type, from, &r))
+            n->drops[NODE_DROP_MESSAGE]++;
         break;
     }
 }
@@ -109,6 +113,7 @@ static void on_peer_up(void *ctx, const struct id *peer)
     struct node *n = ctx;
 
     dht_peer_up(n->dht, peer);
+    removals_peer_up(&n->removals, peer);
     if (own_has_name(&n->own))
         acquaintances_tell(n->overlay, peer, &n->own.facts);
     n->changed_dirty = true;
@@ -179,6 +184,8 @@ static enum node_state node_state_now(const struct node *n)
 
     if (n->leaving)
         return NODE_LEAVING;
+    if (n->removed)
+        return NODE_REMOVED;
     if (own_is_stuck(&n->own))
         return NODE_FAILED;
     if (!member)
@@ -216,13 +223,38 @@ static void node_tell_addresses(struct node *n)
 {
     struct net ipv4 = {0};
 
-    if (own_has_address(&n->own) && n->config.address_mode != NODE_ADDRESS_DHCP)
+    static const struct net none;
+
+    if (own_has_address(&n->own) && n->config.address_mode != NODE_ADDRESS_DHCP && !n->removed)
         ipv4 = address_with_prefix(&n->config.ipv4, &n->own.facts.ipv4);
-    n->host.addresses(n->ctx, &ipv4, &n->own.ipv6);
+    n->host.addresses(n->ctx, &ipv4, n->removed ? &none : &n->own.ipv6);
+}
+
+/* Whoever was removed is cut off at once: sessions, records, and we ourselves if it is us. */
+static void node_removals_grew(struct node *n)
+{
+    struct cert own;
+
+    n->removals.grew = false;
+    n->changed_dirty = true;
+    overlay_removed(n->overlay);
+    dht_removed(n->dht);
+    if (!n->removed &&
+        cert_read(n->config.overlay.cert_der, n->config.overlay.cert_len, &own) == CERT_OK &&
+        removed_lists(n->config.removed, &own)) {
+        n->removed = true;
+        n->addresses_dirty = true;
+        snprintf(n->own.reason, sizeof(n->own.reason),
+                 "the group's administrator removed this machine");
+        overlay_leave(n->overlay);
+    }
+    n->host.removed(n->ctx);
 }
 
 void node_settle(struct node *n)
 {
+    if (n->removals.grew)
+        node_removals_grew(n);
     if (n->own.changed)
         node_own_changed(n);
     node_set_state(n);
@@ -264,7 +296,7 @@ static struct dht *node_dht_new(struct node *n)
     struct dht_config config = {
         .overlay = c->overlay,
         .ca = c->ca,
-        .crl = c->crl,
+        .removed = c->removed,
         .pub = c->pub,
         .sec = c->sec,
         .node = c->node,
@@ -285,6 +317,7 @@ struct node *node_new(const struct node_config *config, struct env *env,
     if (!n)
         return NULL;
     n->config = *config;
+    n->config.overlay.removed = config->removed;
     n->env = env;
     n->host = *host;
     n->ctx = ctx;
@@ -307,6 +340,7 @@ struct node *node_new(const struct node_config *config, struct env *env,
         return NULL;
     }
     own_init(&n->own, &n->config, env, n->dht);
+    removals_init(&n->removals, &n->config, env, n->overlay, n->dht);
     lookups_init(&n->lookups, env, n->overlay, n->dht);
     if (node_has_device(n) && !service_start(n)) {
         node_free(n);
@@ -323,6 +357,8 @@ void node_free(struct node *n)
         return;
     service_stop(n);
     members_free(n->members);
+    if (n->dht)
+        removals_clear(&n->removals);
     dht_free(n->dht);
     overlay_free(n->overlay);
     traffic_clear(n);
@@ -374,6 +410,7 @@ void node_tick(struct node *n)
         overlay_leave(n->overlay);
     }
     traffic_tick(n);
+    removals_tick(&n->removals);
     members_tick(n->members);
     lookups_tick(&n->lookups);
     service_tick(n);
@@ -389,6 +426,7 @@ usec node_deadline(const struct node *n)
     if (n->leaving && !n->overlay_leaving && dht_left(n->dht))
         return 0;
     at_us = usec_min(at_us, usec_min(n->flows.poll_us, remotes_deadline(&n->remotes)));
+    at_us = usec_min(at_us, removals_deadline(&n->removals));
     at_us = usec_min(at_us, usec_min(members_deadline(n->members), lookups_deadline(&n->lookups)));
     return usec_min(at_us, service_deadline(n));
 }
@@ -444,6 +482,27 @@ void node_set_dns_forward(struct node *n, bool forward)
     }
 }
 
+enum removed_news node_removal(struct node *n, const uint8_t *message, size_t len)
+{
+    enum removed_news news = removals_told(&n->removals, message, len);
+
+    node_settle(n);
+    return news;
+}
+
+enum removed_news node_crl(struct node *n, const uint8_t *der, size_t len, const char **why)
+{
+    enum removed_news news = removals_told_crl(&n->removals, der, len, why);
+
+    node_settle(n);
+    return news;
+}
+
+bool node_watches_removals(const struct node *n)
+{
+    return removals_watching(&n->removals);
+}
+
 struct overlay *node_overlay(struct node *n)
 {
     return n->overlay;
@@ -460,14 +519,16 @@ void node_status(const struct node *n, struct node_status *out)
 {
     *out = (struct node_status){.state = n->state, .service = n->service};
     memcpy(out->reason, n->own.reason, sizeof(out->reason));
+    out->dht_records = dht_records(n->dht);
+    out->dht_bytes = dht_memory(n->dht);
+    if (n->removed)
+        return;
     if (own_has_name(&n->own))
         memcpy(out->hostname, n->own.facts.hostname, sizeof(out->hostname));
     if (own_has_address(&n->own))
         out->ipv4 = address_with_prefix(&n->config.ipv4, &n->own.facts.ipv4);
     if (node_has_device(n))
         out->ipv6 = n->own.ipv6;
-    out->dht_records = dht_records(n->dht);
-    out->dht_bytes = dht_memory(n->dht);
 }
 
 int node_lookup(struct node *n, const char *what,

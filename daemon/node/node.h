@@ -49,7 +49,8 @@ struct node_config {
     char domain[NODE_DOMAIN_SIZE];     /* "lab.peal" */
     char hostname[NODE_HOSTNAME_SIZE]; /* wanted; a label */
     struct overlay_config overlay;     /* the borrowed things outlive the node */
-    struct net ipv4, ipv6;             /* the group's */
+    struct removed *removed; /* who was removed; borrowed, and added to. NULL without CA */
+    struct net ipv4, ipv6;   /* the group's */
     uint32_t lease_s;
     enum node_address_mode address_mode;
     struct addr fixed; /* NODE_ADDRESS_FIXED */
@@ -71,6 +72,8 @@ struct node_host {
     /* State, reason, address, host name or certificate-related facts changed: save, tell waiters.
      */
     void (*changed)(void *ctx);
+    /* config.removed grew: keep it. */
+    void (*removed)(void *ctx);
     /* A foreign name's query for config.dns_forward; the answer comes back by node_dns_reply. */
     void (*dns_query)(void *ctx, const uint8_t *query, size_t len);
 };
@@ -118,6 +121,13 @@ struct overlay *node_overlay(struct node *n); /* for status, contacts, ping and 
 struct dht;
 struct dht *node_dht(struct node *n); /* the same, for what is held and questions of one's own */
 
+/* From the group's service, or what was kept of it: one removal, and a CRL (DER; *why is static
+ * text when it is REMOVED_BAD). Removals that are news are spread over the ring. */
+enum removed_news node_removal(struct node *n, const uint8_t *message, size_t len);
+enum removed_news node_crl(struct node *n, const uint8_t *der, size_t len, const char **why);
+/* We are one of those that ask the service for removals all the time. */
+bool node_watches_removals(const struct node *n);
+
 /* Goodbye: lease and name are freed, ranges handed over, neighbours told. node_left: done, at most
  * 3 s later. */
 void node_leave(struct node *n);
@@ -154,6 +164,7 @@ struct node_member {
     char hostname[NODE_HOSTNAME_SIZE]; /* "" when it did not answer */
     char user[CERT_USER_MAX + 1];
     struct addr ipv4, ipv6;
+    uint64_t removed; /* the highest number of a removal that it knows; 0: none */
 };
 int node_members(struct node *n, void (*member)(void *ctx, const struct node_member *m),
                  void (*end)(void *ctx, uint32_t nodes, uint32_t inconsistent), void *ctx);

@@ -6,7 +6,8 @@
 #ifndef PEAL_TESTS_FORGE_H
 #define PEAL_TESTS_FORGE_H
 
-#include "overlay/crypto/cert.h"
+#include "overlay/core/wire.h"
+#include "overlay/crypto/removed.h"
 
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -163,6 +164,38 @@ static inline size_t forge_pem(const struct forge *f, char *pem, size_t size)
 
     CHECK(len > 0);
     return (size_t)len;
+}
+
+/* A removal of the member that this certificate is of. */
+static inline struct forge_der forge_removal(EVP_PKEY *ca, const struct id *group, uint64_t number,
+                                             const struct cert *who)
+{
+    static const char label[] = "peal removal";
+    uint8_t text[sizeof label - 1 + REMOVAL_MAX];
+    struct forge_der out;
+    struct writer w = writer_of(out.b, sizeof out.b);
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    size_t len = SIGNATURE_LEN;
+
+    write_u8(&w, 1);
+    write_id(&w, group);
+    write_u64(&w, number);
+    write_u64(&w, FORGE_NOT_BEFORE);
+    write_id(&w, &who->node);
+    write_bytes(&w, who->key.b, sizeof who->key.b);
+    write_u8(&w, who->serial_len > 0);
+    if (who->serial_len > 0) {
+        write_u8(&w, who->serial_len);
+        write_bytes(&w, who->serial, who->serial_len);
+    }
+    out.len = writer_len(&w);
+    memcpy(text, label, sizeof label - 1);
+    memcpy(text + sizeof label - 1, out.b, out.len);
+    CHECK(EVP_DigestSignInit(md, NULL, NULL, NULL, ca) == 1 &&
+          EVP_DigestSign(md, out.b + out.len, &len, text, sizeof label - 1 + out.len) == 1);
+    EVP_MD_CTX_free(md);
+    out.len += len;
+    return out;
 }
 
 #endif

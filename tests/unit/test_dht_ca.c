@@ -51,15 +51,24 @@ static void begin(struct world *w, uint64_t seed)
     w->wall_s = FORGE_NOT_BEFORE + 86400 - 1000;
 }
 
-/* Enrolment numbers fall as n grows. */
-static void begin_with_members(struct world *w, uint64_t seed)
+/* Enrolment numbers fall as n grows. Who was removed is known to all but one. */
+static void begin_knowing(struct world *w, uint64_t seed, const struct removed *removed,
+                          unsigned all_but)
 {
     begin(w, seed);
     for (unsigned n = 1; n <= MEMBERS; n++) {
-        world_join(add_member(w, n, 1000 - n, ""), 0);
+        struct overlay *o = add_member(w, n, 1000 - n, "");
+
+        o->config.removed = n - 1 == all_but ? NULL : removed;
+        world_join(o, 0);
         world_run(w, MSEC(100));
     }
     world_run(w, SEC(5));
+}
+
+static void begin_with_members(struct world *w, uint64_t seed)
+{
+    begin_knowing(w, seed, NULL, 0);
 }
 
 static enum dht_status create_for(struct overlay *o, const struct id *key, const struct id *owner)
@@ -206,66 +215,28 @@ static void a_name_in_a_certificate_wins_against_any_claim(void **state)
     world_clear(&w);
 }
 
-static struct cert_crl *crl_with(const struct cert *removed)
-{
-    X509_CRL *x = X509_CRL_new();
-    X509_REVOKED *entry = X509_REVOKED_new();
-    BIGNUM *serial = BN_bin2bn(removed->serial, removed->serial_len, NULL);
-    ASN1_INTEGER *number = s2i_ASN1_INTEGER(NULL, "7"), *asn1 = BN_to_ASN1_INTEGER(serial, NULL);
-    ASN1_TIME *now = ASN1_TIME_set(NULL, FORGE_NOT_BEFORE);
-    ASN1_TIME *next = ASN1_TIME_set(NULL, FORGE_NOT_AFTER);
-    X509_NAME *issuer = X509_NAME_new();
-    const char *why;
-    struct cert_crl *crl;
-    uint8_t *der = NULL;
-    int len;
-
-    X509_NAME_add_entry_by_txt(issuer, "CN", MBSTRING_UTF8, (const uint8_t *)"ring", -1, -1, 0);
-    X509_CRL_set_version(x, X509_CRL_VERSION_2);
-    X509_CRL_set_issuer_name(x, issuer);
-    X509_CRL_set1_lastUpdate(x, now);
-    X509_CRL_set1_nextUpdate(x, next);
-    X509_CRL_add1_ext_i2d(x, NID_crl_number, number, 0, X509V3_ADD_APPEND);
-    X509_REVOKED_set_serialNumber(entry, asn1);
-    X509_REVOKED_set_revocationDate(entry, now);
-    X509_CRL_add0_revoked(x, entry);
-    X509_CRL_sort(x);
-    assert_true(X509_CRL_sign(x, ca_key, NULL) > 0);
-    len = i2d_X509_CRL(x, &der);
-    crl = cert_crl_new(ca, der, (size_t)len, &why);
-    assert_non_null(crl);
-    OPENSSL_free(der);
-    X509_NAME_free(issuer);
-    ASN1_TIME_free(now);
-    ASN1_TIME_free(next);
-    ASN1_INTEGER_free(number);
-    ASN1_INTEGER_free(asn1);
-    BN_free(serial);
-    X509_CRL_free(x);
-    return crl;
-}
-
 static void records_of_a_removed_member_are_dropped_everywhere(void **state)
 {
     struct world w;
     struct id key = world_key(1), other = world_key(2);
     struct cert cert;
-    struct cert_crl *crl;
+    struct removed *removed = removed_new();
+    struct forge_der message;
 
-    begin_with_members(&w, 5);
+    begin_knowing(&w, 5, removed, 3);
     assert_int_equal(create_now(w.nodes[3], &key), DHT_OK);
     assert_int_equal(create_now(w.nodes[4], &other), DHT_OK);
     assert_int_equal(cert_read(ders[4].b, ders[4].len, &cert), CERT_OK);
-    crl = crl_with(&cert);
+    message = forge_removal(ca_key, &cert.group, 7, &cert);
+    assert_int_equal(removed_add(removed, ca, message.b, message.len), REMOVED_NEW);
     for (unsigned i = 0; i < MEMBERS; i++)
-        if (i != 3)
-            dht_set_crl(w.nodes[i]->dht, crl);
+        dht_removed(w.nodes[i]->dht);
     assert_int_equal(get_now(w.nodes[5], &other, DHT_ANY), DHT_OK);
     assert_int_not_equal(get_now(w.nodes[5], &key, DHT_MAJORITY), DHT_OK);
     assert_int_not_equal(create_now(w.nodes[3], &key), DHT_OK);
     assert_int_equal(create_now(w.nodes[6], &key), DHT_OK);
     world_clear(&w);
-    cert_crl_free(crl);
+    removed_free(removed);
 }
 
 static void a_renewed_certificate_leaves_records_valid(void **state)

@@ -66,7 +66,8 @@ static struct forge_der certificate_of(const struct member *m, uint8_t key, uint
 }
 
 static void add_member(struct world *w, const struct member *m, uint8_t key,
-                       const struct cert_ca *ca, struct forge_der *der)
+                       const struct cert_ca *ca, struct forge_der *der,
+                       const struct removed *removed)
 {
     struct world_node *n = world_add(w, key);
 
@@ -74,6 +75,7 @@ static void add_member(struct world *w, const struct member *m, uint8_t key,
     n->config.ca = m->bare ? NULL : ca;
     n->config.cert_der = der->b;
     n->config.cert_len = der->len;
+    n->config.removed = removed;
     world_start(n);
 }
 
@@ -101,8 +103,8 @@ static void a_bad_certificate_is_refused_by_the_responder(void **state)
         struct session_refused r[4];
         struct forge_der der[2];
 
-        add_member(w, &members[i], 1, ca, &der[0]);
-        add_member(w, &good, 2, ca, &der[1]);
+        add_member(w, &members[i], 1, ca, &der[0], NULL);
+        add_member(w, &good, 2, ca, &der[1], NULL);
         world_open(&w->nodes[0], &w->nodes[1], false);
         world_run(w, SEC(2));
         assert_int_equal(w->nodes[1].ups, members[i].why == NULL);
@@ -128,8 +130,8 @@ static void a_bad_certificate_is_refused_by_the_initiator(void **state)
         struct session_refused r[4];
         struct forge_der der[2];
 
-        add_member(w, &good, 1, ca, &der[0]);
-        add_member(w, &members[i], 2, ca, &der[1]);
+        add_member(w, &good, 1, ca, &der[0], NULL);
+        add_member(w, &members[i], 2, ca, &der[1], NULL);
         world_open(&w->nodes[0], &w->nodes[1], false);
         world_run(w, SEC(2));
         assert_int_equal(w->nodes[0].ups, members[i].why == NULL);
@@ -152,8 +154,8 @@ static void without_a_known_time_dates_are_not_judged(void **state)
     struct forge_der der[2];
     struct cert cert;
 
-    add_member(w, &members[1], 1, ca, &der[0]);
-    add_member(w, &good, 2, ca, &der[1]);
+    add_member(w, &members[1], 1, ca, &der[0], NULL);
+    add_member(w, &good, 2, ca, &der[1], NULL);
     w->nodes[1].env.wall_known = false;
     world_open(&w->nodes[0], &w->nodes[1], false);
     world_run(w, SEC(2));
@@ -171,8 +173,8 @@ static void repeated_refusals_are_remembered_once_and_sixteen_at_most(void **sta
     struct session_refused r[32];
     struct forge_der der[2];
 
-    add_member(w, &good, 1, ca, &der[0]);
-    add_member(w, &members[1], 2, ca, &der[1]);
+    add_member(w, &good, 1, ca, &der[0], NULL);
+    add_member(w, &members[1], 2, ca, &der[1], NULL);
     for (int i = 0; i < 3; i++) {
         world_open(&w->nodes[0], &w->nodes[1], false);
         world_run(w, SEC(2));
@@ -198,8 +200,8 @@ static void an_expired_certificate_ends_the_session_at_the_next_hour(void **stat
     struct cert_ca *ca = ca_of(CA_KEY, GROUP);
     struct forge_der der[2];
 
-    add_member(w, &short_lived, 1, ca, &der[0]);
-    add_member(w, &good, 2, ca, &der[1]);
+    add_member(w, &short_lived, 1, ca, &der[0], NULL);
+    add_member(w, &good, 2, ca, &der[1], NULL);
     world_open(&w->nodes[0], &w->nodes[1], false);
     world_run(w, SEC(2000));
     assert_true(world_connected(&w->nodes[0], &w->nodes[1]));
@@ -215,59 +217,27 @@ static void an_expired_certificate_ends_the_session_at_the_next_hour(void **stat
     cert_ca_free(ca);
 }
 
-/* A list of the group that removes the member with this key; number 7. */
-static struct cert_crl *crl_without(uint8_t key, const struct cert_ca *ca)
-{
-    EVP_PKEY *signer = forge_key(CA_KEY);
-    X509_CRL *x = X509_CRL_new();
-    X509_REVOKED *entry = X509_REVOKED_new();
-    X509_NAME *issuer = X509_NAME_new();
-    ASN1_TIME *now = ASN1_TIME_set(NULL, FORGE_NOT_BEFORE);
-    ASN1_INTEGER *serial = ASN1_INTEGER_new(), *number = ASN1_INTEGER_new();
-    const char *why = NULL;
-    uint8_t *der = NULL;
-
-    forge_name(issuer, "bells");
-    ASN1_INTEGER_set(serial, key << 8 | 1);
-    ASN1_INTEGER_set(number, 7);
-    X509_REVOKED_set_serialNumber(entry, serial);
-    X509_REVOKED_set_revocationDate(entry, now);
-    X509_CRL_set_version(x, X509_CRL_VERSION_2);
-    X509_CRL_set_issuer_name(x, issuer);
-    X509_CRL_set1_lastUpdate(x, now);
-    X509_CRL_set1_nextUpdate(x, now);
-    assert_int_equal(X509_CRL_add1_ext_i2d(x, NID_crl_number, number, 0, X509V3_ADD_APPEND), 1);
-    assert_int_equal(X509_CRL_add0_revoked(x, entry), 1);
-    assert_true(X509_CRL_sign(x, signer, NULL) > 0);
-    int len = i2d_X509_CRL(x, &der);
-    struct cert_crl *crl = cert_crl_new(ca, der, (size_t)len, &why);
-
-    assert_non_null(crl);
-    OPENSSL_free(der);
-    ASN1_INTEGER_free(number);
-    ASN1_INTEGER_free(serial);
-    ASN1_TIME_free(now);
-    X509_NAME_free(issuer);
-    X509_CRL_free(x);
-    EVP_PKEY_free(signer);
-    return crl;
-}
-
 static void a_removed_members_sessions_end_at_once_and_it_is_not_let_in_again(void **state)
 {
     struct world *w = world_new(103);
     struct cert_ca *ca = ca_of(CA_KEY, GROUP);
-    struct cert_crl *crl = crl_without(1, ca);
-    struct forge_der der[3];
+    struct removed *removed = removed_new();
+    EVP_PKEY *signer = forge_key(CA_KEY);
+    struct forge_der der[3], message;
+    struct cert who;
 
     for (uint8_t i = 0; i < 3; i++)
-        add_member(w, &good, (uint8_t)(1 + i), ca, &der[i]);
+        add_member(w, &good, (uint8_t)(1 + i), ca, &der[i], i == 1 ? removed : NULL);
+    assert_int_equal(cert_read(der[0].b, der[0].len, &who), CERT_OK);
+    message = forge_removal(signer, &who.group, 7, &who);
+    EVP_PKEY_free(signer);
     world_open(&w->nodes[0], &w->nodes[1], false);
     world_open(&w->nodes[2], &w->nodes[1], false);
     world_run(w, SEC(1));
     assert_int_equal(sessions_count(w->nodes[1].ss), 2);
     assert_int_equal(session_crl_number(world_session(&w->nodes[2], &w->nodes[1])), 0);
-    sessions_set_crl(w->nodes[1].ss, crl);
+    assert_int_equal(removed_add(removed, ca, message.b, message.len), REMOVED_NEW);
+    sessions_removed(w->nodes[1].ss);
     world_run(w, MSEC(1));
     assert_int_equal(sessions_count(w->nodes[1].ss), 1);
     assert_int_equal(w->nodes[1].last_down, SESSION_END_REFUSED);
@@ -282,7 +252,7 @@ static void a_removed_members_sessions_end_at_once_and_it_is_not_let_in_again(vo
     world_run(w, SEC(1));
     assert_int_equal(session_crl_number(world_session(&w->nodes[2], &w->nodes[1])), 7);
     world_free(w);
-    cert_crl_free(crl);
+    removed_free(removed);
     cert_ca_free(ca);
 }
 

@@ -1,0 +1,40 @@
+/*
+ * watch.h - asks a group's service who was removed: its CRL, hourly; and, while this node is one of
+ * the few that do so for the whole group, the removals themselves, held until there is one.
+ *
+ * Judges nothing: what came goes to the host, which knows the CA. Failures wait longer and longer.
+ */
+#ifndef PEAL_DAEMON_WATCH_H
+#define PEAL_DAEMON_WATCH_H
+
+#include "daemon/daemon.h"
+
+enum {
+    WATCH_CRL_FIRST_S = 5, /* after the start, jittered as all of these */
+    WATCH_CRL_S = 3600,
+    WATCH_RETRY_FIRST_S = 5, /* after a failure; doubles up to ... */
+    WATCH_RETRY_LAST_S = 300,
+    WATCH_PAUSE_MS =
+        500, /* after an answer: a service that holds nothing is not asked in a circle */
+};
+
+struct watch_host {
+    bool (*wanted)(void *ctx); /* this node is one of the few */
+    void (*removal)(void *ctx, const uint8_t *message, size_t len);
+    void (*crl)(void *ctx, const uint8_t *der, size_t len);
+};
+
+struct watch;
+/* `known`: the highest number that is known already. All is borrowed. NULL: out of memory. */
+struct watch *watch_new(struct daemon *d, const struct blob *service, uint64_t known,
+                        const struct watch_host *host, void *ctx);
+void watch_free(struct watch *w); /* NULL is fine */
+/* Whether it is wanted may have changed. */
+void watch_look(struct watch *w);
+/* The service may be reachable again. */
+void watch_hurry(struct watch *w);
+
+bool watch_is_on(const struct watch *w); /* a held question is under way, or waits to be */
+int64_t watch_crl_checked_s(const struct watch *w); /* wall time of the last good answer; 0: none */
+
+#endif

@@ -1,0 +1,94 @@
+"""From the click on revoke to no session left anywhere, and what a member that was away learns from the others."""
+
+import os
+import time
+
+import pytest
+
+from lab import Ca, wait_for
+
+
+def network(host):
+    return host.json("status")["networks"][0]
+
+
+def peers(host):
+    return {p["id"] for p in host.json("peers")["peers"]}
+
+
+def up(host):
+    return wait_for(f"{host.name} is up", lambda: (n := network(host))["state"] == "up" and n, 30)
+
+
+@pytest.fixture
+def group(lab):
+    ca = lab.ca = Ca(lab.host("ca"))
+    members = [lab.host(n) for n in ("a", "b", "c", "d", "e")]
+    ca.group("club", f"{members[0].ip}:4747")
+    ca.start()
+    for h in members:
+        h.start()
+        h.join(ca.blob("club", h.name), hostname=h.name)
+    for h in members:
+        up(h)
+    return members
+
+
+def test_a_removed_member_is_cut_off_everywhere_within_seconds(lab, group):
+    a, b, c, d, e = group
+    # What the service says needs somebody who listens: the three members nearest to the group's removal key.
+    wait_for("three ask the service", lambda: sum(network(h)["removals"]["watching"] for h in group) == 3, 20)
+    gone, name = network(c)["id"], network(c)["ipv4"].split("/")[0]
+    for h in (a, b, d):
+        assert h.sh("ping", "-c1", "-W5", name, check=False).returncode == 0
+    e.stop()
+    before = time.monotonic()
+    lab.ca("member", "revoke", "club", "c")
+    for h in (a, b, d):
+        wait_for(f"{h.name} has cut it off", lambda h=h: gone not in peers(h), 5)
+    wait_for("it knows", lambda: network(c)["state"] == "removed", 5)
+    took = time.monotonic() - before
+    print(f"cut off everywhere after {took:.2f} s")
+    assert took < 5
+    assert network(c)["ipv4"] is None and "removed" in network(c)["reason"]
+    numbers = {network(h)["removals"]["number"] for h in (a, b, d)}
+    assert len(numbers) == 1 and numbers.pop() > 0
+    for h in (a, b, d):
+        assert network(h)["removals"]["listed"] >= 1
+        assert h.sh("ping", "-c1", "-W1", name, check=False).returncode != 0
+    # Its name and address are nobody's: the records went with it.
+    assert a.peal("lookup", name, check=False).returncode != 0
+    # A restart changes nothing, for it or for the others, though the service is away.
+    lab.ca.stop()
+    c.stop()
+    c.start()
+    b.stop()
+    b.start()
+    up(b)
+    wait_for("it still knows", lambda: network(c)["state"] == "removed", 20)
+    time.sleep(2)
+    assert gone not in peers(b) and network(b)["removals"]["number"] > 0
+    # Who was away learns it from the members, before the removed one can fool it.
+    e.start()
+    up(e)
+    wait_for("e has learned", lambda: network(e)["removals"]["number"] == network(a)["removals"]["number"], 10)
+    assert gone not in peers(e)
+
+
+def test_a_removed_member_that_hides_the_news_is_refused(lab, group):
+    """Its daemon forgets what it knows of removals at each start: the others do not."""
+    a, b, c, d, e = group
+    gone = network(c)["id"]
+    wait_for("three ask the service", lambda: sum(network(h)["removals"]["watching"] for h in group) == 3, 20)
+    c.stop()
+    lab.ca("member", "revoke", "club", "c")
+    wait_for("all know", lambda: all(network(h)["removals"]["number"] > 0 for h in (a, b, d, e)), 10)
+    lab.ca.stop()
+    for f in ("crl.der", "removals"):
+        path = os.path.join(c.state, "club", f)
+        if os.path.exists(path):
+            os.unlink(path)
+    c.start()
+    refused = wait_for("it is refused", lambda: [r for r in a.json("peers")["refused"] if "revoked" in r["why"]], 20)
+    assert refused[0]["user"] == "c"
+    assert all(gone not in peers(h) for h in (a, b, d, e))
