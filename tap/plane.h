@@ -15,6 +15,9 @@
  * and joined here, and inner checksums are left undone between peers. The control thread sees none
  * of that: what is handed to it are ordinary packets with finished checksums.
  *
+ * With several workers each has a queue of the device and a socket of its own on the same port; the
+ * kernel shares out flows and peers. Any worker may seal and open packets of any session.
+ *
  * Threads: all functions here belong to the control thread unless they say otherwise.
  */
 #ifndef PEAL_TAP_PLANE_H
@@ -70,7 +73,7 @@ struct plane;
 struct plane_config {
     int udp_fd;       /* bound, non-blocking; borrowed. May be -1 in tests */
     bool udp_is_v6;   /* AF_INET6 socket with IPV6_V6ONLY off: IPv4 goes as mapped addresses */
-    unsigned workers; /* 1..16 */
+    unsigned workers; /* 1..16; all but the first open sockets of their own beside udp_fd */
 };
 /* NULL and errno on failure. Workers start at once. */
 struct plane *plane_new(const struct plane_config *config);

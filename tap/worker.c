@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tap/device.h"
+#include "tap/sibling.h"
 
 enum { STACK_BYTES = 256 * 1024 };
 
@@ -172,11 +173,23 @@ static void release(struct worker *w)
     if (w->stop_fd >= 0) {
         close(w->stop_fd);
     }
+    if (w->owns_udp_fd) {
+        close(w->udp_fd);
+    }
     batch_out_clear(&w->out);
     batch_in_clear(&w->in);
     free(w->frame);
     seal_worker_free(w->seal);
     upcall_free(w->upcall);
+}
+
+static void take_sibling(struct worker *w)
+{
+    int fd = w->number > 0 ? sibling_open(w->udp_fd) : -1;
+    if (fd >= 0) {
+        w->udp_fd = fd;
+        w->owns_udp_fd = true;
+    }
 }
 
 static int allocate(struct worker *w)
@@ -201,7 +214,8 @@ static int open_descriptors(struct worker *w)
     }
     int err = watch(w, w->stop_fd, SOURCE_STOP, 0);
     if (err == 0 && w->udp_fd >= 0) {
-        err = watch(w, w->udp_fd, SOURCE_UDP, EPOLLEXCLUSIVE); /* one worker wakes up, not all */
+        /* Where it is shared, one worker wakes up, not all. */
+        err = watch(w, w->udp_fd, SOURCE_UDP, EPOLLEXCLUSIVE);
     }
     return err;
 }
@@ -219,6 +233,7 @@ int worker_start(struct worker *w, unsigned number, const struct plane_config *c
     for (unsigned i = 0; i < NETWORKS_MAX; i++) {
         atomic_init(&w->devices[i], -1);
     }
+    take_sibling(w);
     int err = allocate(w);
     if (err == 0) {
         err = open_descriptors(w);

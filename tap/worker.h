@@ -34,6 +34,7 @@ struct worker {
     /* Set before the thread starts. */
     unsigned number;
     int udp_fd;
+    bool owns_udp_fd; /* else it is the plane's, perhaps shared */
     bool udp_is_v6;
     struct snapshot *snapshot;
     struct bell *bell;
@@ -62,7 +63,8 @@ struct worker {
     struct seldom seldom;
 };
 
-/* Makes and starts it. On failure (-errno or -ERR_NOMEM) nothing is left behind. */
+/* Makes and starts it; workers but the first get a socket of their own if the kernel can. On
+ * failure (-errno or -ERR_NOMEM) nothing is left behind. */
 int worker_start(struct worker *w, unsigned number, const struct plane_config *config,
                  struct snapshot *snapshot, struct bell *bell) MUST_USE;
 void worker_stop(struct worker *w); /* joins the thread and frees everything but devices */

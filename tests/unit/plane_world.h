@@ -315,16 +315,21 @@ struct stranger {
     struct seal_worker *w;
 };
 
-static inline void stranger_start(struct stranger *s)
+static inline void stranger_start_against(struct stranger *s, unsigned workers)
 {
     s->udp = udp_socket(&s->at);
     s->tx = tx_key(0);
     s->rx = rx_key(0);
     s->w = seal_worker_new();
     struct seal_key *back = tx_key(1);
-    machine_start(&s->b, 3, 1);
+    machine_start(&s->b, 3, workers);
     plane_publish(s->b.plane, table_of(&s->b, 2, &s->at, back, s->rx));
     seal_key_unref(back);
+}
+
+static inline void stranger_start(struct stranger *s)
+{
+    stranger_start_against(s, 1);
 }
 
 static inline void stranger_stop(struct stranger *s)

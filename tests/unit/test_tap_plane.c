@@ -1003,6 +1003,65 @@ static void a_flood_does_not_stop_the_device(void **state)
     stranger_stop(&s);
 }
 
+/* Packets of one session come from several ports, so that several workers open them, each packet
+ * from each port. Its device gets it once. */
+enum { ONCE_PORTS = 12, ONCE_PACKETS = 500 };
+
+/* The device queue on which a frame comes. */
+static unsigned readable_queue(const struct machine *m)
+{
+    struct pollfd fds[SNAPSHOT_READERS_MAX];
+    unsigned i = 0;
+    for (unsigned k = 0; k < m->workers; k++) {
+        fds[k] = (struct pollfd){.fd = m->device[k], .events = POLLIN};
+    }
+    assert_true(poll(fds, m->workers, WAIT_MS) > 0);
+    while (!(fds[i].revents & POLLIN)) {
+        i++;
+    }
+    return i;
+}
+
+static void copies_are_delivered_once_whoever_opens_them(void **state)
+{
+    struct stranger s;
+    struct endpoint at;
+    union sockaddr_any to;
+    uint8_t frame[200], packet[300];
+    int ports[ONCE_PORTS];
+    unsigned delivered[3] = {0};
+    stranger_start_against(&s, 3);
+    socklen_t to_len = sockaddr_put(&to, &s.b.at, false);
+    for (unsigned i = 0; i < ONCE_PORTS; i++) {
+        ports[i] = udp_socket(&at);
+    }
+    for (uint32_t number = 0; number < ONCE_PACKETS; number++) {
+        size_t n = put_frame(frame, "10.77.0.2", "10.77.0.3", &number, 4) - ETH_HEADER_LEN;
+        size_t len = seal_inner(&s, packet, PACKET_FLAG_IP, frame + ETH_HEADER_LEN, n);
+        for (unsigned i = 0; i < ONCE_PORTS; i++) {
+            int port = ports[(number + i) % ONCE_PORTS];
+            assert_int_equal(sendto(port, packet, len, 0, &to.any, to_len), len);
+        }
+        unsigned queue = readable_queue(&s.b);
+        assert_int_equal(read(s.b.device[queue], frame, sizeof(frame)), 46);
+        assert_memory_equal(frame + 42, &number, 4);
+        delivered[queue]++;
+    }
+    while (plane_drops(s.b.plane, PLANE_DROP_REPLAY) < (ONCE_PORTS - 1) * ONCE_PACKETS) {
+        poll(NULL, 0, 1);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(delivered[i] <
+                    ONCE_PACKETS); /* or one worker did it all, and nothing is shown */
+        assert_int_equal(recv(s.b.device[i], frame, sizeof(frame), 0), -1);
+    }
+    counts_to(&s.b.flow->rx_packets, ONCE_PACKETS);
+    for (unsigned i = 0; i < ONCE_PORTS; i++) {
+        close(ports[i]);
+    }
+    stranger_stop(&s);
+}
+
 static void every_reason_has_a_name(void **state)
 {
     for (int i = 0; i < PLANE_DROP_COUNT; i++) {
@@ -1042,6 +1101,7 @@ int main(void)
         cmocka_unit_test(tables_and_keys_change_under_load),
         cmocka_unit_test(so_they_do_with_three_workers),
         cmocka_unit_test(a_flood_does_not_stop_the_device),
+        cmocka_unit_test(copies_are_delivered_once_whoever_opens_them),
         cmocka_unit_test(every_reason_has_a_name),
     };
     return crypto_start() != 0 || cmocka_run_group_tests(tests, NULL, NULL);
