@@ -1,4 +1,6 @@
+#include <openssl/core_names.h>
 #include <openssl/evp.h>
+#include <openssl/params.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,16 +44,29 @@ static void aes_run(EVP_CIPHER_CTX *ctx, int sealing, const uint8_t *nonce,
     CHECK(t->len == 0 || EVP_CipherUpdate(ctx, t->buf, &n, t->buf, (int)t->len) == 1);
 }
 
+/* EVP_CIPHER_CTX_ctrl comes here too, by way of a search for the control's name. */
+struct tag_param {
+    OSSL_PARAM list[2];
+};
+
+static struct tag_param tag_param(uint8_t *tag)
+{
+    return (struct tag_param){
+        {OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG, tag, PACKET_TAG_LEN),
+         OSSL_PARAM_construct_end()}};
+}
+
 void aead_aes_seal(struct aead_cache *cache, const struct aead_key *key, const uint8_t *nonce,
                    const struct aead_text *t, uint8_t *tag)
 {
     EVP_CIPHER_CTX *ctx = aes_context(cache, key);
+    struct tag_param param = tag_param(tag);
     uint8_t rest[PACKET_TAG_LEN];
     int n;
 
     aes_run(ctx, 1, nonce, t);
     CHECK(EVP_CipherFinal_ex(ctx, rest, &n) == 1 && n == 0);
-    CHECK(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, PACKET_TAG_LEN, tag) == 1);
+    CHECK(EVP_CIPHER_CTX_get_params(ctx, param.list) == 1);
 }
 
 bool aead_aes_open(struct aead_cache *cache, const struct aead_key *key, const uint8_t *nonce,
@@ -59,11 +74,12 @@ bool aead_aes_open(struct aead_cache *cache, const struct aead_key *key, const u
 {
     EVP_CIPHER_CTX *ctx = aes_context(cache, key);
     uint8_t expected[PACKET_TAG_LEN], rest[PACKET_TAG_LEN];
+    struct tag_param param = tag_param(expected);
     int n;
 
-    memcpy(expected, tag, sizeof expected); /* the control takes a pointer that is not const */
+    memcpy(expected, tag, sizeof expected); /* a parameter's pointer is not const */
     aes_run(ctx, 0, nonce, t);
-    CHECK(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, PACKET_TAG_LEN, expected) == 1);
+    CHECK(EVP_CIPHER_CTX_set_params(ctx, param.list) == 1);
     return EVP_CipherFinal_ex(ctx, rest, &n) == 1;
 }
 
