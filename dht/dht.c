@@ -497,6 +497,8 @@ static const char *const count_names[COUNT_MAX] = {
     [COUNT_SYNCS_SENT] = "syncs_sent",
     [COUNT_OPS] = "operations",
     [COUNT_OPS_FAILED] = "operations_failed",
+    [COUNT_TAKEN] = "claims_taken",
+    [COUNT_AGAIN] = "claims_again",
     [COUNT_LOST] = "leases_lost",
 };
 

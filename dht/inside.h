@@ -39,6 +39,8 @@ enum dht_count {
     COUNT_SYNCS_SENT,
     COUNT_OPS,
     COUNT_OPS_FAILED,
+    COUNT_TAKEN, /* claims of ours: another was the owner */
+    COUNT_AGAIN, /* or was claiming it at the same time: we let go and came back */
     COUNT_LOST,
     COUNT_MAX,
 };

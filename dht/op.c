@@ -205,6 +205,8 @@ static void settle(struct dht *d, struct op *op, enum dht_status status)
     op->status = status;
     if (status != DHT_OK && status != DHT_NOT_FOUND)
         dht_count(d, COUNT_OPS_FAILED);
+    if (status == DHT_TAKEN)
+        dht_count(d, COUNT_TAKEN);
 }
 
 static void finish(struct dht *d, struct op *op, enum dht_status status)
@@ -292,6 +294,18 @@ static usec first_timeout(const struct ops *ops)
     return usec_min(us, ASK_TIMEOUT_MAX_US);
 }
 
+static unsigned tries_max(const struct op *op)
+{
+    return op->phase == OP_GET ? ASK_TRIES_GET : ASK_TRIES;
+}
+
+static usec timeout_of(const struct dht *d, const struct op *op, const struct ask *ask)
+{
+    usec us = first_timeout(&d->ops) << ask->tries;
+
+    return op->phase == OP_GET ? usec_min(us, ASK_TIMEOUT_MAX_US) : us;
+}
+
 static void send_question(struct dht *d, struct op *op, unsigned i)
 {
     struct ask *ask = &op->asks[i];
@@ -303,7 +317,7 @@ static void send_question(struct dht *d, struct op *op, unsigned i)
     write_question(d, op, i, &p);
     ask->state = ASK_OUT;
     ask->sent_us = d->env->now_us;
-    ask->due_us = d->env->now_us + (first_timeout(&d->ops) << ask->tries);
+    ask->due_us = d->env->now_us + timeout_of(d, op, ask);
     ask->tries++;
     parcel_route(d, &point, &p);
 }
@@ -441,6 +455,7 @@ static void judge_grants(struct dht *d, struct op *op)
     else if (t.busy > 0)
         status = DHT_BUSY;
     if (status != DHT_REFUSED && ++op->rounds < CREATE_TRIES) {
+        dht_count(d, COUNT_AGAIN);
         release(d, op,
                 d->env->now_us + LOSER_WAIT_MIN_US +
                     env_random_below(d->env, LOSER_WAIT_MAX_US - LOSER_WAIT_MIN_US));
@@ -884,7 +899,7 @@ static void ask_again(struct dht *d, struct op *op, unsigned i)
 {
     struct ask *ask = &op->asks[i];
 
-    if (ask->state == ASK_OUT && ask->tries >= ASK_TRIES) {
+    if (ask->state == ASK_OUT && ask->tries >= tries_max(op)) {
         ask->state = ASK_FAILED;
         judge(d, op);
         return;

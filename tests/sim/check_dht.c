@@ -37,6 +37,7 @@ static void wrong_answer(struct world *w, struct dht_ask *ask, const struct dht_
 
     ask->waits = ask->must && w->fault_us < ask->asked_us;
     ask->used = ask->waits;
+    ask->again = true;
     if (!ask->waits || w->now_us < ask->asked_us + DHT_ASK_US)
         return;
     ask->used = false;
@@ -59,6 +60,7 @@ static void get_done(void *ctx, uint64_t token, const struct dht_result *result)
         id_eq(&result->values[0].owner, &ask->owner)) {
         ask->used = false;
         w->dht.right++;
+        w->dht.at_first += !ask->again;
         w->dht.at_once += w->now_us < ask->asked_us + SEC(1);
         stats_add(&w->dht.get_ms, (double)(w->now_us - ask->asked_us) / 1e3);
     } else {

@@ -18,6 +18,7 @@ enum { DHT_ASKS_MAX = 1024 };
 
 struct dht_ask {
     bool used;
+    bool again; /* it is not the first question */
     bool waits; /* the answer was wrong or none: asked again with the next second */
     bool must;  /* nothing was broken: the right answer must come within DHT_ASK_US */
     struct id key, owner;
@@ -28,7 +29,7 @@ struct dht_ask {
 
 struct dht_check {
     struct dht_ask v[DHT_ASKS_MAX];
-    uint64_t asked, at_once, right;
+    uint64_t asked, at_first /* question */, at_once /* within a second */, right;
     struct stats get_ms;
 };
 

@@ -309,7 +309,8 @@ static void host_configure(const struct host *h, struct node_config *c)
         .mtu = MTU,
     };
     CHECK(net_parse(&c->ipv6, "fd65:616c:7369::/48"));
-    snprintf(c->hostname, sizeof(c->hostname), "host%u", (unsigned)h->index);
+    snprintf(c->hostname, sizeof(c->hostname), "host%u",
+             (unsigned)(w->config.names > 0 ? h->index % w->config.names : h->index));
     if (h->saved != NULL)
         c->last = h->saved->last;
 }

@@ -36,6 +36,7 @@ int main(int argc, char **argv)
         account_trace();
     switch (o.command) {
     case COMMAND_RUN:
+    case COMMAND_CLAIMS:
         return run_command(&o);
     case COMMAND_CHECK:
         return check_command(&o);

@@ -12,6 +12,9 @@ static const char usage[] =
     "usage: peal-sim run    --nodes N --seed S [--latency FILE] [--minutes M] [--loss P]\n"
     "                       [--churn R] [--partition AT:FOR:PARTS] [--crash AT:SHARE]\n"
     "                       [--join N] [--null-crypto] [--json]\n"
+    "       peal-sim claims --nodes N --seed S [--latency FILE] [--partition AT:FOR:PARTS] "
+    "[--json]\n"
+    "                       everybody takes addresses and names at once, with few to spare\n"
     "       peal-sim check  --seeds A-B [--nodes N] [--minutes M] [--jobs J] [--verbose]\n"
     "       peal-sim small  [--nodes N] [--sequence J0,J1,C0]   every order of join, leave and "
     "crash of 1..N hosts\n"
@@ -260,7 +263,8 @@ static bool read_command(struct options *o, const char *word)
     static const char *const names[] = {[COMMAND_RUN] = "run",
                                         [COMMAND_CHECK] = "check",
                                         [COMMAND_SMALL] = "small",
-                                        [COMMAND_NAT] = "nat"};
+                                        [COMMAND_NAT] = "nat",
+                                        [COMMAND_CLAIMS] = "claims"};
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         if (word == NULL || strcmp(word, names[i]) != 0)
@@ -289,7 +293,7 @@ static bool say(int *status, int is, const char *format, const char *what, const
 /* What a command cannot do without, and what it does when nothing is said. */
 static bool complete(struct options *o, int *status)
 {
-    if (o->command == COMMAND_RUN && o->nodes == 0)
+    if ((o->command == COMMAND_RUN || o->command == COMMAND_CLAIMS) && o->nodes == 0)
         return say(status, EXIT_USAGE, "peal-sim: %s%s\n", "say how many: --nodes N", "");
     if ((o->command == COMMAND_CHECK || o->command == COMMAND_NAT) && o->seeds_last == 0 &&
         o->seeds_first == 0)

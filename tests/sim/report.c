@@ -113,6 +113,27 @@ static json_t *json_idle(const struct report *r)
     return j;
 }
 
+static json_t *json_leases(struct report *r)
+{
+    struct leases *l = &r->leases;
+
+    if (l->asked == 0)
+        return json_null();
+    return json_pack("{s:I, s:I, s:I, s:o}", "asked", (json_int_t)l->asked, "at_first",
+                     (json_int_t)l->at_first, "correct", (json_int_t)l->right, "ms",
+                     json_stats(&l->ms));
+}
+
+static json_t *json_claims(struct report *r)
+{
+    const struct claims *c = &r->world->claims;
+
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "conflicts", (json_int_t)c->conflicts,
+                     "unsettled", (json_int_t)c->doubled, "doubled_at_heal",
+                     (json_int_t)r->claims_apart, "taken", (json_int_t)r->claims_taken, "again",
+                     (json_int_t)r->claims_again, "seconds", json_stats(&r->claim_s));
+}
+
 static json_t *json_options(const struct options *o)
 {
     char command[1024];
@@ -175,9 +196,8 @@ static json_t *json_report(struct report *r)
                         json_pack("{s:I, s:I, s:I, s:o}", "asked", (json_int_t)w->dht.asked,
                                   "at_once", (json_int_t)w->dht.at_once, "correct",
                                   (json_int_t)w->dht.right, "ms", json_stats(&w->dht.get_ms)));
-    json_object_set_new(j, "claims",
-                        json_pack("{s:I, s:I}", "conflicts", (json_int_t)w->claims.conflicts,
-                                  "unsettled", (json_int_t)w->claims.doubled));
+    json_object_set_new(j, "leases_after_crash", json_leases(r));
+    json_object_set_new(j, "claims", json_claims(r));
     return j;
 }
 
@@ -204,6 +224,26 @@ static void print_idle(const struct report *r)
         if (r->idle.messages[i] > 0)
             printf("    %-20s %.2f bytes/s in %.2f messages a minute\n", traffic_name(i),
                    (double)r->idle.bytes[i] / each, (double)r->idle.messages[i] * 60 / each);
+}
+
+static void print_leases(struct leases *l)
+{
+    if (l->asked == 0)
+        return;
+    printf("  %-22s %llu asked for, %llu found at the first question, %llu in time\n",
+           "leases after the crash", (unsigned long long)l->asked, (unsigned long long)l->at_first,
+           (unsigned long long)l->right);
+    print_stats("lease answer, ms", &l->ms);
+}
+
+static void print_claims(struct report *r)
+{
+    if (r->claim_s.count == 0)
+        return;
+    print_stats("time to claim, s", &r->claim_s);
+    printf("  %-22s %llu had an owner, %llu met others, %zu taken twice when parts met\n", "claims",
+           (unsigned long long)r->claims_taken, (unsigned long long)r->claims_again,
+           r->claims_apart);
 }
 
 static void print_text(struct report *r)
@@ -237,6 +277,8 @@ static void print_text(struct report *r)
            (unsigned long long)w->dht.asked, (unsigned long long)w->dht.at_once,
            (unsigned long long)w->dht.right);
     print_stats("DHT answer, ms", &w->dht.get_ms);
+    print_leases(&r->leases);
+    print_claims(r);
     printf("  %-22s %llu%s%s\n", "violations", (unsigned long long)w->violations,
            w->violations > 0 ? ", the first " : "", w->violation);
 }
@@ -259,4 +301,6 @@ void report_clear(struct report *r)
 {
     stats_clear(&r->join_ms);
     stats_clear(&r->join_bound_ms);
+    stats_clear(&r->claim_s);
+    leases_clear(&r->leases);
 }

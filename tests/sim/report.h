@@ -4,6 +4,7 @@
 #ifndef PEAL_SIM_REPORT_H
 #define PEAL_SIM_REPORT_H
 
+#include "tests/sim/leases.h"
 #include "tests/sim/liveness.h"
 #include "tests/sim/options.h"
 #include "tests/sim/world.h"
@@ -18,6 +19,11 @@ struct report {
     struct liveness liveness;
     struct stats join_ms;       /* of strangers into a settled ring */
     struct stats join_bound_ms; /* what latencies alone take of that */
+    struct leases leases;       /* after a crash */
+    struct stats claim_s;       /* from being a member to an address and a name */
+    uint64_t claims_taken;      /* that had an owner: the next candidate was tried */
+    uint64_t claims_again;      /* that others were claiming at the same time */
+    size_t claims_apart;        /* taken twice when a partition ended */
     size_t memory_bytes;        /* of all nodes */
 };
 

@@ -5,14 +5,16 @@
 
 #include "overlay/core/err.h"
 #include "tests/sim/report.h"
+#include "tests/sim/rush.h"
 
 enum {
     SETTLE_S = 60,     /* from all up to the first idle second that is measured */
     LOOKUPS_EACH = 10, /* questions to every member in the end */
     LIVENESS_QUESTIONS = 100,
     LOOKUPS_MAX = 20000,
-    LOOKUPS_SECONDS = 20, /* that they are spread over */
-    JOIN_APART_S = 15,    /* after a goodbye, and after a join */
+    LOOKUPS_SECONDS = 20,      /* that they are spread over */
+    LEASES_AFTER_US = 1000000, /* a crash: nobody has noticed yet */
+    JOIN_APART_S = 15,         /* after a goodbye, and after a join */
 };
 
 static bool config_of(const struct options *o, struct latency *latency, struct world_config *c)
@@ -42,8 +44,11 @@ static bool config_of(const struct options *o, struct latency *latency, struct w
     return true;
 }
 
-static void plan_faults(struct world *w, const struct options *o)
+static void plan_faults(struct report *r)
 {
+    const struct options *o = r->options;
+    struct world *w = r->world;
+
     if (o->loss > 0 || o->jitter_ms > 0) {
         struct fault links = {.kind = FAULT_LINKS,
                               .links = {.loss = o->loss, .jitter_us = (usec)(o->jitter_ms * 1e3)}};
@@ -61,6 +66,8 @@ static void plan_faults(struct world *w, const struct options *o)
         struct fault crash = {.kind = FAULT_CRASH, .share = o->crash_share};
 
         faults_plan(w, (usec)(o->crash_at_s * 1e6), &crash);
+        if (o->device)
+            leases_plan(&r->leases, w, (usec)(o->crash_at_s * 1e6) + LEASES_AFTER_US);
     }
     if (o->churn > 0) {
         struct churn churn = {.mean_us = (usec)(60e6 / o->churn),
@@ -206,7 +213,7 @@ static void run_world(struct report *r)
     bool faults = o->churn > 0 || o->partition || o->crash || o->loss > 0 || o->jitter_ms > 0;
 
     r->upkeep_bytes_per_s = -1;
-    plan_faults(w, o);
+    plan_faults(r);
     world_start_all(w, (usec)(o->start_s * 1e6));
     if (world_run_until(w, end_us, all_up))
         w->all_up_us = w->now_us;
@@ -218,6 +225,8 @@ static void run_world(struct report *r)
         idle_us = w->now_us + SEC(SETTLE_S);
         run_idle(r, idle_us < end_us ? idle_us : end_us, end_us);
     }
+    if (o->crash)
+        leases_take(&r->leases, w);
     report_measure(r);
     liveness_end_faults(w);
     liveness_judge(w, &r->liveness, LIVENESS_QUESTIONS, faults);
@@ -236,9 +245,14 @@ int run_command(const struct options *o)
 
     if (!config_of(o, &latency, &config))
         return EXIT_USAGE;
+    if (o->command == COMMAND_CLAIMS)
+        rush_config(o, &config);
     report.world = world_new(&config);
     report.world->progress = report_progress;
-    run_world(&report);
+    if (o->command == COMMAND_CLAIMS)
+        rush_run(&report);
+    else
+        run_world(&report);
     report.wall_s = wall_seconds() - start_s;
     report_progress_end();
     report_print(&report);

@@ -1,5 +1,5 @@
 /*
- * run.h - the commands: one world of a given size and given faults (run, relay, claims), a swarm
+ * run.h - the commands: one world of a given size and given faults (run, claims), a swarm
  * (check), all small ones (small), every pair of NAT kinds (nat).
  */
 #ifndef PEAL_SIM_RUN_H

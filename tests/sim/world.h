@@ -33,6 +33,7 @@ struct world_config {
     bool device; /* nodes claim addresses and names; without: the overlay alone */
     uint32_t bootstraps;
     struct net range; /* of addresses */
+    uint32_t names;   /* that hosts want; 0: each its own */
     uint32_t lease_s;
     int32_t clock_ppm_max;
     int64_t wall_skew_max_s;
