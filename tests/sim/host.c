@@ -9,7 +9,7 @@
 #include "tests/sim/world.h"
 
 enum {
-    WALL_START_S = 1800000000,
+
     CLOCK_OFFSET_MAX_S = 30 * 86400, /* machines were booted within a month */
     SPINS_MAX = 10000,               /* ticks in one instant: the node never comes to rest */
     MTU = 1400,
@@ -109,12 +109,18 @@ static void on_dns_query(void *ctx, const uint8_t *query, size_t len)
 {
 }
 
+/* It is on disk as it is. */
+static void on_removed(void *ctx)
+{
+}
+
 static const struct node_host callbacks = {
     .send = on_send,
     .frame = on_frame,
     .addresses = on_addresses,
     .forward_changed = on_forward_changed,
     .changed = on_changed,
+    .removed = on_removed,
     .dns_query = on_dns_query,
 };
 
@@ -133,7 +139,7 @@ void host_enter(struct host *h)
 {
     CHECK(h->node != NULL);
     h->env.now_us = host_clock(h);
-    h->env.wall_s = WALL_START_S + (int64_t)(h->world->now_us / 1000000) + h->wall_skew_s;
+    h->env.wall_s = WORLD_WALL_START_S + (int64_t)(h->world->now_us / 1000000) + h->wall_skew_s;
     h->account_before = account_enter(&h->account);
 }
 
@@ -227,6 +233,19 @@ void host_input(struct host *h, const struct endpoint *from, uint8_t *pkt, size_
 
 /* ---- life ---- */
 
+static void host_enrol(struct host *h)
+{
+    struct cert cert;
+
+    h->cert_len =
+        authority_enrol(&h->world->authority, &h->identity.pub, WORLD_WALL_START_S, h->cert);
+    CHECK(cert_read(h->cert, h->cert_len, &cert) == CERT_OK);
+    h->identity.id = cert.node;
+    removed_free(h->removed);
+    h->removed = removed_new();
+    CHECK(h->removed != NULL);
+}
+
 static void host_new_identity(struct host *h)
 {
     struct world *w = h->world;
@@ -237,6 +256,8 @@ static void host_new_identity(struct host *h)
     random_bytes(&r, seed.b, sizeof(seed.b));
     sign_keys(&h->identity.pub, &h->identity.sec, &seed);
     h->identity.id = node_id_self(&h->identity.pub);
+    if (w->config.certified)
+        host_enrol(h);
     h->identity.number = w->identities++;
     CHECK(table_put(&w->by_id, h) == 0);
 }
@@ -283,6 +304,8 @@ void host_clear(struct host *h)
     h->node = NULL;
     free(h->saved);
     h->saved = NULL;
+    removed_free(h->removed);
+    h->removed = NULL;
 }
 
 static void host_configure(const struct host *h, struct node_config *c)
@@ -294,13 +317,17 @@ static void host_configure(const struct host *h, struct node_config *c)
         .domain = "sim.peal",
         .overlay = {.overlay = w->group,
                     .group_key = w->group_key,
-                    .psk = true,
+                    .psk = !w->config.certified,
+                    .ca = w->authority.ca,
+                    .cert_der = w->config.certified ? h->cert : NULL,
+                    .cert_len = h->cert_len,
                     .pub = h->identity.pub,
                     .sec = h->identity.sec,
                     .node = h->identity.id,
                     .slot = 1,
                     .worker = w->seal,
                     .aeads = 1u << SEAL_CHACHA20_POLY1305},
+        .removed = h->removed,
         .ipv4 = w->config.range,
         .lease_s = w->config.lease_s,
         .address_mode = w->config.device ? NODE_ADDRESS_AUTO : NODE_ADDRESS_NONE,

@@ -66,6 +66,9 @@ struct host {
         size_t contact_count;
         struct addr last;
     } * saved;
+    uint8_t cert[CERT_DER_MAX]; /* in a group with certificates */
+    size_t cert_len;
+    struct removed *removed; /* what it knows of removals: kept over restarts */
     struct host_view view;
     char followed[96]; /* what it held of the record that is followed */
 };

@@ -44,6 +44,8 @@ int main(int argc, char **argv)
         return small_command(&o);
     case COMMAND_NAT:
         return nat_command(&o);
+    case COMMAND_REMOVAL:
+        return removal_command(&o);
     }
     return EXIT_USAGE;
 }

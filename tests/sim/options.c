@@ -20,6 +20,8 @@ static const char usage[] =
     "crash of 1..N hosts\n"
     "       peal-sim nat    --seeds A-B [--loss P] [--verbose]   hosts behind all pairs of NAT "
     "kinds\n"
+    "       peal-sim removal --nodes N --seed S [--latency FILE] [--loss P] [--json]   somebody is "
+    "removed\n"
     "\n"
     "Thousands of real nodes in one process, in virtual time, repeatable from a seed.\n"
     "\n"
@@ -260,11 +262,9 @@ static bool read_option(struct options *o, int option, const char *value)
 
 static bool read_command(struct options *o, const char *word)
 {
-    static const char *const names[] = {[COMMAND_RUN] = "run",
-                                        [COMMAND_CHECK] = "check",
-                                        [COMMAND_SMALL] = "small",
-                                        [COMMAND_NAT] = "nat",
-                                        [COMMAND_CLAIMS] = "claims"};
+    static const char *const names[] = {
+        [COMMAND_RUN] = "run", [COMMAND_CHECK] = "check",     [COMMAND_SMALL] = "small",
+        [COMMAND_NAT] = "nat", [COMMAND_REMOVAL] = "removal", [COMMAND_CLAIMS] = "claims"};
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         if (word == NULL || strcmp(word, names[i]) != 0)

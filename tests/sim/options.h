@@ -9,7 +9,14 @@
 
 #include "overlay/core/env.h"
 
-enum command { COMMAND_RUN, COMMAND_CHECK, COMMAND_SMALL, COMMAND_NAT, COMMAND_CLAIMS };
+enum command {
+    COMMAND_RUN,
+    COMMAND_CHECK,
+    COMMAND_SMALL,
+    COMMAND_NAT,
+    COMMAND_CLAIMS,
+    COMMAND_REMOVAL
+};
 
 enum { EXIT_VIOLATED = 1, EXIT_USAGE = 2 };
 

@@ -17,7 +17,7 @@ enum {
     JOIN_APART_S = 15,         /* after a goodbye, and after a join */
 };
 
-static bool config_of(const struct options *o, struct latency *latency, struct world_config *c)
+bool run_config(const struct options *o, struct latency *latency, struct world_config *c)
 {
     const char *why;
     unsigned line;
@@ -243,7 +243,7 @@ int run_command(const struct options *o)
     double start_s = wall_seconds();
     int status;
 
-    if (!config_of(o, &latency, &config))
+    if (!run_config(o, &latency, &config))
         return EXIT_USAGE;
     if (o->command == COMMAND_CLAIMS)
         rush_config(o, &config);

@@ -103,6 +103,8 @@ struct world *world_new(const struct world_config *config)
     w->seal = seal_worker_new();
     CHECK(w->seal != NULL);
     random_bytes(&r, w->group_key.b, sizeof(w->group_key.b));
+    if (config->certified)
+        authority_start(&w->authority, &w->group, &w->group_key, WORLD_WALL_START_S);
     crypto_generichash_init(&w->digest, NULL, 0, 32);
     table_init(&w->by_id, offsetof(struct host, identity.id), ID_LEN, 2 * w->host_count, no_secret);
     claims_init(&w->claims, w->host_count);
@@ -147,6 +149,7 @@ void world_free(struct world *w)
     table_clear(&w->by_id);
     claims_clear(&w->claims);
     seal_worker_free(w->seal);
+    authority_end(&w->authority);
     free(w->hosts);
     free(w);
 }

@@ -12,6 +12,7 @@
 
 #include "overlay/core/table.h"
 #include "tests/sim/ask.h"
+#include "tests/sim/authority.h"
 #include "tests/sim/check_dht.h"
 #include "tests/sim/check_ring.h"
 #include "tests/sim/faults.h"
@@ -22,6 +23,7 @@ enum {
     WORLD_VIOLATION_SIZE = 256,
     WORLD_VIOLATIONS_SHOWN = 10, /* printed; all are counted */
     WORLD_BOOTSTRAPS_MAX = 8,
+    WORLD_WALL_START_S = 1800000000, /* Unix time when virtual time begins */
 };
 
 /* What kind of world; the same for every host. */
@@ -41,6 +43,7 @@ struct world_config {
     double boxed;     /* share of hosts behind NAT boxes, hosts_per_box together */
     struct nat_kind box;
     uint32_t hosts_per_box;
+    bool certified; /* a group with a CA; else with a pre-exchanged key */
     enum log_level log_level;
     long log_host;      /* -1: every one */
     const char *follow; /* the first digits of a key: who holds its records; NULL */
@@ -59,7 +62,8 @@ struct world {
     struct table by_id; /* hosts */
     struct id group;
     struct secret group_key;
-    struct seal_worker *seal; /* one thread, one worker */
+    struct sim_authority authority; /* of a certified group */
+    struct seal_worker *seal;       /* one thread, one worker */
     struct faults faults;
     uint32_t identities; /* made so far */
     struct ring_check ring;
