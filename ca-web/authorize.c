@@ -43,6 +43,13 @@ static const struct rule {
     [VERB_MEMBER_APPROVE] = {"member.approve", APPROVES, 0},
     [VERB_MEMBER_DENY] = {"member.deny", APPROVES, 0},
     [VERB_MEMBER_REVOKE] = {"member.revoke", ADMINISTERS, 0},
+    [VERB_MACHINE_REVOKE] = {"machine.revoke", ADMINISTERS, ROLE_USER | ROLE_SELF | ROLE_MEMBER},
+    [VERB_ROLE_SET] = {"role.set", ROLE_OWNER | ABOVE, 0},
+    [VERB_INVITE_LIST] = {"invite.list", APPROVES, 0},
+    [VERB_INVITE_MAKE] = {"invite.make", APPROVES, 0},
+    [VERB_INVITE_END] = {"invite.end", APPROVES, 0},
+    [VERB_INVITE_USE] = {"invite.use", 0, ROLE_USER | ROLE_SELF}, /* and the link's token */
+    [VERB_GROUP_EDIT] = {"group.edit", ADMINISTERS, 0},
     [VERB_AUDIT_READ] = {"audit.read", AUDITS, 0},
     [VERB_BLOB_MAKE] = {"blob.make", ROLE_CONSOLE, ROLE_USER | ROLE_SELF | ROLE_MEMBER},
     [VERB_ENROLL] = {"machine.enroll", ROLE_MACHINE, 0},

@@ -51,6 +51,13 @@ enum verb {
     VERB_MEMBER_APPROVE,
     VERB_MEMBER_DENY,
     VERB_MEMBER_REVOKE,
+    VERB_MACHINE_REVOKE, /* one machine of the object's user */
+    VERB_ROLE_SET,
+    VERB_INVITE_LIST,
+    VERB_INVITE_MAKE,
+    VERB_INVITE_END,
+    VERB_INVITE_USE, /* for the object's user */
+    VERB_GROUP_EDIT,
     VERB_AUDIT_READ,
     VERB_BLOB_MAKE, /* for the object's user */
     VERB_ENROLL,

@@ -8,6 +8,7 @@
 #include "ca-web/answer.h"
 #include "ca-web/blob.h"
 #include "ca-web/removal.h"
+#include "ca-web/role.h"
 #include "ca-web/tls.h"
 
 /* What a command works with. */
@@ -144,6 +145,16 @@ static int member_deny_command(struct console *c, const char *const *args)
 static int member_revoke_command(struct console *c, const char *const *args)
 {
     return member_change(c, args, member_revoke);
+}
+
+static int member_role_command(struct console *c, const char *const *args)
+{
+    struct group g;
+    struct account user;
+    const char *about = NULL;
+    enum outcome o = group_and_user(c, args, &g, &user, &about);
+
+    return report(o == OUT_OK ? role_set(&c->desk, &g, &user, args[2]) : o, about);
 }
 
 static void line_print(void *ctx, const struct member_line *line)
@@ -283,6 +294,8 @@ static const struct command {
     {"member", "approve", 2, member_approve_command, "member approve GROUP USER"},
     {"member", "deny", 2, member_deny_command, "member deny GROUP USER"},
     {"member", "revoke", 2, member_revoke_command, "member revoke GROUP USER"},
+    {"member", "role", 3, member_role_command,
+     "member role GROUP USER owner|administrator|approver|auditor|member"},
     {"member", "list", 1, member_list_command, "member list GROUP [--json]"},
     {"blob", NULL, 2, blob_command, "blob GROUP USER [--url https://host:port]"},
 };

@@ -104,6 +104,15 @@ static enum outcome certificate_issue(struct desk *d, const struct sign_public *
     return o;
 }
 
+/* When and from where it was heard of, for people to look at. */
+static enum outcome machine_seen(struct desk *d, const struct machine *machine)
+{
+    int err =
+        store_run(d->store, "UPDATE machines SET seen_s = ?2, seen_address = ?3 WHERE id = ?1",
+                  VALUES(v_int(machine->row), v_int(d->now_s), v_text(d->actor.address)));
+    return err == 1 ? OUT_OK : desk_failed(err);
+}
+
 /* The newest certificate of a machine; *issued_s and *not_after_s are of it. */
 static enum outcome certificate_newest(struct desk *d, const struct machine *machine,
                                        struct issued *out, int64_t *issued_s, int64_t *not_after_s)
@@ -177,6 +186,8 @@ static enum outcome enrol_first(struct desk *d, const struct applicant *who,
         o = machine_insert(d, &out->group, m, who, &machine);
     if (o == OUT_OK)
         o = certificate_issue(d, &who->key, user->name, &machine, out);
+    if (o == OUT_OK)
+        o = machine_seen(d, &machine);
     if (o != OUT_OK)
         return o;
     snprintf(detail, sizeof detail, "%s, enrolment %llu", who->hostname,
@@ -312,6 +323,8 @@ static enum outcome renew_write(struct desk *d, const struct applicant *who, str
     if (renewed_enough(d, &machine, issued_s))
         return OUT_OK;
     o = certificate_issue(d, &who->key, user, &machine, out);
+    if (o == OUT_OK)
+        o = machine_seen(d, &machine);
     return o == OUT_OK ? desk_audit(d, VERB_RENEW, out->group.row, user, who->hostname) : o;
 }
 

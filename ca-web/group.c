@@ -210,6 +210,37 @@ enum outcome group_add(struct desk *d, const struct group_wish *wish, const stru
     return desk_close(d, o);
 }
 
+static enum outcome change_write(struct desk *d, const struct group *g,
+                                 const struct group_edit *edit)
+{
+    char bootstrap[GROUP_ENDPOINTS_SIZE], public_bootstrap[GROUP_ENDPOINTS_SIZE], detail[96];
+
+    if (edit->lease_hours < 1 || edit->lease_hours > GROUP_LEASE_HOURS_MAX ||
+        edit->certificate_days < 1 || edit->certificate_days > GROUP_CERTIFICATE_DAYS_MAX)
+        return OUT_BAD_NUMBER;
+    if (!endpoints_read(bootstrap, edit->bootstrap) ||
+        !endpoints_read(public_bootstrap, edit->public_bootstrap))
+        return OUT_BAD_ENDPOINT;
+    int changed = store_run(
+        d->store,
+        "UPDATE groups SET lease_s = ?3, certificate_s = ?4, bootstrap = ?5,"
+        " public_bootstrap = ?6, version = version + 1 WHERE id = ?1 AND version = ?2",
+        VALUES(v_int(g->row), v_int(edit->version), v_int(edit->lease_hours * 3600),
+               v_int(edit->certificate_days * 86400), v_text(bootstrap), v_text(public_bootstrap)));
+    if (changed != 1)
+        return changed < 0 ? desk_failed(changed) : OUT_CHANGED;
+    snprintf(detail, sizeof detail, "leases %lld h, certificates %lld days, endpoints",
+             (long long)edit->lease_hours, (long long)edit->certificate_days);
+    return desk_audit(d, VERB_GROUP_EDIT, g->row, g->name, detail);
+}
+
+enum outcome group_change(struct desk *d, const struct group *g, const struct group_edit *edit)
+{
+    enum outcome o = desk_open(d, VERB_GROUP_EDIT, g->row, 0);
+
+    return o == OUT_OK ? desk_close(d, change_write(d, g, edit)) : o;
+}
+
 enum outcome group_find(struct desk *d, const char *name, struct group *out)
 {
     char label[LABEL_MAX + 1];
@@ -219,7 +250,7 @@ enum outcome group_find(struct desk *d, const char *name, struct group *out)
         return OUT_NO_GROUP;
     struct query q = store_ask(d->store,
                                "SELECT id, name, group_id, ipv4, ipv6, domain, lease_s,"
-                               " certificate_s, psk, bootstrap, public_bootstrap"
+                               " certificate_s, psk, bootstrap, public_bootstrap, version"
                                " FROM groups WHERE name = ?1",
                                VALUES(v_text(label)));
     if (!query_row(&q))
@@ -235,6 +266,7 @@ enum outcome group_find(struct desk *d, const char *name, struct group *out)
     out->psk = query_int(&q, 8) != 0;
     query_copy_text(&q, 9, out->bootstrap, sizeof out->bootstrap);
     query_copy_text(&q, 10, out->public_bootstrap, sizeof out->public_bootstrap);
+    out->version = query_int(&q, 11);
     query_end(&q);
     return ok ? OUT_OK : OUT_INTERNAL;
 }

@@ -17,6 +17,8 @@ enum {
     GROUP_ENDPOINTS_SIZE = GROUP_ENDPOINTS_MAX * (NAME_MAX_LEN + 7) + 1,
     GROUP_LEASE_S = 24 * 3600,
     GROUP_CERTIFICATE_S = 30 * 86400,
+    GROUP_LEASE_HOURS_MAX = 168,
+    GROUP_CERTIFICATE_DAYS_MAX = 366,
     GROUP_PREFIX_MIN = 8,
     GROUP_PREFIX_MAX = 28,
 };
@@ -28,7 +30,8 @@ struct group {
     char ipv4[NET_TEXT_SIZE], ipv6[NET_TEXT_SIZE]; /* ranges */
     char domain[NAME_MAX_LEN + 1];
     int64_t lease_s, certificate_s;
-    bool psk; /* the group key is the handshake's psk as well */
+    int64_t version; /* of the settings: one more with each change */
+    bool psk;        /* the group key is the handshake's psk as well */
     char bootstrap[GROUP_ENDPOINTS_SIZE], public_bootstrap[GROUP_ENDPOINTS_SIZE]; /* a,b,c */
 };
 
@@ -46,6 +49,15 @@ enum outcome group_find(struct desk *d, const char *name, struct group *out);
 /* The owner becomes a member as well. */
 enum outcome group_add(struct desk *d, const struct group_wish *wish, const struct account *owner,
                        struct group *out);
+
+/* What may change later. Everything in it is set; machines hear of it when they enrol or renew. */
+struct group_edit {
+    int64_t version; /* that the change starts from: OUT_CHANGED when it is not the present one */
+    int64_t lease_hours, certificate_days;
+    const char *bootstrap, *public_bootstrap;
+};
+/* OUT_BAD_NUMBER, OUT_BAD_ENDPOINT, OUT_CHANGED. VERB_GROUP_EDIT. */
+enum outcome group_change(struct desk *d, const struct group *g, const struct group_edit *edit);
 
 /* The group key, in clear; the CA that signs now, with its row in `authorities`. The caller wipes.
  */

@@ -19,6 +19,7 @@ static const char usage_text[] =
     "                     [--bootstrap host:port,...] [--public-bootstrap host:port,...] [--psk]\n"
     "       peal-ca member request GROUP USER [--reason TEXT]\n"
     "       peal-ca member approve|deny|revoke GROUP USER [--reason TEXT]\n"
+    "       peal-ca member role GROUP USER owner|administrator|approver|auditor|member\n"
     "       peal-ca member list GROUP [--json]\n"
     "       peal-ca blob GROUP USER [--url https://host:port]\n"
     "       peal-ca --help | --version\n"

@@ -14,7 +14,7 @@ const char *member_state_text(enum member_state state)
     return state_names[state];
 }
 
-static enum member_state state_named(const char *name)
+enum member_state member_state_named(const char *name)
 {
     for (size_t i = 0; i < ARRAY_LEN(state_names); i++)
         if (!strcmp(name, state_names[i]))
@@ -34,7 +34,7 @@ enum outcome member_find(struct desk *d, const struct group *g, const struct acc
     if (!query_row(&q))
         return q.failed ? OUT_INTERNAL : OUT_OK;
     out->row = query_int(&q, 0);
-    out->state = state_named(query_text(&q, 1));
+    out->state = member_state_named(query_text(&q, 1));
     query_copy_text(&q, 2, out->reason, sizeof out->reason);
     query_copy_text(&q, 3, out->note, sizeof out->note);
     out->asked_s = query_int(&q, 4);
@@ -145,6 +145,21 @@ static void like_pattern(char *out, size_t size, const char *search)
     " AND (?2 = '' OR m.state = ?2)"                                                               \
     " AND (u.name LIKE ?3 ESCAPE '\\' OR u.email LIKE ?3 ESCAPE '\\')"
 
+#define LIST_SELECT                                                                                \
+    "SELECT u.name, u.email, m.state, m.reason, m.asked_s, m.decided_s, m.decided_by,"             \
+    " (SELECT count(*) FROM machines c WHERE c.member_row = m.id AND c.revoked_s IS NULL),"        \
+    " (SELECT role FROM roles r WHERE r.group_row = m.group_row AND r.user_row = u.id)" LIST_FROM
+#define LIST_LIMIT " LIMIT ?4 OFFSET ?5"
+
+static const char *const list_statements[MEMBER_SORTS] = {
+    [MEMBER_BY_STATE] = LIST_SELECT
+    " ORDER BY m.state <> 'requested', CASE m.state WHEN 'requested' THEN m.asked_s END,"
+    " u.name" LIST_LIMIT,
+    [MEMBER_BY_NAME] = LIST_SELECT " ORDER BY u.name" LIST_LIMIT,
+    [MEMBER_BY_TIME] =
+        LIST_SELECT " ORDER BY coalesce(m.decided_s, m.asked_s) DESC, u.name" LIST_LIMIT,
+};
+
 enum outcome member_list(struct desk *d, const struct group *g, const struct member_filter *filter,
                          void (*line)(void *ctx, const struct member_line *line), void *ctx,
                          int64_t *total)
@@ -159,20 +174,14 @@ enum outcome member_list(struct desk *d, const struct group *g, const struct mem
     like_pattern(pattern, sizeof pattern, filter->search);
     *total = store_int(d->store, 0, "SELECT count(*)" LIST_FROM,
                        VALUES(v_int(g->row), v_text(state), v_text(pattern)));
-    struct query q = store_ask(
-        d->store,
-        "SELECT u.name, u.email, m.state, m.reason, m.asked_s, m.decided_s, m.decided_by,"
-        " (SELECT count(*) FROM machines c WHERE c.member_row = m.id AND c.revoked_s IS NULL),"
-        " (SELECT role FROM roles r WHERE r.group_row = m.group_row AND r.user_row = "
-        "u.id)" LIST_FROM
-        " ORDER BY m.state <> 'requested', CASE m.state WHEN 'requested' THEN m.asked_s END, u.name"
-        " LIMIT ?4 OFFSET ?5",
-        VALUES(v_int(g->row), v_text(state), v_text(pattern), v_int(filter->limit),
-               v_int(filter->offset)));
+    CHECK((unsigned)filter->sort < MEMBER_SORTS);
+    struct query q = store_ask(d->store, list_statements[filter->sort],
+                               VALUES(v_int(g->row), v_text(state), v_text(pattern),
+                                      v_int(filter->limit), v_int(filter->offset)));
     while (query_row(&q)) {
         const struct member_line one = {.user = query_text(&q, 0),
                                         .email = query_text(&q, 1),
-                                        .state = state_named(query_text(&q, 2)),
+                                        .state = member_state_named(query_text(&q, 2)),
                                         .reason = query_text(&q, 3),
                                         .asked_s = query_int(&q, 4),
                                         .decided_s = query_int(&q, 5),

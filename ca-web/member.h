@@ -15,6 +15,7 @@
 
 enum member_state { MEMBER_NONE, MEMBER_REQUESTED, MEMBER_APPROVED, MEMBER_DENIED, MEMBER_REVOKED };
 const char *member_state_text(enum member_state state); /* "approved"; "none" */
+enum member_state member_state_named(const char *name); /* MEMBER_NONE for what is none */
 
 struct member {
     int64_t row;
@@ -43,13 +44,19 @@ struct member_line {
     enum member_state state;
     int64_t asked_s, decided_s, machines; /* machines that are enrolled and not revoked */
 };
+enum member_sort {
+    MEMBER_BY_STATE, /* pending first, oldest request first; then by name */
+    MEMBER_BY_NAME,
+    MEMBER_BY_TIME, /* the newest decision or request first */
+    MEMBER_SORTS,
+};
 struct member_filter {
+    enum member_sort sort;
     enum member_state state; /* MEMBER_NONE: all */
     const char *search;      /* part of a name or e-mail; "" all */
     int64_t offset, limit;
 };
-/* Pending first, oldest request first; then by name. *total: lines that match without the limits.
- */
+/* *total: lines that match without the limits. */
 enum outcome member_list(struct desk *d, const struct group *g, const struct member_filter *filter,
                          void (*line)(void *ctx, const struct member_line *line), void *ctx,
                          int64_t *total);

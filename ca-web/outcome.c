@@ -29,6 +29,12 @@ static const struct meaning meanings[OUT_COUNT] = {
                      "the certificate request is not a PEM PKCS#10 request for an Ed25519 key, "
                      "signed by that key"},
     [OUT_BAD_URL] = {"bad_url", 400, EXIT_STATUS_USAGE, "the service's URL is https://host:port"},
+    [OUT_BAD_ROLE] = {"bad_role", 400, EXIT_STATUS_USAGE,
+                      "a role is owner, administrator, approver, auditor or member"},
+    [OUT_BAD_NUMBER] = {"bad_number", 400, EXIT_STATUS_USAGE,
+                        "a number is missing or outside of what the field takes"},
+    [OUT_TOO_LONG] = {"too_long", 409, EXIT_STATUS_FAILED,
+                      "this is too long for a QR code; download it instead"},
     [OUT_NOT_LOGGED_IN] = {"not_logged_in", 401, EXIT_STATUS_NOT_PERMITTED, "log in first"},
     [OUT_WRONG_LOGIN] = {"wrong_login", 401, EXIT_STATUS_NOT_PERMITTED,
                          "name or password is wrong"},
@@ -49,6 +55,11 @@ static const struct meaning meanings[OUT_COUNT] = {
     [OUT_NO_ADDRESS] = {"no_address", 409, EXIT_STATUS_FAILED,
                         "the service's address is not known yet: start `peal-ca serve` once, or "
                         "give --url"},
+    [OUT_NO_MACHINE] = {"no_such_machine", 404, EXIT_STATUS_NO_SUCH,
+                        "there is no such machine of this member, or it was removed already"},
+    [OUT_NO_INVITATION] = {"no_such_invitation", 404, EXIT_STATUS_NO_SUCH,
+                           "this invitation has expired, has been used up, or never was; ask for a "
+                           "new one"},
     [OUT_USER_EXISTS] = {"user_exists", 409, EXIT_STATUS_FAILED, "this user name is taken"},
     [OUT_GROUP_EXISTS] = {"group_exists", 409, EXIT_STATUS_FAILED, "this group name is taken"},
     [OUT_ALREADY_MEMBER] = {"already_member", 409, EXIT_STATUS_OK, "already a member"},
@@ -56,6 +67,8 @@ static const struct meaning meanings[OUT_COUNT] = {
                          "this user is a member already; a member is removed by revoking"},
     [OUT_LAST_OWNER] = {"last_owner", 409, EXIT_STATUS_FAILED,
                         "a group keeps at least one owner; make somebody else owner first"},
+    [OUT_CHANGED] = {"changed", 412, EXIT_STATUS_FAILED,
+                     "somebody else has changed this meanwhile; look at it again"},
     [OUT_SETUP_DONE] = {"setup_done", 403, EXIT_STATUS_FAILED,
                         "the set-up link has been used, or is not the newest one"},
     [OUT_BAD_SECRET] = {"bad_secret", 403, EXIT_STATUS_NOT_PERMITTED,
@@ -74,6 +87,9 @@ static const struct meaning meanings[OUT_COUNT] = {
                      "the certificate expired more than 90 days ago; get a new blob"},
     [OUT_FULL] = {"too_many_machines", 409, EXIT_STATUS_FAILED,
                   "this member has as many machines as one may have; remove one first"},
+    [OUT_FULL_INVITATIONS] = {"too_many_invitations", 409, EXIT_STATUS_FAILED,
+                              "the group has as many open invitations as one may have; end one "
+                              "first"},
     [OUT_BAD_METHOD] = {"bad_method", 405, EXIT_STATUS_FAILED, "this address takes another method"},
     [OUT_BAD_LENGTH] = {"too_large", 413, EXIT_STATUS_FAILED, "the request is longer than 64 KiB"},
     [OUT_BAD_TYPE] = {"bad_type", 415, EXIT_STATUS_FAILED,

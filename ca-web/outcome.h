@@ -21,6 +21,9 @@ enum outcome {
     OUT_BAD_TEXT,
     OUT_BAD_CSR,
     OUT_BAD_URL,
+    OUT_BAD_ROLE,
+    OUT_BAD_NUMBER,
+    OUT_TOO_LONG,
     /* who asks */
     OUT_NOT_LOGGED_IN,
     OUT_WRONG_LOGIN,
@@ -35,11 +38,14 @@ enum outcome {
     OUT_NO_REQUEST,
     OUT_NOT_MEMBER,
     OUT_NO_ADDRESS,
+    OUT_NO_MACHINE,
+    OUT_NO_INVITATION,
     OUT_USER_EXISTS,
     OUT_GROUP_EXISTS,
     OUT_ALREADY_MEMBER,
     OUT_DENY_MEMBER,
     OUT_LAST_OWNER,
+    OUT_CHANGED,
     OUT_SETUP_DONE,
     /* enrolment and renewal */
     OUT_BAD_SECRET,
@@ -50,6 +56,7 @@ enum outcome {
     OUT_REVOKED,
     OUT_TOO_OLD,
     OUT_FULL,
+    OUT_FULL_INVITATIONS,
     /* HTTP itself */
     OUT_BAD_METHOD,
     OUT_BAD_LENGTH,

@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -184,6 +185,120 @@ void page_fact(struct visit *v, const char *name, const char *value)
 {
     html_element(&v->response->body, "dt", name, NULL);
     html_element(&v->response->body, "dd", value, NULL);
+}
+
+void page_button(struct visit *v, const char *text, const char *path)
+{
+    html_element(&v->response->body, "a", text, "class", "button", "href", path, NULL);
+}
+
+void page_choice(struct visit *v, const char *name, const char *label, const struct choice *choices,
+                 const char *chosen, const char *hint)
+{
+    struct text *t = &v->response->body;
+    char id[64], hint_id[72];
+
+    snprintf(id, sizeof id, "f%zu-%s", t->len, name);
+    snprintf(hint_id, sizeof hint_id, "%s-hint", id);
+    html_open(t, "div", "class", "field", NULL);
+    html_element(t, "label", label, "for", id, NULL);
+    html_open(t, "select", "id", id, "name", name, "aria-describedby", hint_id, NULL);
+    for (; choices->value; choices++) {
+        if (!strcmp(choices->value, chosen))
+            html_element(t, "option", choices->label, "value", choices->value, "selected", "",
+                         NULL);
+        else
+            html_element(t, "option", choices->label, "value", choices->value, NULL);
+    }
+    html_close(t, "select");
+    html_element(t, "small", hint ? hint : "", "id", hint_id, NULL);
+    html_close(t, "div");
+}
+
+void page_cell_begin(struct visit *v, const char *label)
+{
+    html_open(&v->response->body, "td", "data-label", label, NULL);
+}
+
+void page_cell_end(struct visit *v)
+{
+    html_close(&v->response->body, "td");
+}
+
+void page_cell(struct visit *v, const char *label, const char *text)
+{
+    html_element(&v->response->body, "td", text, "data-label", label, NULL);
+}
+
+void page_cell_time(struct visit *v, const char *label, int64_t unix_s)
+{
+    page_cell_begin(v, label);
+    page_time(v, unix_s);
+    page_cell_end(v);
+}
+
+void page_cell_number(struct visit *v, const char *label, int64_t number)
+{
+    char text[24];
+
+    snprintf(text, sizeof text, "%lld", (long long)number);
+    page_cell(v, label, text);
+}
+
+void page_table_begin(struct visit *v, const char *const *heads, size_t n)
+{
+    struct text *t = &v->response->body;
+
+    html_open(t, "table", NULL);
+    html_open(t, "thead", NULL);
+    html_open(t, "tr", NULL);
+    for (size_t i = 0; i < n; i++) {
+        if (*heads[i])
+            html_element(t, "th", heads[i], "scope", "col", NULL);
+        else
+            html_element(t, "td", "", NULL);
+    }
+    html_close(t, "tr");
+    html_close(t, "thead");
+    html_open(t, "tbody", NULL);
+}
+
+void page_table_end(struct visit *v)
+{
+    html_close(&v->response->body, "tbody");
+    html_close(&v->response->body, "table");
+}
+
+void page_encode(char *out, size_t size, const char *text)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
+    size_t used = 0;
+
+    for (; *text; text++) {
+        bool as_is = strchr(plain, *text) != NULL;
+        int len = snprintf(out + used, size - used, as_is ? "%c" : "%%%02x",
+                           as_is ? *text : (unsigned char)*text);
+        CHECK(len > 0 && (size_t)len < size - used);
+        used += (size_t)len;
+    }
+    out[used] = '\0';
+}
+
+void page_done(struct visit *v, const struct done *table)
+{
+    const char *done = form_value(&v->query, "done");
+
+    for (; table->word; table++)
+        if (!strcmp(done, table->word))
+            page_notice(v, table->text);
+}
+
+bool page_number(const char *text, int64_t least, int64_t most, int64_t *out)
+{
+    size_t digits = strspn(text, "0123456789");
+
+    *out = digits && digits <= 18 ? strtoll(text, NULL, 10) : -1;
+    return digits && !text[digits] && *out >= least && *out <= most;
 }
 
 void page_time(struct visit *v, int64_t unix_s)

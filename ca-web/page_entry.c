@@ -53,6 +53,27 @@ static void person_fields(struct visit *v)
     page_field(v, &field_password);
 }
 
+void page_entry_forms(struct visit *v, enum outcome log_in, enum outcome registering,
+                      const char *next)
+{
+    struct text *t = &v->response->body;
+
+    html_open(t, "div", "class", "columns", NULL);
+    page_card_begin(v, "Log in");
+    page_complaint(v, log_in);
+    page_login_form(v, next);
+    page_card_end(v);
+    page_card_begin(v, "Register");
+    page_complaint(v, registering);
+    page_form_begin(v, "/register", "stack");
+    if (next_valid(next))
+        page_hidden(v, "next", next);
+    person_fields(v);
+    page_form_end(v, "Register", "primary");
+    page_card_end(v);
+    html_close(t, "div");
+}
+
 static void start_write(struct visit *v, int status, enum outcome log_in, enum outcome registering)
 {
     struct text *t = &v->response->body;
@@ -63,18 +84,7 @@ static void start_write(struct visit *v, int status, enum outcome log_in, enum o
         "peal joins the machines of a group into one private network. Ask to join a group, "
         "and once somebody approves you, take your file to your machine.",
         "class", "lead", NULL);
-    html_open(t, "div", "class", "columns", NULL);
-    page_card_begin(v, "Log in");
-    page_complaint(v, log_in);
-    page_login_form(v, form_value(&v->form, "next"));
-    page_card_end(v);
-    page_card_begin(v, "Register");
-    page_complaint(v, registering);
-    page_form_begin(v, "/register", "stack");
-    person_fields(v);
-    page_form_end(v, "Register", "primary");
-    page_card_end(v);
-    html_close(t, "div");
+    page_entry_forms(v, log_in, registering, form_value(&v->form, "next"));
     page_end(v);
 }
 
@@ -191,7 +201,7 @@ void page_register(struct visit *v)
                         &account);
     }
     if (o == OUT_OK)
-        enter(v, &account, "/groups");
+        enter(v, &account, form_value(&v->form, "next"));
     else
         start_write(v, outcome_http(o), OUT_OK, o);
 }

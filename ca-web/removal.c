@@ -1,12 +1,14 @@
 #include "ca-web/removal.h"
 
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "ca-web/answer.h"
 #include "ca-web/enrol.h"
+#include "ca-web/role.h"
 
 char *time_text(int64_t unix_s, char out[TIME_TEXT_SIZE])
 {
@@ -120,23 +122,38 @@ static bool serials_load(struct desk *d, struct doomed *m)
     return !q.failed;
 }
 
-/* One machine that has not been removed, of a member; row 0: none is left. */
-static bool doomed_next(struct desk *d, int64_t member_row, struct doomed *m)
+/* The next of a query's machines (id, node, key) to remove; row 0: none is left. */
+static bool doomed_read(struct desk *d, struct query *q, struct doomed *m)
 {
     bool ok = true;
+
+    *m = (struct doomed){0};
+    if (query_row(q)) {
+        m->row = query_int(q, 0);
+        ok = query_copy(q, 1, m->removal.node.b, ID_LEN) &&
+             query_copy(q, 2, m->removal.key.b, sizeof m->removal.key.b);
+    }
+    query_end(q);
+    return ok && !q->failed && (!m->row || serials_load(d, m));
+}
+
+static bool doomed_next(struct desk *d, int64_t member_row, struct doomed *m)
+{
     struct query q = store_ask(d->store,
                                "SELECT id, node, key FROM machines"
                                " WHERE member_row = ?1 AND revoked_s IS NULL ORDER BY id LIMIT 1",
                                VALUES(v_int(member_row)));
+    return doomed_read(d, &q, m);
+}
 
-    *m = (struct doomed){0};
-    if (query_row(&q)) {
-        m->row = query_int(&q, 0);
-        ok = query_copy(&q, 1, m->removal.node.b, ID_LEN) &&
-             query_copy(&q, 2, m->removal.key.b, sizeof m->removal.key.b);
-    }
-    query_end(&q);
-    return ok && !q.failed && (!m->row || serials_load(d, m));
+static bool doomed_find(struct desk *d, const struct group *g, const struct id *node,
+                        struct doomed *m)
+{
+    struct query q = store_ask(d->store,
+                               "SELECT id, node, key FROM machines"
+                               " WHERE group_row = ?1 AND node = ?2 AND revoked_s IS NULL",
+                               VALUES(v_int(g->row), v_bytes(node->b, ID_LEN)));
+    return doomed_read(d, &q, m);
 }
 
 static enum outcome machine_remove(struct desk *d, const struct group *g, const struct authority *a,
@@ -182,19 +199,6 @@ static enum outcome machines_remove(struct desk *d, const struct group *g, const
     return o == OUT_OK ? crl_write(d, g, number) : o;
 }
 
-static enum outcome role_drop(struct desk *d, const struct group *g, const struct account *user)
-{
-    int64_t owners = store_int(d->store, 0,
-                               "SELECT count(*) FROM roles WHERE group_row = ?1 AND role = 'owner'"
-                               " AND user_row <> ?2",
-                               VALUES(v_int(g->row), v_int(user->row)));
-    if (owners == 0)
-        return OUT_LAST_OWNER;
-    int err = store_run(d->store, "DELETE FROM roles WHERE group_row = ?1 AND user_row = ?2",
-                        VALUES(v_int(g->row), v_int(user->row)));
-    return err < 0 ? desk_failed(err) : OUT_OK;
-}
-
 static enum outcome revoke_write(struct desk *d, const struct group *g, const struct account *user,
                                  const char *note)
 {
@@ -204,7 +208,7 @@ static enum outcome revoke_write(struct desk *d, const struct group *g, const st
     if (o == OUT_OK && m.state != MEMBER_APPROVED)
         o = OUT_NOT_MEMBER;
     if (o == OUT_OK)
-        o = role_drop(d, g, user);
+        o = role_write(d, g, user, "member");
     if (o != OUT_OK)
         return o;
     /* Blobs in somebody's hands are worth nothing from now on, also if he is approved again. */
@@ -231,6 +235,70 @@ enum outcome member_revoke(struct desk *d, const struct group *g, const struct a
     if (!desk_text_valid(note))
         return desk_close(d, OUT_BAD_TEXT);
     return desk_close(d, revoke_write(d, g, user, note));
+}
+
+enum outcome machine_owner(struct desk *d, const struct group *g, const struct id *node,
+                           struct account *user, char hostname[LABEL_MAX + 1])
+{
+    struct query q = store_ask(d->store,
+                               "SELECT u.id, u.name, c.hostname FROM machines c"
+                               " JOIN members m ON m.id = c.member_row"
+                               " JOIN users u ON u.id = m.user_row"
+                               " WHERE c.group_row = ?1 AND c.node = ?2 AND c.revoked_s IS NULL",
+                               VALUES(v_int(g->row), v_bytes(node->b, ID_LEN)));
+
+    *user = (struct account){0};
+    hostname[0] = '\0';
+    if (!query_row(&q))
+        return q.failed ? OUT_INTERNAL : OUT_NO_MACHINE;
+    user->row = query_int(&q, 0);
+    query_copy_text(&q, 1, user->name, sizeof user->name);
+    query_copy_text(&q, 2, hostname, LABEL_MAX + 1);
+    query_end(&q);
+    return OUT_OK;
+}
+
+static enum outcome machine_revoke_write(struct desk *d, const struct group *g,
+                                         const struct id *node, const char *user,
+                                         const char *hostname, const char *note)
+{
+    char detail[LABEL_MAX + REASON_MAX + 8];
+    struct authority a;
+    struct doomed doomed;
+    int64_t authority_row = 0;
+
+    if (!doomed_find(d, g, node, &doomed))
+        return OUT_INTERNAL;
+    if (!doomed.row)
+        return OUT_NO_MACHINE;
+    enum outcome o = group_authority(d, g, &a, &authority_row);
+    if (o == OUT_OK)
+        o = machine_remove(d, g, &a, &doomed);
+    authority_clear(&a);
+    if (o == OUT_OK)
+        o = crl_write(d, g, (int64_t)doomed.removal.number);
+    snprintf(detail, sizeof detail, "%s%s%s", hostname, *note ? ": " : "", note);
+    return o == OUT_OK ? desk_audit(d, VERB_MACHINE_REVOKE, g->row, user, detail) : o;
+}
+
+enum outcome machine_revoke(struct desk *d, const struct group *g, const struct id *node,
+                            const char *note)
+{
+    struct account user;
+    char hostname[LABEL_MAX + 1];
+    enum outcome o = desk_begin(d);
+
+    if (o != OUT_OK)
+        return o;
+    enum outcome found = machine_owner(d, g, node, &user, hostname);
+    o = desk_authorize(d, VERB_MACHINE_REVOKE, g->row, user.row);
+    if (o == OUT_OK)
+        o = found;
+    if (o == OUT_OK && !desk_text_valid(note))
+        o = OUT_BAD_TEXT;
+    if (o == OUT_OK)
+        o = machine_revoke_write(d, g, node, user.name, hostname, note);
+    return desk_close(d, o);
 }
 
 /* *fresh: there is one and it is younger than a day. */

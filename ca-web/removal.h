@@ -21,6 +21,14 @@ enum {
 enum outcome member_revoke(struct desk *d, const struct group *g, const struct account *user,
                            const char *note);
 
+/* One machine, by its node id; its member stays one. OUT_NO_MACHINE. VERB_MACHINE_REVOKE. */
+enum outcome machine_revoke(struct desk *d, const struct group *g, const struct id *node,
+                            const char *note);
+/* Whose machine it is, and what it is called; user->row 0 when it is nobody's. Authorises nothing.
+ */
+enum outcome machine_owner(struct desk *d, const struct group *g, const struct id *node,
+                           struct account *user, char hostname[LABEL_MAX + 1]);
+
 /* The current CRL, in DER, signed anew when it is a day old. */
 enum outcome removal_crl(struct desk *d, const struct group *g, struct text *der, int64_t *number);
 

@@ -47,11 +47,26 @@ static const struct route {
     {HTTP_POST, ROUTE_PAGE, "/groups/{}/deny", page_deny_post},
     {HTTP_GET, ROUTE_PAGE, "/groups/{}/revoke", page_revoke},
     {HTTP_POST, ROUTE_PAGE, "/groups/{}/revoke", page_revoke_post},
+    {HTTP_GET, ROUTE_PAGE, "/groups/{}/members/{}", page_member},
+    {HTTP_GET, ROUTE_PAGE, "/groups/{}/machines/{}", page_machine},
+    {HTTP_POST, ROUTE_PAGE, "/groups/{}/machines/{}", page_machine_post},
+    {HTTP_GET, ROUTE_PAGE, "/groups/{}/roles", page_roles},
+    {HTTP_POST, ROUTE_PAGE, "/groups/{}/roles", page_roles_post},
+    {HTTP_GET, ROUTE_PAGE, "/groups/{}/invitations", page_invitations},
+    {HTTP_POST, ROUTE_PAGE, "/groups/{}/invitations", page_invitations_post},
+    {HTTP_POST, ROUTE_PAGE, "/groups/{}/invitations/end", page_invitation_end_post},
+    {HTTP_GET, ROUTE_PAGE, "/invite/{}", page_invite},
+    {HTTP_POST, ROUTE_PAGE, "/invite/{}", page_invite_post},
+    {HTTP_GET, ROUTE_PAGE, "/groups/{}/audit", page_audit},
+    {HTTP_GET, ROUTE_PAGE, "/groups/{}/audit.csv", page_audit_csv},
+    {HTTP_GET, ROUTE_PAGE, "/groups/{}/audit.json", page_audit_json},
+    {HTTP_GET, ROUTE_PAGE, "/groups/{}/settings", page_settings},
+    {HTTP_POST, ROUTE_PAGE, "/groups/{}/settings", page_settings_post},
 };
 _Static_assert(ARRAY_LEN(routes) < SERVICE_ROUTES_MAX, "one row of counters is for no route");
 
 static const int codes[SERVICE_CODES_MAX - 1] = {200, 303, 304, 400, 401, 403, 404, 405,
-                                                 409, 413, 415, 421, 429, 500, 503};
+                                                 409, 412, 413, 415, 421, 429, 500, 503};
 
 const char *route_pattern(size_t i)
 {

@@ -14,7 +14,7 @@
 
 enum {
     SERVICE_NAMES_MAX = 8,
-    SERVICE_ROUTES_MAX = 48,
+    SERVICE_ROUTES_MAX = 96,
     SERVICE_CODES_MAX = 20,
 };
 

@@ -100,6 +100,29 @@ static const char *const schema_steps[] = {
     "  SELECT RAISE(ABORT, 'the audit log is append-only'); END;"
     "CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN"
     "  SELECT RAISE(ABORT, 'the audit log is append-only'); END;",
+
+    "ALTER TABLE users ADD COLUMN totp BLOB;" /* sealed; NULL: no second factor */
+    "ALTER TABLE users ADD COLUMN totp_step INTEGER NOT NULL DEFAULT 0;" /* last one used */
+    "CREATE TABLE recovery_codes ("
+    "  user_row INTEGER NOT NULL REFERENCES users(id), hash BLOB NOT NULL, used_s INTEGER,"
+    "  PRIMARY KEY (user_row, hash)) STRICT, WITHOUT ROWID;"
+    "ALTER TABLE groups ADD COLUMN version INTEGER NOT NULL DEFAULT 1;" /* of its settings */
+    "ALTER TABLE machines ADD COLUMN seen_s INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE machines ADD COLUMN seen_address TEXT NOT NULL DEFAULT '';"
+    "CREATE TABLE invitations ("
+    "  id INTEGER PRIMARY KEY, group_row INTEGER NOT NULL REFERENCES groups(id),"
+    "  hash BLOB NOT NULL UNIQUE, note TEXT NOT NULL, made_s INTEGER NOT NULL,"
+    "  made_by INTEGER REFERENCES users(id)," /* NULL: the console */
+    "  expires_s INTEGER NOT NULL, uses_max INTEGER NOT NULL, uses INTEGER NOT NULL DEFAULT 0,"
+    "  CHECK (uses <= uses_max)) STRICT;"
+    "CREATE INDEX invitations_group ON invitations(group_row, expires_s);"
+    "CREATE TABLE tokens ("
+    "  id INTEGER PRIMARY KEY, user_row INTEGER NOT NULL REFERENCES users(id),"
+    "  name TEXT NOT NULL, hash BLOB NOT NULL UNIQUE, scopes INTEGER NOT NULL,"
+    "  group_row INTEGER REFERENCES groups(id)," /* NULL: every group that the user may */
+    "  made_s INTEGER NOT NULL, expires_s INTEGER NOT NULL,"
+    "  used_s INTEGER NOT NULL DEFAULT 0) STRICT;"
+    "CREATE INDEX tokens_user ON tokens(user_row, expires_s);",
 };
 
 struct value v_text(const char *s)
@@ -127,6 +150,61 @@ static int store_script(struct store *s, const char *sql)
     return rc == SQLITE_OK ? 0 : store_err(s, sql, rc);
 }
 
+/*
+ * SQLite would make the file with the umask's rights. A file that exists is not opened here:
+ * closing any descriptor of it would drop the POSIX locks that SQLite's other connections in this
+ * process hold (fcntl(2)), and another process would then take the write-ahead log away beneath
+ * them.
+ */
+static bool store_make_file(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0 || (errno == EEXIST && chmod(path, 0600) == 0);
+}
+
+int store_copy(struct store *s, const char *path)
+{
+    if (!store_make_file(path))
+        return -ERR_BAD_STATE;
+    int err = store_run(s, "VACUUM INTO ?1", VALUES(v_text(path)));
+    int fd = err < 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    bool synced = fd >= 0 && fsync(fd) == 0;
+    if (fd >= 0)
+        close(fd);
+    if (!synced)
+        unlink(path);
+    return synced ? 0 : -ERR_BAD_STATE;
+}
+
+/*
+ * What is about to be upgraded is kept as FILE.vN, whole or not at all: written beside it and
+ * renamed. VACUUM INTO reads one state of the database, whoever writes meanwhile, and takes an
+ * empty file of ours, which is nobody else's to read.
+ */
+static int store_keep(struct store *s, const char *path, int64_t version)
+{
+    char kept[1300], temporary[1300];
+
+    snprintf(kept, sizeof kept, "%s.v%d", path, (int)version);
+    if (snprintf(temporary, sizeof temporary, "%s.%ld.new", kept, (long)getpid()) >=
+        (int)sizeof temporary)
+        return -ERR_RANGE;
+    return store_copy(s, temporary) || rename(temporary, kept) ? -ERR_BAD_STATE : 0;
+}
+
+static int store_upgrade_prepare(struct store *s, const char *path, const char **why)
+{
+    int64_t version = store_int(s, -1, "PRAGMA user_version", VALUES());
+
+    if (version <= 0 || version >= (int64_t)ARRAY_LEN(schema_steps))
+        return 0;
+    *why = "the database is of an older version, and no copy of it can be made before the upgrade";
+    return store_keep(s, path, version);
+}
+
 static int store_migrate(struct store *s, const char **why)
 {
     const int64_t newest = ARRAY_LEN(schema_steps);
@@ -152,21 +230,6 @@ static int store_migrate(struct store *s, const char **why)
         return err;
     }
     return store_commit(s);
-}
-
-/*
- * SQLite would make the file with the umask's rights. A file that exists is not opened here:
- * closing any descriptor of it would drop the POSIX locks that SQLite's other connections in this
- * process hold (fcntl(2)), and another process would then take the write-ahead log away beneath
- * them.
- */
-static bool store_make_file(const char *path)
-{
-    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-
-    if (fd >= 0)
-        close(fd);
-    return fd >= 0 || (errno == EEXIST && chmod(path, 0600) == 0);
 }
 
 /* The change to WAL wants the file for itself and does not wait for it: two first starts may meet.
@@ -202,7 +265,7 @@ struct store *store_open(const char *path, const char **why)
     if (store_wal(s) ||
         store_script(s, "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
                         "PRAGMA secure_delete = ON") ||
-        store_migrate(s, why))
+        store_upgrade_prepare(s, path, why) || store_migrate(s, why))
         goto fail;
     *why = NULL;
     return s;

@@ -4,8 +4,8 @@
  * Every statement is a literal with bound values, prepared once per connection and kept; nothing is
  * ever pasted into SQL. Foreign keys are enforced, commits are synced: what was answered survives a
  * power cut, and a kill at any write leaves the state before or after the whole transaction. The
- * schema carries a version (PRAGMA user_version) and grows by the list of steps in store.c; a file
- * of a newer version is refused.
+ * schema carries a version (PRAGMA user_version) and grows by the list of steps in store.c, after a
+ * copy was put aside as FILE.vN; a file of a newer version is refused.
  *
  * A connection belongs to one thread at a time. Any number of processes may have the file open;
  * nothing is cached here, so all of them see a commit at once.
@@ -48,6 +48,9 @@ static inline struct value v_bytes(const void *p, size_t len)
  * not. */
 struct store *store_open(const char *path, const char **why);
 void store_close(struct store *s); /* NULL is fine */
+
+/* One consistent state of everything into a new file (0600), while others read and write. */
+int store_copy(struct store *s, const char *path) MUST_USE;
 
 /* BEGIN IMMEDIATE: the write lock is taken now or not at all. 0, or -ERR_FULL when others hold it.
  */

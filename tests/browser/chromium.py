@@ -151,9 +151,18 @@ class Chromium:
             time.sleep(0.05)
         raise AssertionError(f"no {pattern} was downloaded")
 
+    def read_qr(self):
+        """What a camera before the screen would read."""
+        self.picture("qr")
+        done = subprocess.run(["zbarimg", "-q", "--raw", os.path.join(OUT, "qr.png")], capture_output=True, text=True,
+                              timeout=20)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     # --- what is looked at ---
 
     def picture(self, name):
+        os.makedirs(OUT, exist_ok=True)
         shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "format": "png"})
         with open(os.path.join(OUT, name + ".png"), "wb") as f:
             f.write(base64.b64decode(shot["data"]))
@@ -161,7 +170,6 @@ class Chromium:
     def look(self, name):
         """Pictures of the page on a phone and on a desk, light and dark; nothing wider than the window; axe-core finds
         nothing serious in either colour; the content security policy had nothing to stop."""
-        os.makedirs(OUT, exist_ok=True)
         for shape, size, dark in (("phone", PHONE, False), ("phone-dark", PHONE, True), ("desktop", DESKTOP, False),
                                   ("desktop-dark", DESKTOP, True)):
             self.shape(size, dark)

@@ -53,6 +53,43 @@ def sign_up(browser, button, name, password="correct horse battery"):
     browser.click(button)
 
 
+def administer(ca, browser, url, look):
+    """Roles, settings, and an invitation that carol uses."""
+    browser.go(url + "/groups/lab")
+    browser.click("Roles")
+    browser.fill("User name", "bob")
+    browser.select("Role", "Auditor")
+    browser.click("Give the role")
+    browser.sees("The role was changed.", "auditor")
+    look("roles")
+    browser.click("Settings")
+    browser.fill("Address leases, in hours", "0")
+    browser.click("Save")
+    browser.sees("A number is missing")
+    browser.fill("Address leases, in hours", "12")
+    browser.click("Save")
+    browser.sees("Saved.")
+    look("settings")
+    browser.click("Invitations")
+    browser.fill("For whom", "Carol")
+    browser.click("Make a link")
+    link = re.search(r"https://\S+/invite/[\w-]+", browser.text()).group(0)
+    look("invitation-made")
+    assert browser.read_qr().strip() == link
+    browser.become("carol")
+    browser.go(link)
+    look("invite")
+    sign_up(browser, "Register", "carol")
+    browser.sees("You are invited to lab")
+    browser.click("Join")
+    browser.sees("You are a member.")
+    browser.go(link)
+    browser.sees("ask for a new one")
+    browser.become("root")
+    browser.go(url + "/groups/lab/invitations")
+    browser.sees("There is none.")
+
+
 def story(ca, folder, browser, look):
     """look(name) is called on each page on the way. Returns the clicks that the member needed."""
     url = f"https://127.0.0.1:{ca.port}"
@@ -103,23 +140,33 @@ def story(ca, folder, browser, look):
     browser.sees("ws")
     look("group-member")
 
+    browser.go(url + "/groups/lab/blob")
+    browser.click("Show as a QR code")
+    look("blob-qr")
+    assert json.loads(browser.read_qr())["secret"] != blob["secret"]
+
     browser.become("root")
+    administer(ca, browser, url, look)
+
     browser.go(url + "/groups/lab")
     look("group-owner")
-    browser.click("Remove")
+    browser.click("bob")
+    look("member")
+    browser.click("Remove this member")
     look("revoke")
     browser.fill("Why", "left the house")
     browser.click("Remove from the group")
     browser.sees("Removed.")
     assert ca.post("/api/v1/renew", {"group": "lab", "csr": key.csr}).code == "revoked"
-    browser.click("Audit log", leaves=False)
+    browser.click("Audit log")
+    browser.sees("member.revoke", "left the house", "invite.use", "role.set")
     look("audit")
 
     browser.become("bob")
     browser.go(url + "/groups/lab")
     browser.sees("You were removed", "left the house")
     look("join-removed")
-    browser.click("bob")
+    browser.go(url + "/account")
     look("account")
     browser.click("Log out")
     browser.go(url + "/groups/lab")

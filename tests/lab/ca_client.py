@@ -156,7 +156,7 @@ class Forms(html.parser.HTMLParser):
         assert tag != "script" and not [a for a in attrs if a.startswith("on")]
         if tag == "form":
             self.forms.append({"action": attrs["action"], "fields": {}})
-        if tag in ("input", "textarea"):
+        if tag in ("input", "textarea", "select"):
             self.forms[-1]["fields"][attrs["name"]] = attrs.get("value", "")
 
     def handle_data(self, data):

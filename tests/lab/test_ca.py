@@ -398,7 +398,7 @@ def test_the_whole_story_on_pages(ca, folder):
     assert enrol(ca, page.json, Key(folder)).status == 200
     assert ">ws<" in bob.get("/groups/lab").text
 
-    assert "blob.make" in admin.get("/groups/lab").text
+    assert "blob.make" in admin.get("/groups/lab/audit").text
     admin.get("/groups/lab/revoke?user=bob")
     assert admin.submit("/groups/lab/revoke").status == 303
     assert bob.get("/groups/lab").headers["Location"] == "/groups/lab/join"

@@ -1,6 +1,8 @@
 // link: peal_ca
 #include "test_ca_desk.h"
 
+#include "ca-web/store.c"
+
 #include <sys/stat.h>
 
 static int64_t users(struct store *s)
@@ -82,6 +84,67 @@ static void the_audit_log_only_grows(void **state)
     assert_int_equal(store_int(b.desk.store, 0,
                                "SELECT count(*) FROM audit WHERE actor = '(console)'", VALUES()),
                      1);
+    bench_close(&b);
+}
+
+/* What a peal-ca of that schema version left behind. */
+static void old_database(const char *path, int version)
+{
+    sqlite3 *db = NULL;
+    char pragma[48];
+
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    for (int i = 0; i < version; i++)
+        assert_int_equal(sqlite3_exec(db, schema_steps[i], NULL, NULL, NULL), SQLITE_OK);
+    snprintf(pragma, sizeof pragma, "PRAGMA user_version = %d", version);
+    assert_int_equal(sqlite3_exec(db, pragma, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db,
+                                  "INSERT INTO users (name, email, made_s)"
+                                  " VALUES ('alice', 'a@example.org', 1)",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static int64_t version_of(const char *path)
+{
+    sqlite3 *db = NULL;
+    sqlite3_stmt *statement = NULL;
+
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &statement, NULL), 0);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    int64_t version = sqlite3_column_int64(statement, 0);
+    sqlite3_finalize(statement);
+    sqlite3_close(db);
+    return version;
+}
+
+static void an_older_database_is_kept_and_upgraded(void **state)
+{
+    struct bench b;
+    const char *why = NULL;
+    char path[1300], kept[1320];
+    struct stat st;
+
+    bench_open(&b);
+    for (int version = 1; version < (int)ARRAY_LEN(schema_steps); version++) {
+        snprintf(path, sizeof path, "%s/old%d.sqlite", b.dir, version);
+        snprintf(kept, sizeof kept, "%s.v%d", path, version);
+        old_database(path, version);
+        struct store *s = store_open(path, &why);
+        assert_non_null(s);
+        assert_int_equal(users(s), 1);
+        assert_int_equal(store_int(s, 0, "PRAGMA user_version", VALUES()), ARRAY_LEN(schema_steps));
+        store_close(s);
+        assert_int_equal(version_of(kept), version);
+        assert_int_equal(stat(kept, &st), 0);
+        assert_int_equal(st.st_mode & 07777, 0600);
+        /* What is up to date is not copied again. */
+        assert_int_equal(unlink(kept), 0);
+        store_close(store_open(path, &why));
+        assert_int_equal(access(kept, F_OK), -1);
+    }
     bench_close(&b);
 }
 
@@ -204,6 +267,7 @@ int main(void)
         cmocka_unit_test(a_constraint_is_told_apart_from_a_failure),
         cmocka_unit_test(connections_see_each_others_commits_at_once),
         cmocka_unit_test(the_audit_log_only_grows),
+        cmocka_unit_test(an_older_database_is_kept_and_upgraded),
         cmocka_unit_test(a_newer_database_is_left_alone),
         cmocka_unit_test(everything_in_the_directory_is_the_owners_alone),
         cmocka_unit_test(what_is_sealed_opens_only_in_its_own_place),

@@ -1,0 +1,101 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "ca-web/scene.h"
+
+static void fixed_card(struct visit *v, const struct group *g)
+{
+    char id[ID_TEXT_SIZE];
+
+    page_card_begin(v, "What stays");
+    html_open(&v->response->body, "dl", NULL);
+    page_fact(v, "Group id", id_text(&g->id, id));
+    page_fact(v, "Addresses", g->ipv4);
+    page_fact(v, "IPv6", g->ipv6);
+    page_fact(v, "Domain", g->domain);
+    page_fact(v, "Handshake", g->psk ? "certificates and a pre-exchanged key" : "certificates");
+    html_close(&v->response->body, "dl");
+    page_card_end(v);
+}
+
+/* What was typed, or what is. */
+static const char *typed(const struct visit *v, const char *name, const char *present)
+{
+    return v->request->method == HTTP_POST ? form_value(&v->form, name) : present;
+}
+
+static void edit_card(struct visit *v, const struct group *g)
+{
+    char path[SCENE_PATH_SIZE], hours[24], days[24], version[24];
+
+    snprintf(hours, sizeof hours, "%lld", (long long)g->lease_s / 3600);
+    snprintf(days, sizeof days, "%lld", (long long)g->certificate_s / 86400);
+    snprintf(version, sizeof version, "%lld", (long long)g->version);
+    page_card_begin(v, "What can be changed");
+    page_form_begin(v, scene_path(g, "/settings", path), "stack");
+    page_hidden(v, "version", typed(v, "version", version));
+    page_field(v, &(struct field){.name = "lease_hours",
+                                  .label = "Address leases, in hours",
+                                  .type = "number",
+                                  .value = typed(v, "lease_hours", hours),
+                                  .hint = "1 to 168."});
+    page_field(v, &(struct field){.name = "certificate_days",
+                                  .label = "Certificates, in days",
+                                  .type = "number",
+                                  .value = typed(v, "certificate_days", days),
+                                  .hint = "1 to 366. Those that were issued keep theirs."});
+    page_field(v,
+               &(struct field){.name = "bootstrap",
+                               .label = "Bootstrap endpoints",
+                               .type = "text",
+                               .value = typed(v, "bootstrap", g->bootstrap),
+                               .hint = "host:port, separated by commas. They stand in new files.",
+                               .optional = true});
+    page_field(v, &(struct field){.name = "public_bootstrap",
+                                  .label = "Public bootstrap endpoints",
+                                  .type = "text",
+                                  .value = typed(v, "public_bootstrap", g->public_bootstrap),
+                                  .optional = true});
+    page_form_end(v, "Save", "primary");
+    page_card_end(v);
+}
+
+static void settings_write(struct visit *v, const struct scene *s, enum outcome o)
+{
+    scene_begin(v, s, o, "Settings", "/settings");
+    page_done(v, (const struct done[]){{"saved", "Saved."}, {NULL, NULL}});
+    page_complaint(v, o);
+    edit_card(v, &s->group);
+    fixed_card(v, &s->group);
+    page_end(v);
+}
+
+void page_settings(struct visit *v)
+{
+    struct scene s;
+
+    if (scene_load_for(v, &s, VERB_GROUP_EDIT))
+        settings_write(v, &s, OUT_OK);
+}
+
+void page_settings_post(struct visit *v)
+{
+    struct group_edit edit = {.bootstrap = form_value(&v->form, "bootstrap"),
+                              .public_bootstrap = form_value(&v->form, "public_bootstrap")};
+    struct scene s;
+    char path[SCENE_PATH_SIZE];
+
+    if (!scene_load_for(v, &s, VERB_GROUP_EDIT))
+        return;
+    enum outcome o = OUT_BAD_NUMBER;
+    if (page_number(form_value(&v->form, "lease_hours"), 1, GROUP_LEASE_HOURS_MAX,
+                    &edit.lease_hours) &&
+        page_number(form_value(&v->form, "certificate_days"), 1, GROUP_CERTIFICATE_DAYS_MAX,
+                    &edit.certificate_days) &&
+        page_number(form_value(&v->form, "version"), 1, INT64_MAX, &edit.version))
+        o = group_change(&v->desk, &s.group, &edit);
+    if (o == OUT_OK)
+        visit_redirect(v, scene_path(&s.group, "/settings?done=saved", path));
+    else
+        settings_write(v, &s, o);
+}
