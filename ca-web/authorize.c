@@ -30,31 +30,38 @@ enum {
 static const struct rule {
     const char *text;
     unsigned any, all;
+    enum scope scope;
 } rules[VERB_COUNT] = {
-    [VERB_REGISTER] = {"user.register", ROLE_ANYONE, 0},
-    [VERB_SETUP] = {"user.setup", ROLE_ANYONE, 0}, /* the link's token is checked by the doer */
-    [VERB_USER_ADD] = {"user.add", ABOVE, 0},
-    [VERB_USER_EDIT] = {"user.edit", ROLE_CONSOLE, ROLE_USER | ROLE_SELF},
-    [VERB_GROUP_ADD] = {"group.add", ABOVE, 0},
-    [VERB_GROUP_ASK] = {"group.ask", ROLE_USER | ROLE_CONSOLE, 0},
-    [VERB_GROUP_LIST] = {"group.list", ABOVE, 0},
-    [VERB_MEMBER_LIST] = {"member.list", AUDITS | APPROVES, 0},
-    [VERB_MEMBER_REQUEST] = {"member.request", ROLE_CONSOLE, ROLE_USER | ROLE_SELF},
-    [VERB_MEMBER_APPROVE] = {"member.approve", APPROVES, 0},
-    [VERB_MEMBER_DENY] = {"member.deny", APPROVES, 0},
-    [VERB_MEMBER_REVOKE] = {"member.revoke", ADMINISTERS, 0},
-    [VERB_MACHINE_REVOKE] = {"machine.revoke", ADMINISTERS, ROLE_USER | ROLE_SELF | ROLE_MEMBER},
-    [VERB_ROLE_SET] = {"role.set", ROLE_OWNER | ABOVE, 0},
-    [VERB_INVITE_LIST] = {"invite.list", APPROVES, 0},
-    [VERB_INVITE_MAKE] = {"invite.make", APPROVES, 0},
-    [VERB_INVITE_END] = {"invite.end", APPROVES, 0},
-    [VERB_INVITE_USE] = {"invite.use", 0, ROLE_USER | ROLE_SELF}, /* and the link's token */
-    [VERB_GROUP_EDIT] = {"group.edit", ADMINISTERS, 0},
-    [VERB_AUDIT_READ] = {"audit.read", AUDITS, 0},
-    [VERB_BLOB_MAKE] = {"blob.make", ROLE_CONSOLE, ROLE_USER | ROLE_SELF | ROLE_MEMBER},
-    [VERB_ENROLL] = {"machine.enroll", ROLE_MACHINE, 0},
-    [VERB_RENEW] = {"machine.renew", ROLE_MACHINE, 0},
-    [VERB_REMOVALS_READ] = {"removals.read", ROLE_ANYONE, 0},
+    [VERB_REGISTER] = {"user.register", ROLE_ANYONE, 0, SCOPE_NONE},
+    [VERB_SETUP] = {"user.setup", ROLE_ANYONE, 0,
+                    SCOPE_NONE}, /* the link's token is checked by the doer */
+    [VERB_USER_ADD] = {"user.add", ABOVE, 0, SCOPE_NONE},
+    [VERB_USER_EDIT] = {"user.edit", ROLE_CONSOLE, ROLE_USER | ROLE_SELF, SCOPE_NONE},
+    [VERB_TOKEN_MAKE] = {"token.make", 0, ROLE_USER | ROLE_SELF, SCOPE_NONE},
+    [VERB_TOKEN_END] = {"token.end", 0, ROLE_USER | ROLE_SELF, SCOPE_NONE},
+    [VERB_GROUP_ADD] = {"group.add", ABOVE, 0, SCOPE_MANAGE},
+    [VERB_GROUP_ASK] = {"group.ask", ROLE_USER | ROLE_CONSOLE, 0, SCOPE_READ},
+    [VERB_GROUP_LIST] = {"group.list", ABOVE, 0, SCOPE_READ},
+    [VERB_MEMBER_LIST] = {"member.list", AUDITS | APPROVES, 0, SCOPE_READ},
+    [VERB_MEMBER_REQUEST] = {"member.request", ROLE_CONSOLE, ROLE_USER | ROLE_SELF, SCOPE_MEMBERS},
+    [VERB_MEMBER_APPROVE] = {"member.approve", APPROVES, 0, SCOPE_MEMBERS},
+    [VERB_MEMBER_DENY] = {"member.deny", APPROVES, 0, SCOPE_MEMBERS},
+    [VERB_MEMBER_REVOKE] = {"member.revoke", ADMINISTERS, 0, SCOPE_MEMBERS},
+    [VERB_MACHINE_REVOKE] = {"machine.revoke", ADMINISTERS, ROLE_USER | ROLE_SELF | ROLE_MEMBER,
+                             SCOPE_MACHINES},
+    [VERB_ROLE_SET] = {"role.set", ROLE_OWNER | ABOVE, 0, SCOPE_MANAGE},
+    [VERB_INVITE_LIST] = {"invite.list", APPROVES, 0, SCOPE_READ},
+    [VERB_INVITE_MAKE] = {"invite.make", APPROVES, 0, SCOPE_MEMBERS},
+    [VERB_INVITE_END] = {"invite.end", APPROVES, 0, SCOPE_MEMBERS},
+    [VERB_INVITE_USE] = {"invite.use", 0, ROLE_USER | ROLE_SELF,
+                         SCOPE_NONE}, /* and the link's token */
+    [VERB_GROUP_EDIT] = {"group.edit", ADMINISTERS, 0, SCOPE_MANAGE},
+    [VERB_AUDIT_READ] = {"audit.read", AUDITS, 0, SCOPE_READ},
+    [VERB_BLOB_MAKE] = {"blob.make", ROLE_CONSOLE, ROLE_USER | ROLE_SELF | ROLE_MEMBER,
+                        SCOPE_MACHINES},
+    [VERB_ENROLL] = {"machine.enroll", ROLE_MACHINE, 0, SCOPE_NONE},
+    [VERB_RENEW] = {"machine.renew", ROLE_MACHINE, 0, SCOPE_NONE},
+    [VERB_REMOVALS_READ] = {"removals.read", ROLE_ANYONE, 0, SCOPE_READ},
 };
 
 const char *verb_text(enum verb verb)
@@ -121,6 +128,17 @@ static unsigned roles_of(struct store *s, const struct actor *actor, struct obje
     return held;
 }
 
+/* A token never does more than it was made for, whatever its user may. */
+static bool token_covers(const struct actor *actor, enum verb verb, struct object object)
+{
+    enum scope scope = rules[verb].scope;
+
+    if (!actor->by_token)
+        return true;
+    return scope < SCOPE_COUNT && (actor->scopes & 1u << scope) &&
+           (!actor->only_group || object.group_row == actor->only_group || verb == VERB_GROUP_ASK);
+}
+
 enum outcome authorize(struct store *s, const struct actor *actor, enum verb verb,
                        struct object object)
 {
@@ -128,6 +146,8 @@ enum outcome authorize(struct store *s, const struct actor *actor, enum verb ver
     const struct rule *rule = &rules[verb];
     unsigned held = roles_of(s, actor, object);
 
+    if (!token_covers(actor, verb, object))
+        return OUT_NOT_PERMITTED;
     if ((held & rule->any) || (rule->all && (held & rule->all) == rule->all))
         return OUT_OK;
     return actor->kind == ACTOR_STRANGER ? OUT_NOT_LOGGED_IN : OUT_NOT_PERMITTED;

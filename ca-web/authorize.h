@@ -30,6 +30,19 @@ struct actor {
     int64_t row; /* of users; 0 for the others */
     char name[LABEL_MAX + 1];
     char address[ADDR_TEXT_SIZE]; /* where the request came from; "" on the console */
+    bool by_token;                /* a program with an API token of the user's: */
+    unsigned scopes;              /* may only what 1 << enum scope says */
+    int64_t only_group;           /* and only in this group; 0: any */
+};
+
+/* What a token may be for. A verb is in one scope or in none. */
+enum scope {
+    SCOPE_READ,     /* members, audit log, settings */
+    SCOPE_MEMBERS,  /* ask, approve, deny, remove, invite */
+    SCOPE_MACHINES, /* files for one's own machines, and removing machines */
+    SCOPE_MANAGE,   /* groups, settings, roles */
+    SCOPE_COUNT,
+    SCOPE_NONE = SCOPE_COUNT, /* no token does this */
 };
 
 /* What the verb is done to; 0 where a verb has none. */
@@ -43,6 +56,8 @@ enum verb {
     VERB_SETUP,
     VERB_USER_ADD,
     VERB_USER_EDIT, /* password of the object's user */
+    VERB_TOKEN_MAKE,
+    VERB_TOKEN_END,
     VERB_GROUP_ADD,
     VERB_GROUP_ASK,  /* to be let in; also to see that the group exists */
     VERB_GROUP_LIST, /* every group of the service */

@@ -7,6 +7,7 @@
 
 #include "ca-web/answer.h"
 #include "ca-web/blob.h"
+#include "ca-web/factor.h"
 #include "ca-web/removal.h"
 #include "ca-web/role.h"
 #include "ca-web/tls.h"
@@ -74,6 +75,14 @@ static int user_password(struct console *c, const char *const *args)
         o = account_set_password(&c->desk, &account, password);
     wipe(password, sizeof password);
     return report(o, args[0]);
+}
+
+static int user_factor_off(struct console *c, const char *const *args)
+{
+    struct account account;
+    enum outcome o = account_find(&c->desk, args[0], &account);
+
+    return report(o == OUT_OK ? factor_clear(&c->desk, &account) : o, args[0]);
 }
 
 static int group_add_command(struct console *c, const char *const *args)
@@ -289,6 +298,7 @@ static const struct command {
 } commands[] = {
     {"user", "add", 1, user_add, "user add NAME --email E [--password-file F] [--admin]"},
     {"user", "password", 1, user_password, "user password NAME --password-file F"},
+    {"user", "factor-off", 1, user_factor_off, "user factor-off NAME"},
     {"group", "add", 1, group_add_command, "group add NAME --owner USER"},
     {"member", "request", 2, member_request_command, "member request GROUP USER [--reason TEXT]"},
     {"member", "approve", 2, member_approve_command, "member approve GROUP USER"},

@@ -21,6 +21,7 @@ static void navigation(struct visit *v)
     if (v->desk.actor.kind == ACTOR_USER) {
         html_open(t, "nav", "aria-label", "Main", NULL);
         html_element(t, "a", "Groups", "href", "/groups", NULL);
+        html_element(t, "a", "Machines", "href", "/machines", NULL);
         html_element(t, "a", v->desk.actor.name, "href", "/account", "title", "Your account", NULL);
         page_form_begin(v, "/logout", "inline");
         page_form_end(v, "Log out", "quiet");

@@ -65,19 +65,36 @@ bool page_number(const char *text, int64_t least, int64_t most, int64_t *out);
 void page_time(struct visit *v, int64_t unix_s);
 void page_badge(struct visit *v, const char *text, const char *kind);
 
-/* page_entry.c: log in, register, set up, account */
+/* page_entry.c: log in, register, set up */
 void page_start(struct visit *v);
 void page_log_in(struct visit *v);
+void page_log_in_code(struct visit *v);
 void page_log_out(struct visit *v);
 void page_register(struct visit *v);
 void page_setup(struct visit *v);
 void page_setup_post(struct visit *v);
-void page_account(struct visit *v);
-void page_account_post(struct visit *v);
 void page_login_form(struct visit *v, const char *next);
 /* Both forms beside each other; `next` is where one goes from there. */
 void page_entry_forms(struct visit *v, enum outcome log_in, enum outcome registering,
                       const char *next);
+/* A password of this account, counted and limited like a log-in. OUT_TOO_MANY has set Retry-After.
+ */
+enum outcome entry_password(struct visit *v, const char *name, const char *password,
+                            struct account *out);
+/* Begins a session and goes on to `next`, or to the groups. */
+void entry_enter(struct visit *v, const struct account *account, const char *next);
+extern const struct field page_field_password;
+/* page_account.c: oneself: password, second factor, sessions, tokens, machines */
+void page_account(struct visit *v);
+void page_account_post(struct visit *v);
+void page_sessions_post(struct visit *v);
+void page_tokens(struct visit *v);
+void page_tokens_post(struct visit *v);
+void page_token_end_post(struct visit *v);
+void page_factor(struct visit *v);
+void page_factor_post(struct visit *v);
+void page_factor_off_post(struct visit *v);
+void page_machines(struct visit *v);
 /* page_groups.c: the list, making one */
 void page_groups(struct visit *v);
 void page_new_group(struct visit *v);

@@ -1,13 +1,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ca-web/factor.h"
 #include "ca-web/page.h"
 
-static const struct field field_password = {.name = "password",
-                                            .label = "Password",
-                                            .type = "password",
-                                            .autocomplete = "new-password",
-                                            .hint = "At least 8 characters."};
+const struct field page_field_password = {.name = "password",
+                                          .label = "Password",
+                                          .type = "password",
+                                          .autocomplete = "new-password",
+                                          .hint = "At least 8 characters."};
 
 /* Only a path of ours, as page_failure wrote it. */
 static bool next_valid(const char *next)
@@ -50,7 +51,7 @@ static void person_fields(struct visit *v)
                                   .type = "email",
                                   .value = form_value(&v->form, "email"),
                                   .autocomplete = "email"});
-    page_field(v, &field_password);
+    page_field(v, &page_field_password);
 }
 
 void page_entry_forms(struct visit *v, enum outcome log_in, enum outcome registering,
@@ -106,7 +107,7 @@ static void set_session_cookie(struct visit *v, const char *token)
 }
 
 /* Logged in, off to where he wanted to go. */
-static void enter(struct visit *v, const struct account *account, const char *next)
+void entry_enter(struct visit *v, const struct account *account, const char *next)
 {
     char token[SESSION_TOKEN_SIZE];
     enum outcome o = session_begin(&v->desk, account, v->request->agent, token);
@@ -151,25 +152,120 @@ static void account_spelling(char out[LABEL_MAX + 1], const char *name)
         strcpy(out, "(none)");
 }
 
+enum outcome entry_password(struct visit *v, const char *name, const char *password,
+                            struct account *out)
+{
+    char spelling[LABEL_MAX + 1], address[LIMIT_WHO_SIZE];
+
+    account_spelling(spelling, name);
+    limit_address(address, v->request->address);
+    int wait_s = login_wait(v, spelling, address);
+    if (wait_s) {
+        retry_after(v, wait_s);
+        return OUT_TOO_MANY;
+    }
+    enum outcome o = account_log_in(&v->desk, name, password, out);
+    if (o == OUT_WRONG_LOGIN)
+        login_blame(v, spelling, address);
+    return o;
+}
+
+/*
+ * Between the password and the code nothing is stored: the form carries who has shown his password
+ * and when, under a MAC that is bound to the browser's form cookie.
+ */
+enum { PROOF_S = 300, PROOF_SIZE = LABEL_MAX + 24 + CSRF_SIZE };
+
+static void proof_mac(const struct visit *v, const char *name, int64_t at_s, char out[CSRF_SIZE])
+{
+    char text[LABEL_MAX + SESSION_TOKEN_SIZE + 48];
+
+    snprintf(text, sizeof text, "password shown %s %lld %s", name, (long long)at_s, v->session);
+    csrf_token(&v->service->csrf_key, text, out);
+}
+
+static void proof_write(const struct visit *v, const char *name, char out[PROOF_SIZE])
+{
+    char mac[CSRF_SIZE];
+
+    proof_mac(v, name, v->desk.now_s, mac);
+    snprintf(out, PROOF_SIZE, "%s.%lld.%s", name, (long long)v->desk.now_s, mac);
+}
+
+static bool proof_read(const struct visit *v, const char *proof, char name[LABEL_MAX + 1])
+{
+    char mac[CSRF_SIZE];
+    long long at_s = 0;
+    int used = 0;
+
+    if (sscanf(proof, "%63[a-z0-9-].%18lld.%n", name, &at_s, &used) != 2 || !used)
+        return false;
+    proof_mac(v, name, at_s, mac);
+    return strlen(proof + used) == CSRF_SIZE - 1 && equal_ct(mac, proof + used, CSRF_SIZE) &&
+           at_s <= v->desk.now_s && at_s + PROOF_S > v->desk.now_s;
+}
+
+static void code_write(struct visit *v, enum outcome o, const char *name, const char *next)
+{
+    char proof[PROOF_SIZE];
+
+    proof_write(v, name, proof);
+    page_begin(v, outcome_http(o), "One more step");
+    page_card_begin(v, NULL);
+    page_complaint(v, o);
+    page_form_begin(v, "/login/code", "stack");
+    page_hidden(v, "proof", proof);
+    if (next_valid(next))
+        page_hidden(v, "next", next);
+    page_field(v, &(struct field){.name = "code",
+                                  .label = "Code",
+                                  .type = "text",
+                                  .autocomplete = "one-time-code",
+                                  .hint = "Six digits from your authenticator app, or one of your "
+                                          "recovery codes."});
+    page_form_end(v, "Log in", "primary");
+    page_card_end(v);
+    page_end(v);
+}
+
 void page_log_in(struct visit *v)
+{
+    struct account account;
+    enum outcome o =
+        entry_password(v, form_value(&v->form, "name"), form_value(&v->form, "password"), &account);
+
+    if (o != OUT_OK)
+        start_write(v, outcome_http(o), o, OUT_OK);
+    else if (factor_on(&v->desk, &account))
+        code_write(v, OUT_OK, account.name, form_value(&v->form, "next"));
+    else
+        entry_enter(v, &account, form_value(&v->form, "next"));
+}
+
+void page_log_in_code(struct visit *v)
 {
     char name[LABEL_MAX + 1], address[LIMIT_WHO_SIZE];
     struct account account;
     enum outcome o = OUT_TOO_MANY;
 
-    account_spelling(name, form_value(&v->form, "name"));
+    if (!proof_read(v, form_value(&v->form, "proof"), name)) {
+        start_write(v, 401, OUT_LATE_CODE, OUT_OK);
+        return;
+    }
     limit_address(address, v->request->address);
     int wait_s = login_wait(v, name, address);
     if (wait_s)
         retry_after(v, wait_s);
     else
-        o = account_log_in(&v->desk, name, form_value(&v->form, "password"), &account);
-    if (o == OUT_WRONG_LOGIN)
+        o = account_find(&v->desk, name, &account);
+    if (o == OUT_OK)
+        o = factor_check(&v->desk, &account, form_value(&v->form, "code"));
+    if (o == OUT_WRONG_CODE)
         login_blame(v, name, address);
     if (o == OUT_OK)
-        enter(v, &account, form_value(&v->form, "next"));
+        entry_enter(v, &account, form_value(&v->form, "next"));
     else
-        start_write(v, outcome_http(o), o, OUT_OK);
+        code_write(v, o, name, form_value(&v->form, "next"));
 }
 
 void page_log_out(struct visit *v)
@@ -201,7 +297,7 @@ void page_register(struct visit *v)
                         &account);
     }
     if (o == OUT_OK)
-        enter(v, &account, form_value(&v->form, "next"));
+        entry_enter(v, &account, form_value(&v->form, "next"));
     else
         start_write(v, outcome_http(o), OUT_OK, o);
 }
@@ -241,75 +337,9 @@ void page_setup_post(struct visit *v)
                       form_value(&v->form, "email"), form_value(&v->form, "password"), &account);
 
     if (o == OUT_OK)
-        enter(v, &account, "/groups");
+        entry_enter(v, &account, "/groups");
     else if (o == OUT_SETUP_DONE)
         page_failure(v, o);
     else
         setup_write(v, o);
-}
-
-static void account_write(struct visit *v, enum outcome o, const struct account *account)
-{
-    page_begin(v, outcome_http(o), "Your account");
-    page_card_begin(v, account->name);
-    html_open(&v->response->body, "dl", NULL);
-    page_fact(v, "E-mail", account->email);
-    page_fact(v, "Service", account->admin ? "administrator" : "user");
-    html_close(&v->response->body, "dl");
-    page_card_end(v);
-    page_card_begin(v, "Change the password");
-    page_complaint(v, o);
-    page_form_begin(v, "/account", "stack");
-    page_field(v, &(struct field){.name = "old",
-                                  .label = "Present password",
-                                  .type = "password",
-                                  .autocomplete = "current-password"});
-    page_field(v, &field_password);
-    page_form_end(v, "Change", "primary");
-    html_element(&v->response->body, "p", "Every other session of yours ends.", "class", "muted",
-                 NULL);
-    page_card_end(v);
-    page_end(v);
-}
-
-void page_account(struct visit *v)
-{
-    struct account account;
-    enum outcome o = desk_authorize(&v->desk, VERB_USER_EDIT, 0, v->desk.actor.row);
-
-    if (o == OUT_OK)
-        o = account_find(&v->desk, v->desk.actor.name, &account);
-    if (o == OUT_OK)
-        account_write(v, o, &account);
-    else
-        page_failure(v, o);
-}
-
-void page_account_post(struct visit *v)
-{
-    char address[LIMIT_WHO_SIZE];
-    struct account account, proven;
-    enum outcome o = desk_authorize(&v->desk, VERB_USER_EDIT, 0, v->desk.actor.row);
-
-    if (o == OUT_OK)
-        o = account_find(&v->desk, v->desk.actor.name, &account);
-    if (o != OUT_OK) {
-        page_failure(v, o);
-        return;
-    }
-    limit_address(address, v->request->address);
-    int wait_s = login_wait(v, account.name, address);
-    if (wait_s) {
-        retry_after(v, wait_s);
-        o = OUT_TOO_MANY;
-    } else
-        o = account_log_in(&v->desk, account.name, form_value(&v->form, "old"), &proven);
-    if (o == OUT_WRONG_LOGIN)
-        login_blame(v, account.name, address);
-    if (o == OUT_OK)
-        o = account_set_password(&v->desk, &account, form_value(&v->form, "password"));
-    if (o == OUT_OK)
-        enter(v, &account, "/account");
-    else
-        account_write(v, o, &account);
 }

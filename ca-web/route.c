@@ -29,12 +29,21 @@ static const struct route {
     {HTTP_GET, ROUTE_API, "/style.css", page_style},
     {HTTP_GET, ROUTE_PAGE, "/", page_start},
     {HTTP_POST, ROUTE_PAGE, "/login", page_log_in},
+    {HTTP_POST, ROUTE_PAGE, "/login/code", page_log_in_code},
     {HTTP_POST, ROUTE_PAGE, "/logout", page_log_out},
     {HTTP_POST, ROUTE_PAGE, "/register", page_register},
     {HTTP_GET, ROUTE_PAGE, "/setup/{}", page_setup},
     {HTTP_POST, ROUTE_PAGE, "/setup/{}", page_setup_post},
     {HTTP_GET, ROUTE_PAGE, "/account", page_account},
     {HTTP_POST, ROUTE_PAGE, "/account", page_account_post},
+    {HTTP_POST, ROUTE_PAGE, "/account/sessions", page_sessions_post},
+    {HTTP_GET, ROUTE_PAGE, "/account/tokens", page_tokens},
+    {HTTP_POST, ROUTE_PAGE, "/account/tokens", page_tokens_post},
+    {HTTP_POST, ROUTE_PAGE, "/account/tokens/end", page_token_end_post},
+    {HTTP_GET, ROUTE_PAGE, "/account/factor", page_factor},
+    {HTTP_POST, ROUTE_PAGE, "/account/factor", page_factor_post},
+    {HTTP_POST, ROUTE_PAGE, "/account/factor/off", page_factor_off_post},
+    {HTTP_GET, ROUTE_PAGE, "/machines", page_machines},
     {HTTP_GET, ROUTE_PAGE, "/groups", page_groups},
     {HTTP_GET, ROUTE_PAGE, "/new-group", page_new_group},
     {HTTP_POST, ROUTE_PAGE, "/new-group", page_new_group_post},
@@ -65,8 +74,8 @@ static const struct route {
 };
 _Static_assert(ARRAY_LEN(routes) < SERVICE_ROUTES_MAX, "one row of counters is for no route");
 
-static const int codes[SERVICE_CODES_MAX - 1] = {200, 303, 304, 400, 401, 403, 404, 405,
-                                                 409, 412, 413, 415, 421, 429, 500, 503};
+static const int codes[SERVICE_CODES_MAX - 1] = {200, 303, 304, 400, 401, 403, 404, 405, 409,
+                                                 412, 413, 415, 421, 428, 429, 500, 503};
 
 const char *route_pattern(size_t i)
 {

@@ -110,6 +110,42 @@ enum outcome session_end(struct desk *d, const char *token)
     return err < 0 ? desk_failed(err) : OUT_OK;
 }
 
+enum outcome session_end_one(struct desk *d, const struct account *account, const char *hash_hex)
+{
+    uint8_t hash[HASH_LEN];
+    enum outcome o = desk_open(d, VERB_USER_EDIT, 0, account->row);
+
+    if (o != OUT_OK)
+        return o;
+    if (strlen(hash_hex) != 2 * sizeof hash || !hex_parse(hash, sizeof hash, hash_hex))
+        return desk_close(d, OUT_NO_SESSION);
+    int ended = store_run(d->store, "DELETE FROM sessions WHERE hash = ?1 AND user_row = ?2",
+                          VALUES(v_bytes(hash, sizeof hash), v_int(account->row)));
+    return desk_close(d, ended == 1 ? OUT_OK : ended < 0 ? desk_failed(ended) : OUT_NO_SESSION);
+}
+
+enum outcome session_end_others(struct desk *d, const struct account *account, const char *token)
+{
+    uint8_t hash[HASH_LEN];
+    enum outcome o = desk_open(d, VERB_USER_EDIT, 0, account->row);
+
+    if (o != OUT_OK)
+        return o;
+    token_hash(hash, token);
+    int ended = store_run(d->store, "DELETE FROM sessions WHERE user_row = ?1 AND hash <> ?2",
+                          VALUES(v_int(account->row), v_bytes(hash, sizeof hash)));
+    return desk_close(d, ended < 0 ? desk_failed(ended) : OUT_OK);
+}
+
+bool session_is(const char *token, const char *hash_hex)
+{
+    uint8_t hash[HASH_LEN];
+    char hex[2 * HASH_LEN + 1];
+
+    token_hash(hash, token);
+    return !strcmp(hex_text(hash, sizeof hash, hex), hash_hex);
+}
+
 void csrf_token(const struct secret *key, const char *cookie, char out[CSRF_SIZE])
 {
     uint8_t mac[MAC_LEN];

@@ -33,6 +33,12 @@ enum outcome session_begin(struct desk *d, const struct account *account, const 
 /* Fills *actor (all but the address) and true when the token's session lives. */
 bool session_resume(struct desk *d, const char *token, struct actor *actor);
 enum outcome session_end(struct desk *d, const char *token);
+/* A session of the account, named by its hash in hex as lists show it; or all but this one.
+ * OUT_NO_SESSION. VERB_USER_EDIT. */
+enum outcome session_end_one(struct desk *d, const struct account *account, const char *hash_hex);
+enum outcome session_end_others(struct desk *d, const struct account *account, const char *token);
+/* Is this the session with that hash? */
+bool session_is(const char *token, const char *hash_hex);
 
 void csrf_token(const struct secret *key, const char *cookie, char out[CSRF_SIZE]);
 bool csrf_valid(const struct secret *key, const char *cookie, const char *token);

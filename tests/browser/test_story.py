@@ -4,12 +4,15 @@ Every page is looked at on a phone and on a desk, light and dark (the pictures s
 axe-core must find nothing serious. Then once more the same without scripts, and once by keyboard alone.
 """
 
+import base64
+import hmac
 import json
 import os
 import re
 import shutil
 import signal
 import tempfile
+import time
 
 import pytest
 from ca_client import Ca, Key, enrol
@@ -90,6 +93,49 @@ def administer(ca, browser, url, look):
     browser.sees("There is none.")
 
 
+def app_code(base32):
+    """What an authenticator app shows (RFC 6238)."""
+    mac = hmac.digest(base64.b32decode(base32), int(time.time() // 30).to_bytes(8, "big"), "sha1")
+    at = mac[19] & 15
+    return f"{(int.from_bytes(mac[at:at + 4], 'big') & 0x7fffffff) % 1000000:06}"
+
+
+def second_factor(browser, url, look):
+    """bob turns it on, logs in with it, uses a recovery code, makes a token."""
+    browser.go(url + "/account")
+    look("account")
+    browser.click("Turn on")
+    look("factor")
+    key = re.search(r"secret=([A-Z2-7]+)", browser.read_qr()).group(1)
+    browser.sees(key)
+    browser.fill("Code", "12345")
+    browser.click("Turn on")
+    browser.sees("The code is wrong", key)
+    used = app_code(key)
+    browser.fill("Code", used)
+    browser.click("Turn on")
+    look("recovery-codes")
+    codes = [e.text for e in browser.all(".codes code")]
+    assert len(codes) == 10
+    browser.click("Done")
+    browser.sees("Recovery codes left: 10")
+    browser.click("Log out")
+    for code, seen in ((used, "wrong, or has been used"), (codes[0], "Groups")):
+        browser.go(url)
+        browser.fill("User name", "bob")
+        browser.fill("Password", "correct horse battery")
+        browser.click("Log in")
+        browser.sees("One more step")
+        browser.fill("Code", code)
+        browser.click("Log in")
+        browser.sees(seen)
+    browser.go(url + "/account/tokens")
+    browser.fill("What the token is for", "a script")
+    browser.click("Make a token")
+    browser.sees("peal_", "a script")
+    look("tokens")
+
+
 def story(ca, folder, browser, look):
     """look(name) is called on each page on the way. Returns the clicks that the member needed."""
     url = f"https://127.0.0.1:{ca.port}"
@@ -166,8 +212,9 @@ def story(ca, folder, browser, look):
     browser.go(url + "/groups/lab")
     browser.sees("You were removed", "left the house")
     look("join-removed")
-    browser.go(url + "/account")
-    look("account")
+    browser.click("Machines")
+    look("machines")
+    second_factor(browser, url, look)
     browser.click("Log out")
     browser.go(url + "/groups/lab")
     look("log-in")

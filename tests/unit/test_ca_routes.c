@@ -12,6 +12,7 @@
 #include "ca-web/log.h"
 #include "ca-web/role.h"
 #include "ca-web/service.h"
+#include "ca-web/token.h"
 #include "ca-web/visit.h"
 
 enum who {
@@ -36,8 +37,11 @@ struct world {
     struct service service;
     struct store *watch;
     char session[WHO_COUNT][SESSION_TOKEN_SIZE];
-    /* what stands for $NODE (of member), $ALIEN (of other, elsewhere), $INVITE, $SETUP */
+    /* What stands for $NODE (of member), $ALIEN (of other, elsewhere), $INVITE, and $SESSION (a
+     * second one of owner). */
     char node[ID_TEXT_SIZE], alien[ID_TEXT_SIZE], invite[INVITE_TOKEN_SIZE];
+    char second[2 * HASH_LEN + 1];
+    char token[TOKEN_SIZE]; /* of owner, number 1 */
 };
 
 static void node_of(struct world *w, const char *group, const char *user, unsigned machine,
@@ -65,7 +69,11 @@ static void people_make(struct world *w)
     struct account a[WHO_COUNT] = {0};
     struct group g, elsewhere;
     char token[INVITE_TOKEN_SIZE];
+    char second[SESSION_TOKEN_SIZE];
+    uint8_t hash[HASH_LEN];
     const struct invite_wish wish = {.note = "", .days = 7, .uses = 1};
+    const struct token_wish reading = {
+        .name = "reader", .scopes = 1u << SCOPE_READ, .group = "", .days = 1};
 
     for (int i = OUTSIDER; i < WHO_COUNT; i++) {
         assert_int_equal(account_add(&w->b.desk, VERB_USER_ADD, names[i], "u@example.org", NULL,
@@ -82,6 +90,11 @@ static void people_make(struct world *w)
     node_of(w, "lab", "member", 1, w->node);
     node_of(w, "elsewhere", "other", 2, w->alien);
     assert_int_equal(invite_make(&w->b.desk, &g, &wish, w->invite), OUT_OK);
+    assert_int_equal(session_begin(&w->b.desk, &a[OWNER], "", second), OUT_OK);
+    sha256(hash, second, strlen(second));
+    hex_text(hash, sizeof hash, w->second);
+    struct desk d = bench_as(&w->b, &a[OWNER]);
+    assert_int_equal(token_make(&d, &a[OWNER], &reading, w->token), OUT_OK);
     assert_int_equal(invite_make(&w->b.desk, &elsewhere, &wish, token), OUT_OK);
 }
 
@@ -128,6 +141,7 @@ static const struct row rows[] = {
     {"GET", "/api/v1/groups/{}/crl", "/api/v1/groups/lab/crl", "", "yyyyyyyyyy"},
     {"GET", "/api/v1/groups/{}/events", "/api/v1/groups/lab/events", "", "yyyyyyyyyy"},
     {"POST", "/login", "/login", "name=owner&password=wrong", "llllllllll"},
+    {"POST", "/login/code", "/login/code", "proof=owner.1.x&code=123456", "llllllllll"},
     {"POST", "/logout", "/logout", "", "yyyyyyyyyy"},
     {"POST", "/register", "/register", "name=new&email=x", "bbbbbbbbbb"},
     {"GET", "/setup/{}", "/setup/nonsense", "", "ffffffffff"},
@@ -135,6 +149,16 @@ static const struct row rows[] = {
      "ffffffffff"},
     {"GET", "/account", "/account", "", "lyyyyyyyyy"},
     {"POST", "/account", "/account", "old=x&password=x", "llllllllll"},
+    {"POST", "/account/sessions", "/account/sessions", "session=others", "lyyyyyyyyy"},
+    {"POST", "/account/sessions", "/account/sessions", "session=$SESSION", "lnnnnnnynn"},
+    {"GET", "/account/tokens", "/account/tokens", "", "lyyyyyyyyy"},
+    {"POST", "/account/tokens", "/account/tokens", "name=x&days=1&scope-read=1", "lyyyyyyyyy"},
+    {"POST", "/account/tokens", "/account/tokens", "name=x&days=1", "lbbbbbbbbb"},
+    {"POST", "/account/tokens/end", "/account/tokens/end", "token=1", "lnnnnnnynn"},
+    {"GET", "/account/factor", "/account/factor", "", "lyyyyyyyyy"},
+    {"POST", "/account/factor", "/account/factor", "offer=x&code=1", "lbbbbbbbbb"},
+    {"POST", "/account/factor/off", "/account/factor/off", "old=wrong", "llllllllll"},
+    {"GET", "/machines", "/machines", "", "lyyyyyyyyy"},
     {"GET", "/groups", "/groups", "", "lyyyyyyyyy"},
     {"GET", "/new-group", "/new-group", "", "lffffffffy"},
     {"POST", "/new-group", "/new-group", "name=third", "lffffffffy"},
@@ -187,7 +211,8 @@ static void fill_in(const struct world *w, char *out, size_t size, const char *t
 {
     const struct {
         const char *name, *value;
-    } values[] = {{"$NODE", w->node}, {"$ALIEN", w->alien}, {"$INVITE", w->invite}};
+    } values[] = {
+        {"$NODE", w->node}, {"$ALIEN", w->alien}, {"$INVITE", w->invite}, {"$SESSION", w->second}};
 
     for (size_t i = 0; i < ARRAY_LEN(values); i++) {
         const char *at = strstr(text, values[i].name);
@@ -222,7 +247,7 @@ static char letter(const struct response *r)
 
 static char ask(struct world *w, const struct row *row, int who)
 {
-    char path[256], cookie[128], stranger[SESSION_TOKEN_SIZE], csrf[CSRF_SIZE];
+    char path[256], said[512], cookie[128], stranger[SESSION_TOKEN_SIZE], csrf[CSRF_SIZE];
     const char *token = who == STRANGER ? stranger : w->session[who];
     struct text body = {0};
     struct response response = {.status = 500};
@@ -233,7 +258,8 @@ static char ask(struct world *w, const struct row *row, int who)
     snprintf(cookie, sizeof cookie, "%s=%s", who == STRANGER ? "__Host-peal-form" : "__Host-peal",
              token);
     csrf_token(&w->service.csrf_key, token, csrf);
-    text_str(&body, row->body);
+    fill_in(w, said, sizeof said, row->body);
+    text_str(&body, said);
     if (!api)
         text_printf(&body, "&csrf=%s", csrf);
     char *query = strchr(path, '?');
