@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "ca-web/removal.h"
+
 json_t *answer_list(const char *commas)
 {
     json_t *list = json_array();
@@ -21,6 +23,16 @@ json_t *answer_network(const struct group *g)
 {
     return json_pack("{s:s, s:s, s:s, s:I}", "ipv4", g->ipv4, "ipv6", g->ipv6, "domain", g->domain,
                      "lease_s", (json_int_t)g->lease_s);
+}
+
+json_t *answer_member(const struct member_line *line)
+{
+    char asked[TIME_TEXT_SIZE];
+
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I}", "user", line->user, "email",
+                     line->email, "state", member_state_text(line->state), "role",
+                     line->role[0] ? line->role : "member", "reason", line->reason, "requested",
+                     time_text(line->asked_s, asked), "machines", (json_int_t)line->machines);
 }
 
 static int append(const char *bytes, size_t len, void *ctx)

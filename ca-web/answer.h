@@ -7,12 +7,14 @@
 
 #include <jansson.h>
 
-#include "ca-web/group.h"
+#include "ca-web/member.h"
 
 /* "a,b" -> ["a","b"]; "" -> []. New reference. */
 json_t *answer_list(const char *commas);
 /* {"ipv4","ipv6","domain","lease_s"}. New reference. */
 json_t *answer_network(const struct group *g);
+/* {"user","email","state","role","reason","requested","machines"}. New reference. */
+json_t *answer_member(const struct member_line *line);
 /* {"error":{"code","message"}} */
 enum outcome answer_error(struct text *out, enum outcome o);
 /* Appends and releases `json`; NULL (out of memory on the way) is OUT_INTERNAL. */

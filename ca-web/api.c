@@ -1,12 +1,11 @@
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ca-web/answer.h"
+#include "ca-web/api.h"
 #include "ca-web/enrol.h"
 #include "ca-web/removal.h"
-#include "ca-web/visit.h"
 
 enum { EVENTS_AFTER_DIGITS = 18 };
 
@@ -23,8 +22,7 @@ void visit_json(struct visit *v, enum outcome o)
         v->response->status = 500;
 }
 
-/* A string member without NULs; NULL when it is missing or something else. */
-static const char *string_of(const json_t *object, const char *name)
+const char *api_string(const json_t *object, const char *name)
 {
     const json_t *value = json_object_get(object, name);
     const char *text = json_string_value(value);
@@ -32,10 +30,11 @@ static const char *string_of(const json_t *object, const char *name)
     return text && strlen(text) == json_string_length(value) ? text : NULL;
 }
 
-static json_t *body_of(const struct visit *v)
+json_t *api_body(const struct visit *v)
 {
     const struct text *body = v->request->body;
-    json_t *json = body->len ? json_loadb(body->p, body->len, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    json_t *json =
+        body->len ? json_loadb(body->p, body->len, JSON_REJECT_DUPLICATES, NULL) : json_object();
 
     if (json_is_object(json))
         return json;
@@ -95,7 +94,7 @@ static void issue(struct visit *v,
 
     if (limited(v))
         return;
-    json = body_of(v);
+    json = api_body(v);
     if (json)
         o = how(v, json, &issued);
     if (o == OUT_OK)
@@ -109,8 +108,8 @@ static void issue(struct visit *v,
 
 static enum outcome enroll_with(struct visit *v, const json_t *json, struct issued *issued)
 {
-    const char *group = string_of(json, "group"), *user = string_of(json, "user");
-    const char *secret = string_of(json, "secret"), *csr = string_of(json, "csr");
+    const char *group = api_string(json, "group"), *user = api_string(json, "user");
+    const char *secret = api_string(json, "secret"), *csr = api_string(json, "csr");
 
     if (!group || !user || !secret || !csr || strlen(secret) > ENROL_SECRET_MAX)
         return OUT_BAD_REQUEST;
@@ -124,7 +123,7 @@ void api_enroll(struct visit *v)
 
 static enum outcome renew_with(struct visit *v, const json_t *json, struct issued *issued)
 {
-    const char *group = string_of(json, "group"), *csr = string_of(json, "csr");
+    const char *group = api_string(json, "group"), *csr = api_string(json, "csr");
 
     return group && csr ? enrol_renew(&v->desk, group, csr, issued) : OUT_BAD_REQUEST;
 }

@@ -133,10 +133,10 @@ static bool token_covers(const struct actor *actor, enum verb verb, struct objec
 {
     enum scope scope = rules[verb].scope;
 
-    if (!actor->by_token)
+    if (!actor->by_token || verb == VERB_GROUP_ASK)
         return true;
     return scope < SCOPE_COUNT && (actor->scopes & 1u << scope) &&
-           (!actor->only_group || object.group_row == actor->only_group || verb == VERB_GROUP_ASK);
+           (!actor->only_group || object.group_row == actor->only_group);
 }
 
 enum outcome authorize(struct store *s, const struct actor *actor, enum verb verb,

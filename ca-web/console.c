@@ -177,13 +177,7 @@ static void line_print(void *ctx, const struct member_line *line)
 
 static void line_collect(void *ctx, const struct member_line *line)
 {
-    char asked[TIME_TEXT_SIZE];
-
-    json_array_append_new(
-        ctx, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I}", "user", line->user, "email",
-                       line->email, "state", member_state_text(line->state), "role",
-                       line->role[0] ? line->role : "member", "reason", line->reason, "requested",
-                       time_text(line->asked_s, asked), "machines", (json_int_t)line->machines));
+    json_array_append_new(ctx, answer_member(line));
 }
 
 static int print_text(const struct text *t)

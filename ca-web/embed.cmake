@@ -1,5 +1,6 @@
-# cmake -DIN=style.css -DOUT=style.c -P embed.cmake: the file as a C array `style_css`.
+# cmake -DIN=style.css -DOUT=style.c -DNAME=style -DSYMBOL=style_css -P embed.cmake: the file as a C
+# array, declared in ca-web/NAME.h.
 file(READ ${IN} bytes HEX)
 string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${bytes}")
-file(WRITE ${OUT} "#include \"ca-web/style.h\"\nconst unsigned char style_css[] = {${bytes}};\n"
-    "const size_t style_css_len = sizeof style_css;\n")
+file(WRITE ${OUT} "#include \"ca-web/${NAME}.h\"\nconst unsigned char ${SYMBOL}[] = {${bytes}};\n"
+    "const size_t ${SYMBOL}_len = sizeof ${SYMBOL};\n")

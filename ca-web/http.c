@@ -350,7 +350,9 @@ static void request_fill(struct request *r, const struct exchange *x, const char
                           .type = header(x, MHD_HTTP_HEADER_CONTENT_TYPE),
                           .cookie = header(x, MHD_HTTP_HEADER_COOKIE),
                           .agent = header(x, MHD_HTTP_HEADER_USER_AGENT),
-                          .if_none_match = header(x, MHD_HTTP_HEADER_IF_NONE_MATCH)};
+                          .if_none_match = header(x, MHD_HTTP_HEADER_IF_NONE_MATCH),
+                          .authorization = header(x, MHD_HTTP_HEADER_AUTHORIZATION),
+                          .if_match = header(x, MHD_HTTP_HEADER_IF_MATCH)};
     sockaddr_text(peer->client_addr, r->address);
     getsockname(x->link->fd, (struct sockaddr *)&local, &len);
     sockaddr_text((struct sockaddr *)&local, r->local);

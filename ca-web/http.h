@@ -51,6 +51,7 @@ struct request {
     const char *path, *query; /* as sent: nothing is decoded */
     const struct text *body;
     const char *host, *origin, *fetch_site, *type, *cookie, *agent, *if_none_match;
+    const char *authorization, *if_match;
     char address[ADDR_TEXT_SIZE]; /* the peer's */
     char local[ADDR_TEXT_SIZE];   /* ours, of this connection */
     int64_t waited_s;             /* how long the answer has been held; 0 the first time */

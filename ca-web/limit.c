@@ -13,10 +13,9 @@
 static const struct {
     int burst, refill_s;
 } rates[LIMIT_KINDS] = {
-    [LIMIT_LOGIN_ACCOUNT] = {10, 30},
-    [LIMIT_LOGIN_ADDRESS] = {20, 10},
-    [LIMIT_REGISTER_ADDRESS] = {60, 10},
-    [LIMIT_ENROLL_ADDRESS] = {60, 1},
+    [LIMIT_LOGIN_ACCOUNT] = {10, 30},    [LIMIT_LOGIN_ADDRESS] = {20, 10},
+    [LIMIT_REGISTER_ADDRESS] = {60, 10}, [LIMIT_ENROLL_ADDRESS] = {60, 1},
+    [LIMIT_TOKEN_ADDRESS] = {20, 5},
 };
 
 struct bucket {

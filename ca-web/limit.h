@@ -20,6 +20,7 @@ enum limit_kind {
     LIMIT_LOGIN_ADDRESS,
     LIMIT_REGISTER_ADDRESS,
     LIMIT_ENROLL_ADDRESS, /* refused enrolments and renewals */
+    LIMIT_TOKEN_ADDRESS,  /* wrong API tokens */
     LIMIT_KINDS,
 };
 

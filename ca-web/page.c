@@ -102,6 +102,10 @@ void page_failure(struct visit *v, enum outcome o)
 {
     char next[256] = "";
 
+    if (v->api) {
+        visit_json(v, o);
+        return;
+    }
     text_clear(&v->response->body);
     if (o == OUT_NOT_LOGGED_IN) {
         page_begin(v, outcome_http(o), "Log in");

@@ -14,7 +14,8 @@
 void page_begin(struct visit *v, int status, const char *title);
 void page_end(struct visit *v);
 
-/* An error as a page of its own; a stranger who ought to log in finds the form on it. */
+/* An error as a page of its own, or as JSON for a program; a stranger who ought to log in finds the
+ * form on it. */
 void page_failure(struct visit *v, enum outcome o);
 
 /* A notice above the content: what went wrong (OUT_OK: nothing is written), or what was done. */

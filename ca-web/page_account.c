@@ -241,6 +241,8 @@ static void tokens_write(struct visit *v, enum outcome o, const char *token)
     html_text(t, ".");
     html_close(t, "p");
     tokens_table(v);
+    if (token)
+        form_clear(&v->form); /* the next one begins empty */
     token_form(v);
     page_card_end(v);
     page_end(v);

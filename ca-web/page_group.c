@@ -2,13 +2,9 @@
 #include <string.h>
 
 #include "ca-web/scene.h"
+#include "ca-web/wanted.h"
 
-enum {
-    PAGE_LINES = 50,
-    PENDING_MAX = 50,
-    PAGES_MAX = 999999,
-    SEARCH_MAX = 100,
-};
+enum { PENDING_MAX = 50 };
 
 static const struct done dones[] = {
     {"approved", "Approved. The member can take a configuration file now."},
@@ -140,50 +136,10 @@ static void member_row(void *ctx, const struct member_line *line)
     html_close(t, "tr");
 }
 
-static const struct choice states[] = {
-    {"", "all"},          {"requested", "requested"}, {"approved", "approved"},
-    {"denied", "denied"}, {"revoked", "removed"},     {NULL, NULL}};
-static const struct choice sorts[] = {
-    {"state", "waiting first"}, {"name", "by name"}, {"time", "newest first"}, {NULL, NULL}};
-static const enum member_sort sort_of[] = {MEMBER_BY_STATE, MEMBER_BY_NAME, MEMBER_BY_TIME};
-
-/* Which list is asked for. What makes no sense is the default. */
-struct wanted {
-    const char *search, *state, *sort;
-    int64_t page; /* from 1 */
-    struct member_filter filter;
-};
-
-static const char *choice_of(const struct choice *choices, const char *value, size_t *at)
-{
-    for (*at = 0; choices[*at].value; ++*at)
-        if (!strcmp(choices[*at].value, value))
-            return value;
-    *at = 0;
-    return choices[0].value;
-}
-
-static void wanted_read(const struct visit *v, struct wanted *w)
-{
-    size_t at = 0, sort = 0;
-    const char *search = form_value(&v->query, "q");
-
-    *w = (struct wanted){.search = strlen(search) <= SEARCH_MAX ? search : ""};
-    w->state = choice_of(states, form_value(&v->query, "state"), &at);
-    w->sort = choice_of(sorts, form_value(&v->query, "sort"), &sort);
-    if (!page_number(form_value(&v->query, "page"), 1, PAGES_MAX, &w->page))
-        w->page = 1;
-    w->filter = (struct member_filter){.sort = sort_of[sort],
-                                       .state = member_state_named(w->state),
-                                       .search = w->search,
-                                       .offset = (w->page - 1) * PAGE_LINES,
-                                       .limit = PAGE_LINES};
-}
-
 static void page_link(struct visit *v, const struct group *g, const char *text, int64_t page,
                       const struct wanted *w)
 {
-    char path[SCENE_PATH_SIZE + 3 * SEARCH_MAX + 64], search[3 * SEARCH_MAX + 1];
+    char path[SCENE_PATH_SIZE + 3 * WANTED_SEARCH_MAX + 64], search[3 * WANTED_SEARCH_MAX + 1];
 
     page_encode(search, sizeof search, w->search);
     snprintf(path, sizeof path, "/groups/%s?page=%lld&state=%s&sort=%s&q=%s", g->name,
@@ -193,7 +149,7 @@ static void page_link(struct visit *v, const struct group *g, const char *text, 
 
 static void pager(struct visit *v, const struct group *g, const struct wanted *w, int64_t total)
 {
-    int64_t pages = (total + PAGE_LINES - 1) / PAGE_LINES;
+    int64_t pages = (total + WANTED_LINES - 1) / WANTED_LINES;
     char here[64];
 
     if (pages < 2)
@@ -219,8 +175,8 @@ static void search_form(struct visit *v, const struct group *g, const struct wan
                                   .type = "search",
                                   .value = w->search,
                                   .optional = true});
-    page_choice(v, "state", "State", states, w->state, NULL);
-    page_choice(v, "sort", "Order", sorts, w->sort, NULL);
+    page_choice(v, "state", "State", wanted_states, w->state, NULL);
+    page_choice(v, "sort", "Order", wanted_sorts, w->sort, NULL);
     page_form_end(v, "Find", "plain");
 }
 
@@ -233,7 +189,7 @@ static void members_card(struct visit *v, const struct scene *s)
 
     if (!scene_may(v, s, VERB_MEMBER_LIST))
         return;
-    wanted_read(v, &w);
+    wanted_read(&v->query, &w);
     page_card_begin(v, "Members");
     search_form(v, &s->group, &w);
     page_table_begin(v, heads, ARRAY_LEN(heads));

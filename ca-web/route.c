@@ -8,10 +8,12 @@
 
 #include "ca-web/log.h"
 #include "ca-web/page.h"
+#include "ca-web/token.h"
 
 enum route_kind {
-    ROUTE_API,  /* JSON in and out, no session */
-    ROUTE_PAGE, /* HTML; a POST carries a form and its token */
+    ROUTE_API,   /* JSON in and out, no session */
+    ROUTE_TOKEN, /* the same, in the name of the user whose token it carries */
+    ROUTE_PAGE,  /* HTML; a POST carries a form and its token */
 };
 
 static const struct route {
@@ -24,6 +26,24 @@ static const struct route {
     {HTTP_POST, ROUTE_API, "/api/v1/renew", api_renew},
     {HTTP_GET, ROUTE_API, "/api/v1/groups/{}/crl", api_crl},
     {HTTP_GET, ROUTE_API, "/api/v1/groups/{}/events", api_events},
+    {HTTP_GET, ROUTE_API, "/api/v1/openapi.json", v1_openapi},
+    {HTTP_GET, ROUTE_TOKEN, "/api/v1/groups", v1_groups},
+    {HTTP_POST, ROUTE_TOKEN, "/api/v1/groups", v1_group_add},
+    {HTTP_GET, ROUTE_TOKEN, "/api/v1/groups/{}", v1_group},
+    {HTTP_POST, ROUTE_TOKEN, "/api/v1/groups/{}", v1_group_edit},
+    {HTTP_GET, ROUTE_TOKEN, "/api/v1/groups/{}/members", v1_members},
+    {HTTP_GET, ROUTE_TOKEN, "/api/v1/groups/{}/members/{}", v1_member},
+    {HTTP_POST, ROUTE_TOKEN, "/api/v1/groups/{}/members/{}/request", v1_request},
+    {HTTP_POST, ROUTE_TOKEN, "/api/v1/groups/{}/members/{}/approve", v1_approve},
+    {HTTP_POST, ROUTE_TOKEN, "/api/v1/groups/{}/members/{}/deny", v1_deny},
+    {HTTP_POST, ROUTE_TOKEN, "/api/v1/groups/{}/members/{}/revoke", v1_revoke},
+    {HTTP_POST, ROUTE_TOKEN, "/api/v1/groups/{}/members/{}/role", v1_role},
+    {HTTP_POST, ROUTE_TOKEN, "/api/v1/groups/{}/machines/{}/revoke", v1_machine_revoke},
+    {HTTP_POST, ROUTE_TOKEN, "/api/v1/groups/{}/blob", page_blob_post},
+    {HTTP_GET, ROUTE_TOKEN, "/api/v1/groups/{}/invitations", v1_invitations},
+    {HTTP_POST, ROUTE_TOKEN, "/api/v1/groups/{}/invitations", v1_invite},
+    {HTTP_POST, ROUTE_TOKEN, "/api/v1/groups/{}/invitations/{}/end", v1_invitation_end},
+    {HTTP_GET, ROUTE_TOKEN, "/api/v1/groups/{}/audit", page_audit_json},
     {HTTP_GET, ROUTE_API, "/healthz", api_health},
     {HTTP_GET, ROUTE_API, "/metrics", api_metrics},
     {HTTP_GET, ROUTE_API, "/style.css", page_style},
@@ -179,7 +199,7 @@ static enum outcome post_check(struct visit *v, enum route_kind kind)
 
     if (!origin_ours(r))
         return OUT_BAD_ORIGIN;
-    if (kind == ROUTE_API)
+    if (kind != ROUTE_PAGE)
         return type_is(r, "application/json") ? OUT_OK : OUT_BAD_TYPE;
     if (!type_is(r, "application/x-www-form-urlencoded"))
         return OUT_BAD_TYPE;
@@ -188,6 +208,26 @@ static enum outcome post_check(struct visit *v, enum route_kind kind)
     return csrf_valid(&v->service->csrf_key, v->session, form_value(&v->form, "csrf"))
                ? OUT_OK
                : OUT_BAD_CSRF;
+}
+
+/* RFC 6750. Whoever tries tokens is told to wait, whatever he sends then. */
+static enum outcome token_load(struct visit *v)
+{
+    struct limit *limit = v->service->limit;
+    char who[LIMIT_WHO_SIZE], seconds[16];
+
+    limit_address(who, v->request->address);
+    int wait_s = limit_check(limit, LIMIT_TOKEN_ADDRESS, who, v->desk.now_s);
+    if (wait_s) {
+        snprintf(seconds, sizeof seconds, "%d", wait_s);
+        response_header(v->response, "Retry-After", seconds);
+        return OUT_TOO_MANY;
+    }
+    if (token_resume(&v->desk, v->request->authorization, &v->desk.actor))
+        return OUT_OK;
+    limit_take(limit, LIMIT_TOKEN_ADDRESS, who, v->desk.now_s);
+    response_header(v->response, "WWW-Authenticate", "Bearer");
+    return OUT_BAD_TOKEN;
 }
 
 /* *route: what the path matches; *allow: the methods that it takes. */
@@ -208,19 +248,14 @@ static enum outcome route_find(const struct request *r, const struct route **rou
     return *allow ? OUT_BAD_METHOD : OUT_NO_PAGE;
 }
 
-static void answer_failure(struct visit *v, const struct route *route, enum outcome o,
-                           unsigned allow)
+static void answer_failure(struct visit *v, enum outcome o, unsigned allow)
 {
     if (o == OUT_BAD_METHOD)
         response_header(v->response, "Allow",
                         allow == HTTP_GET    ? "GET, HEAD"
                         : allow == HTTP_POST ? "POST"
                                              : "GET, HEAD, POST");
-    bool page = route ? route->kind == ROUTE_PAGE : strncmp(v->request->path, "/api/", 5) != 0;
-    if (page)
-        page_failure(v, o);
-    else
-        visit_json(v, o);
+    page_failure(v, o);
 }
 
 static void visit_run(struct visit *v, const struct route **route)
@@ -234,14 +269,17 @@ static void visit_run(struct visit *v, const struct route **route)
         o = route_find(v->request, route, &allow, v->params);
     if (o == OUT_OK && !form_read(&v->query, v->request->query, strlen(v->request->query)))
         o = OUT_BAD_REQUEST;
+    v->api = *route ? (*route)->kind != ROUTE_PAGE : !strncmp(v->request->path, "/api/", 5);
     if (o == OUT_OK && (*route)->kind == ROUTE_PAGE)
         session_load(v);
+    if (o == OUT_OK && (*route)->kind == ROUTE_TOKEN)
+        o = token_load(v);
     if (o == OUT_OK && (*route)->method == HTTP_POST)
         o = post_check(v, (*route)->kind);
     if (o == OUT_OK)
         (*route)->handle(v);
     else
-        answer_failure(v, *route, o, allow);
+        answer_failure(v, o, allow);
     if (v->response->body.failed) {
         text_clear(&v->response->body);
         visit_json(v, OUT_INTERNAL);

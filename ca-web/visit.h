@@ -19,6 +19,7 @@ struct visit {
     struct response *response;
     struct desk desk;
     char params[VISIT_PARAMS_MAX][VISIT_PARAM_SIZE]; /* what the route's {}s matched */
+    bool api;                                        /* errors are JSON */
     struct form form, query;          /* the form is empty but for a POST of a page */
     char session[SESSION_TOKEN_SIZE]; /* the cookie that forms hang on: the session, or a stranger's
                                        */
@@ -37,6 +38,24 @@ void api_crl(struct visit *v);
 void api_events(struct visit *v);
 void api_health(struct visit *v);
 void api_metrics(struct visit *v);
+
+/* api_v1.c */
+void v1_openapi(struct visit *v);
+void v1_groups(struct visit *v);
+void v1_group_add(struct visit *v);
+void v1_group(struct visit *v);
+void v1_group_edit(struct visit *v);
+void v1_members(struct visit *v);
+void v1_member(struct visit *v);
+void v1_request(struct visit *v);
+void v1_approve(struct visit *v);
+void v1_deny(struct visit *v);
+void v1_revoke(struct visit *v);
+void v1_role(struct visit *v);
+void v1_machine_revoke(struct visit *v);
+void v1_invitations(struct visit *v);
+void v1_invite(struct visit *v);
+void v1_invitation_end(struct visit *v);
 
 /* route.c, for api_metrics: the route's pattern, NULL past the last. */
 const char *route_pattern(size_t i);

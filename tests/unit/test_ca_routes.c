@@ -6,10 +6,12 @@
  */
 #include "test_ca_desk.h"
 
+#include <jansson.h>
 #include <time.h>
 
 #include "ca-web/invite.h"
 #include "ca-web/log.h"
+#include "ca-web/openapi.h"
 #include "ca-web/role.h"
 #include "ca-web/service.h"
 #include "ca-web/token.h"
@@ -41,7 +43,8 @@ struct world {
      * second one of owner). */
     char node[ID_TEXT_SIZE], alien[ID_TEXT_SIZE], invite[INVITE_TOKEN_SIZE];
     char second[2 * HASH_LEN + 1];
-    char token[TOKEN_SIZE]; /* of owner, number 1 */
+    int asked; /* each request from an address of its own: limits are tested elsewhere */
+    char token[WHO_COUNT][TOKEN_SIZE]; /* for everything; the owner's is number OWNER */
 };
 
 static void node_of(struct world *w, const char *group, const char *user, unsigned machine,
@@ -72,8 +75,8 @@ static void people_make(struct world *w)
     char second[SESSION_TOKEN_SIZE];
     uint8_t hash[HASH_LEN];
     const struct invite_wish wish = {.note = "", .days = 7, .uses = 1};
-    const struct token_wish reading = {
-        .name = "reader", .scopes = 1u << SCOPE_READ, .group = "", .days = 1};
+    const struct token_wish everything = {
+        .name = "program", .scopes = (1u << SCOPE_COUNT) - 1, .group = "", .days = 1};
 
     for (int i = OUTSIDER; i < WHO_COUNT; i++) {
         assert_int_equal(account_add(&w->b.desk, VERB_USER_ADD, names[i], "u@example.org", NULL,
@@ -93,8 +96,14 @@ static void people_make(struct world *w)
     assert_int_equal(session_begin(&w->b.desk, &a[OWNER], "", second), OUT_OK);
     sha256(hash, second, strlen(second));
     hex_text(hash, sizeof hash, w->second);
-    struct desk d = bench_as(&w->b, &a[OWNER]);
-    assert_int_equal(token_make(&d, &a[OWNER], &reading, w->token), OUT_OK);
+    for (int i = OUTSIDER; i < WHO_COUNT; i++) {
+        struct desk d = bench_as(&w->b, &a[i]);
+        assert_int_equal(token_make(&d, &a[i], &everything, w->token[i]), OUT_OK);
+    }
+    /* Used just now: the first use of a minute is written down, which is no change of note. */
+    assert_int_equal(
+        store_run(w->b.desk.store, "UPDATE tokens SET used_s = ?1", VALUES(v_int(w->b.desk.now_s))),
+        WHO_COUNT - OUTSIDER);
     assert_int_equal(invite_make(&w->b.desk, &elsewhere, &wish, token), OUT_OK);
 }
 
@@ -140,6 +149,52 @@ static const struct row rows[] = {
     {"POST", "/api/v1/renew", "/api/v1/renew", "{}", "bbbbbbbbbb"},
     {"GET", "/api/v1/groups/{}/crl", "/api/v1/groups/lab/crl", "", "yyyyyyyyyy"},
     {"GET", "/api/v1/groups/{}/events", "/api/v1/groups/lab/events", "", "yyyyyyyyyy"},
+    {"GET", "/api/v1/openapi.json", "/api/v1/openapi.json", "", "yyyyyyyyyy"},
+    {"GET", "/api/v1/groups", "/api/v1/groups", "", "lyyyyyyyyy"},
+    {"POST", "/api/v1/groups", "/api/v1/groups", "{\"name\":\"third\"}", "lffffffffy"},
+    {"POST", "/api/v1/groups", "/api/v1/groups", "[]", "lffffffffb"},
+    {"GET", "/api/v1/groups/{}", "/api/v1/groups/lab", "", "lffyyyyyfy"},
+    {"GET", "/api/v1/groups/{}", "/api/v1/groups/nowhere", "", "lnnnnnnnnn"},
+    {"POST", "/api/v1/groups/{}", "/api/v1/groups/lab", "{\"lease_hours\":12}", "lfffffyyfy"},
+    {"POST", "/api/v1/groups/{}", "/api/v1/groups/lab", "{\"lease_hours\":0}", "lfffffbbfb"},
+    {"POST", "/api/v1/groups/{}", "/api/v1/groups/lab", "{\"bootstrap\":\"x\"}", "lfffffbbfb"},
+    {"GET", "/api/v1/groups/{}/members", "/api/v1/groups/lab/members?state=approved", "",
+     "lfffyyyyfy"},
+    {"GET", "/api/v1/groups/{}/members/{}", "/api/v1/groups/lab/members/member", "", "lfffyyyyfy"},
+    {"GET", "/api/v1/groups/{}/members/{}", "/api/v1/groups/lab/members/other", "", "lfffnnnnfn"},
+    {"POST", "/api/v1/groups/{}/members/{}/request", "/api/v1/groups/lab/members/$SELF/request",
+     "{}", "lyybyyybyy"},
+    {"POST", "/api/v1/groups/{}/members/{}/request", "/api/v1/groups/lab/members/outsider/request",
+     "{}", "lyffffffff"},
+    {"POST", "/api/v1/groups/{}/members/{}/approve", "/api/v1/groups/lab/members/asker/approve",
+     "{\"note\":\"x\"}", "lffffyyyfy"},
+    {"POST", "/api/v1/groups/{}/members/{}/approve", "/api/v1/groups/lab/members/other/approve",
+     "{}", "lffffnnnfn"},
+    {"POST", "/api/v1/groups/{}/members/{}/deny", "/api/v1/groups/lab/members/asker/deny", "",
+     "lffffyyyfy"},
+    {"POST", "/api/v1/groups/{}/members/{}/revoke", "/api/v1/groups/lab/members/member/revoke",
+     "{}", "lfffffyyfy"},
+    {"POST", "/api/v1/groups/{}/members/{}/revoke", "/api/v1/groups/lab/members/nobody/revoke",
+     "{}", "lfffffnnfn"},
+    {"POST", "/api/v1/groups/{}/members/{}/role", "/api/v1/groups/lab/members/member/role",
+     "{\"role\":\"owner\"}", "lffffffyfy"},
+    {"POST", "/api/v1/groups/{}/members/{}/role", "/api/v1/groups/lab/members/owner/role",
+     "{\"role\":\"member\"}", "lffffffbfb"},
+    {"POST", "/api/v1/groups/{}/machines/{}/revoke", "/api/v1/groups/lab/machines/$NODE/revoke",
+     "{}", "lffyffyyfy"},
+    {"POST", "/api/v1/groups/{}/machines/{}/revoke", "/api/v1/groups/lab/machines/$ALIEN/revoke",
+     "{}", "lfffffnnfn"},
+    {"POST", "/api/v1/groups/{}/blob", "/api/v1/groups/lab/blob", "{}", "lffyfffyff"},
+    {"GET", "/api/v1/groups/{}/invitations", "/api/v1/groups/lab/invitations", "", "lffffyyyfy"},
+    {"POST", "/api/v1/groups/{}/invitations", "/api/v1/groups/lab/invitations", "{\"uses\":2}",
+     "lffffyyyfy"},
+    {"POST", "/api/v1/groups/{}/invitations", "/api/v1/groups/lab/invitations", "{\"uses\":0}",
+     "lffffbbbfb"},
+    {"POST", "/api/v1/groups/{}/invitations/{}/end", "/api/v1/groups/lab/invitations/1/end", "{}",
+     "lffffyyyfy"},
+    {"POST", "/api/v1/groups/{}/invitations/{}/end", "/api/v1/groups/lab/invitations/2/end", "{}",
+     "lffffnnnfn"},
+    {"GET", "/api/v1/groups/{}/audit", "/api/v1/groups/lab/audit", "", "lfffyfyyfy"},
     {"POST", "/login", "/login", "name=owner&password=wrong", "llllllllll"},
     {"POST", "/login/code", "/login/code", "proof=owner.1.x&code=123456", "llllllllll"},
     {"POST", "/logout", "/logout", "", "yyyyyyyyyy"},
@@ -154,7 +209,7 @@ static const struct row rows[] = {
     {"GET", "/account/tokens", "/account/tokens", "", "lyyyyyyyyy"},
     {"POST", "/account/tokens", "/account/tokens", "name=x&days=1&scope-read=1", "lyyyyyyyyy"},
     {"POST", "/account/tokens", "/account/tokens", "name=x&days=1", "lbbbbbbbbb"},
-    {"POST", "/account/tokens/end", "/account/tokens/end", "token=1", "lnnnnnnynn"},
+    {"POST", "/account/tokens/end", "/account/tokens/end", "token=7", "lnnnnnnynn"},
     {"GET", "/account/factor", "/account/factor", "", "lyyyyyyyyy"},
     {"POST", "/account/factor", "/account/factor", "offer=x&code=1", "lbbbbbbbbb"},
     {"POST", "/account/factor/off", "/account/factor/off", "old=wrong", "llllllllll"},
@@ -207,12 +262,15 @@ static const struct row rows[] = {
 };
 
 /* Puts the world's values where the text says $NAME. */
-static void fill_in(const struct world *w, char *out, size_t size, const char *text)
+static void fill_in(const struct world *w, char *out, size_t size, const char *text, int who)
 {
     const struct {
         const char *name, *value;
-    } values[] = {
-        {"$NODE", w->node}, {"$ALIEN", w->alien}, {"$INVITE", w->invite}, {"$SESSION", w->second}};
+    } values[] = {{"$NODE", w->node},
+                  {"$ALIEN", w->alien},
+                  {"$INVITE", w->invite},
+                  {"$SESSION", w->second},
+                  {"$SELF", names[who]}};
 
     for (size_t i = 0; i < ARRAY_LEN(values); i++) {
         const char *at = strstr(text, values[i].name);
@@ -247,38 +305,43 @@ static char letter(const struct response *r)
 
 static char ask(struct world *w, const struct row *row, int who)
 {
-    char path[256], said[512], cookie[128], stranger[SESSION_TOKEN_SIZE], csrf[CSRF_SIZE];
+    char path[256], said[512], cookie[128], bearer[80], address[24], stranger[SESSION_TOKEN_SIZE],
+        csrf[CSRF_SIZE];
     const char *token = who == STRANGER ? stranger : w->session[who];
     struct text body = {0};
     struct response response = {.status = 500};
     bool api = !strncmp(row->path, "/api/", 5);
 
     session_draw(stranger);
-    fill_in(w, path, sizeof path, row->path);
+    fill_in(w, path, sizeof path, row->path, who);
     snprintf(cookie, sizeof cookie, "%s=%s", who == STRANGER ? "__Host-peal-form" : "__Host-peal",
              token);
     csrf_token(&w->service.csrf_key, token, csrf);
-    fill_in(w, said, sizeof said, row->body);
+    fill_in(w, said, sizeof said, row->body, who);
     text_str(&body, said);
+    snprintf(bearer, sizeof bearer, "Bearer %s", w->token[who]);
+    snprintf(address, sizeof address, "192.0.2.%d", w->asked++ % 200);
     if (!api)
         text_printf(&body, "&csrf=%s", csrf);
     char *query = strchr(path, '?');
     if (query)
         *query++ = '\0';
-    const struct request request = {.method = strcmp(row->method, "POST") ? HTTP_GET : HTTP_POST,
-                                    .path = path,
-                                    .query = query ? query : "",
-                                    .body = &body,
-                                    .host = "ca.example",
-                                    .origin = "https://ca.example",
-                                    .fetch_site = "",
-                                    .type = api ? "application/json"
-                                                : "application/x-www-form-urlencoded",
-                                    .cookie = cookie,
-                                    .agent = "",
-                                    .if_none_match = "",
-                                    .address = "192.0.2.9",
-                                    .local = "192.0.2.1"};
+    struct request request = {.method = strcmp(row->method, "POST") ? HTTP_GET : HTTP_POST,
+                              .path = path,
+                              .query = query ? query : "",
+                              .body = &body,
+                              .host = "ca.example",
+                              .origin = "https://ca.example",
+                              .fetch_site = "",
+                              .type =
+                                  api ? "application/json" : "application/x-www-form-urlencoded",
+                              .cookie = cookie,
+                              .agent = "",
+                              .if_none_match = "",
+                              .authorization = bearer,
+                              .if_match = "\"1\"",
+                              .local = "192.0.2.1"};
+    strcpy(request.address, address);
     service_handle(&w->service, &request, &response);
     char got = letter(&response);
     text_clear(&body);
@@ -324,7 +387,41 @@ static void each_route_has_a_row(void **state)
     }
 }
 
-/* In one table for all, so that a page cannot forget to ask. */
+/* "/api/v1/groups/{group}" is "/api/v1/groups/{}". */
+static bool described_as(const char *described, const char *pattern)
+{
+    while (*described && *described == *pattern) {
+        if (*pattern == '{')
+            described = strchr(described, '}') - 1;
+        described++;
+        pattern++;
+    }
+    return !*described && !*pattern;
+}
+
+static void each_route_of_the_interface_is_described(void **state)
+{
+    json_t *described = json_loadb((const char *)openapi_json, openapi_json_len, 0, NULL);
+    json_t *operations;
+    const char *path;
+    size_t routes = 0, found = 0;
+
+    assert_non_null(described);
+    for (size_t r = 0; route_pattern(r); r++) {
+        if (strncmp(route_pattern(r), "/api/v1/", 8))
+            continue;
+        routes++;
+        json_object_foreach(json_object_get(described, "paths"), path, operations) found +=
+            described_as(path, route_pattern(r)) &&
+            json_object_get(operations, strcmp(route_method(r), "POST") ? "get" : "post");
+    }
+    assert_int_equal(found, routes);
+    json_object_foreach(json_object_get(described, "paths"), path, operations) routes -=
+        json_object_size(operations);
+    assert_int_equal(routes, 0);
+    json_decref(described);
+}
+
 static void an_invitation_dies_with_its_makers_right(void **state)
 {
     struct world w;
@@ -386,6 +483,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_route_has_a_row),
+        cmocka_unit_test(each_route_of_the_interface_is_described),
         cmocka_unit_test(each_route_is_for_those_who_may),
         cmocka_unit_test(an_invitation_dies_with_its_makers_right),
         cmocka_unit_test(a_group_keeps_an_owner),
