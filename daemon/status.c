@@ -267,7 +267,7 @@ static json_t *path_json(const struct overlay_peer_info *p)
 {
     if (!p->up)
         return json_null();
-    return json_string(p->udp ? "direct" : "overlay");
+    return json_string(p->udp ? "direct" : p->tcp ? "tcp" : "overlay");
 }
 
 static json_t *peer_json(struct network *n, const struct overlay_peer_info *p)
@@ -285,10 +285,11 @@ static json_t *peer_json(struct network *n, const struct overlay_peer_info *p)
                      "id", id_json(&p->node), "network",
                      network_public(n) ? json_null() : json_string(network_name(n)), "hostname",
                      text_or_null(hostname), "ipv4", addr_json(&ipv4), "path", path_json(p),
-                     "endpoint", p->udp ? endpoint_json(&p->endpoint) : json_null(), "relay",
-                     "standby_relays", "rtt_ms", rtt_json(p->rtt_us), "roles", roles_json(p->roles),
-                     "cipher", cipher_json(p->cipher), "tx_bytes", (json_int_t)tx, "rx_bytes",
-                     (json_int_t)rx, "age_s", since_json(now, p->up_since_us), "last_seen_s",
+                     "endpoint", p->udp || p->tcp ? endpoint_json(&p->endpoint) : json_null(),
+                     "relay", "standby_relays", "rtt_ms", rtt_json(p->rtt_us), "roles",
+                     roles_json(p->roles), "cipher", cipher_json(p->cipher), "tx_bytes",
+                     (json_int_t)tx, "rx_bytes", (json_int_t)rx, "age_s",
+                     since_json(now, p->up_since_us), "last_seen_s",
                      since_json(now, p->last_heard_us), "user", text_or_null(p->user), "why",
                      text_or_null(p->why), "plain", node_peer_plain(node, p->token, now));
 }

@@ -203,6 +203,12 @@ static size_t tries_under_way(const struct overlay *o)
     return n;
 }
 
+/* Worth a try that is long enough for TCP to join in. */
+static bool may_need_tcp(const struct overlay *o, const struct contact *c)
+{
+    return c->kind == CONTACT_BOOTSTRAP || o->ring.count == 0;
+}
+
 static void try_contact(struct overlay *o, struct contact *c)
 {
     struct path_addr to = {.kind = PATH_UDP, .ep = c->ep};
@@ -216,7 +222,11 @@ static void try_contact(struct overlay *o, struct contact *c)
         rest(o, c);
         return;
     }
-    c->next_us = o->env->now_us + (outside(o) ? try_outside_us : try_us);
+    bool patient = outside(o) || (may_need_tcp(o, c) && tcp_possible(o));
+
+    c->next_us = o->env->now_us + (patient ? try_outside_us : try_us);
+    if (patient)
+        tcp_contact_tried(o, c);
 }
 
 /* Our place by the ring that this contact is of. */

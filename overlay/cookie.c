@@ -77,7 +77,7 @@ static void source_cookie(const struct secret *secret, const struct path_addr *f
     struct writer w = writer_of(source, sizeof(source));
 
     write_u8(&w, (uint8_t)from->kind);
-    if (from->kind == PATH_UDP) {
+    if (path_addr_is_direct(from)) {
         write_endpoint(&w, &from->ep);
     } else {
         write_id(&w, &from->peer);

@@ -215,10 +215,12 @@ static void set_shortcut(struct overlay *o, struct link *l)
 static void follow_path(struct overlay *o, struct link *l)
 {
     const struct path_addr *path = session_path(l->session);
-    bool indirect = path->kind != PATH_UDP;
+    bool indirect = !path_addr_is_direct(path);
 
-    if (path->kind == PATH_UDP)
+    if (!indirect && (path->conn & PATH_TCP_ACCEPTED) == 0)
         l->ep = path->ep;
+    if (indirect)
+        tcp_link_indirect(o, l);
     if (l->peer.indirect != indirect) {
         l->peer.indirect = indirect;
         ring_touch(&o->ring);

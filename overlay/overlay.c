@@ -140,6 +140,9 @@ static void on_send(void *ctx, const struct path_addr *to, const uint8_t *pkt, s
     case PATH_UDP:
         o->host.send(o->ctx, &to->ep, pkt, len);
         return;
+    case PATH_TCP:
+        o->host.tcp_send(o->ctx, to->conn, pkt, len);
+        return;
     case PATH_RING:
         carry_send(o, to, pkt, len);
         return;
@@ -230,17 +233,31 @@ static void settle(struct overlay *o)
 
 /* The doors. */
 
-bool overlay_input(struct overlay *o, const struct endpoint *from, uint8_t *pkt, size_t len)
+static bool input(struct overlay *o, const struct path_addr *from, uint8_t *pkt, size_t len)
 {
-    struct path_addr path = {.kind = PATH_UDP, .ep = *from};
     bool ours;
 
     /* Who leaves meets nobody new. */
     if (o->ring.state == OVERLAY_LEAVING && len > 1 && pkt[0] == PACKET_HANDSHAKE && pkt[1] == 1)
         return false;
-    ours = sessions_input(o->sessions, &path, pkt, len);
+    ours = sessions_input(o->sessions, from, pkt, len);
     settle(o);
     return ours;
+}
+
+bool overlay_input(struct overlay *o, const struct endpoint *from, uint8_t *pkt, size_t len)
+{
+    const struct path_addr path = {.kind = PATH_UDP, .ep = *from};
+
+    return input(o, &path, pkt, len);
+}
+
+bool overlay_tcp_input(struct overlay *o, uint32_t conn, const struct endpoint *from, uint8_t *pkt,
+                       size_t len)
+{
+    const struct path_addr path = {.kind = PATH_TCP, .ep = *from, .conn = conn};
+
+    return input(o, &path, pkt, len);
 }
 
 void overlay_tick(struct overlay *o)
@@ -336,6 +353,7 @@ struct overlay *overlay_new(const struct overlay_config *config, struct env *env
     alarm_init(&o->contacts.alarm, NULL);
     alarm_init(&o->shortcuts.alarm, NULL);
     contacts_begin(o);
+    tcp_begin(o);
     join_begin(o);
     return o;
 }
@@ -400,7 +418,8 @@ size_t overlay_contacts(const struct overlay *o, struct overlay_contact *out, si
     if (links == NULL)
         return 0;
     for (size_t i = 0; i < o->ring.count; i++)
-        if (o->ring.peers[i]->state == OVERLAY_MEMBER && !o->ring.peers[i]->indirect)
+        if (o->ring.peers[i]->state == OVERLAY_MEMBER && !o->ring.peers[i]->indirect &&
+            link_of(o->ring.peers[i])->ep.addr.family != 0)
             links[n++] = link_of(o->ring.peers[i]);
     qsort(links, n, sizeof *links, older_first);
     n = n < max ? n : max;
@@ -688,6 +707,8 @@ static void say_why(const struct overlay *o, const struct link *l, char why[96])
         snprintf(why, 96, "opening a session over the ring for %s", what);
     else if (l->peer.indirect)
         snprintf(why, 96, "over the ring: no direct address answers yet (%s)", what);
+    else if (session_path(l->session)->kind == PATH_TCP)
+        snprintf(why, 96, "over TCP: no address answers on UDP yet (%s)", what);
     else
         snprintf(why, 96, "direct: this address answered (%s)", what);
 }
@@ -701,7 +722,8 @@ static void fill_info(const struct overlay *o, const struct link *l, struct over
     session_data(l->session, &d);
     out->token = d.token;
     out->udp = d.path.kind == PATH_UDP;
-    if (out->udp)
+    out->tcp = d.path.kind == PATH_TCP;
+    if (out->udp || out->tcp)
         out->endpoint = d.path.ep;
     out->roles = l->mine | l->theirs;
     out->rtt_us = session_rtt(l->session);
@@ -745,7 +767,7 @@ size_t overlay_refusals(const struct overlay *o, struct overlay_refusal *out, si
     for (size_t i = 0; i < n; i++) {
         out[i] = (struct overlay_refusal){
             .node = refused[i].peer, .why = refused[i].why, .at_us = refused[i].at_us};
-        if (refused[i].from.kind == PATH_UDP)
+        if (path_addr_is_direct(&refused[i].from))
             out[i].from = refused[i].from.ep;
         memcpy(out[i].user, refused[i].user, sizeof out[i].user);
     }

@@ -71,6 +71,14 @@ struct overlay_config {
 
 struct overlay_host {
     void (*send)(void *ctx, const struct endpoint *to, const uint8_t *pkt, size_t len);
+    /*
+     * TCP; all three NULL: there is none. tcp_open asks for a connection and gives its number, never
+     * 0 and never used again, or 0 when that is not possible; overlay_tcp_opened or
+     * overlay_tcp_closed tells what became of it. tcp_send is best effort, as send is.
+     */
+    uint32_t (*tcp_open)(void *ctx, const struct endpoint *to);
+    void (*tcp_send)(void *ctx, uint32_t conn, const uint8_t *pkt, size_t len);
+    void (*tcp_close)(void *ctx, uint32_t conn);
     /* An upper message for us. Not called from within overlay_route and friends: what we send to ourselves comes with the next tick. */
     void (*message)(void *ctx, const struct overlay_from *from, uint8_t proto, const uint8_t *body, size_t len);
     /* A data packet (type 0x83) that came over the ring instead of UDP; opened by the host with the snapshot's keys. May be changed in place. */
@@ -91,6 +99,12 @@ void overlay_free(struct overlay *o);
 /* A datagram of a type 0x80..0x84 for one of our indices or our MAC. Handshake message 1 is tried
  * against each overlay of the daemon until one takes it: true when this one did. */
 bool overlay_input(struct overlay *o, const struct endpoint *from, uint8_t *pkt, size_t len);
+/* As overlay_input, from a TCP connection. */
+bool overlay_tcp_input(struct overlay *o, uint32_t conn, const struct endpoint *from, uint8_t *pkt, size_t len);
+void overlay_tcp_opened(struct overlay *o, uint32_t conn); /* that tcp_open asked for */
+void overlay_tcp_closed(struct overlay *o, uint32_t conn); /* any */
+/* A session has it as a path: it is somebody's whose identity was proven. */
+bool overlay_tcp_used(const struct overlay *o, uint32_t conn);
 void overlay_tick(struct overlay *o);
 usec overlay_deadline(const struct overlay *o);
 
@@ -169,7 +183,7 @@ struct overlay_peer_info {
     struct id node;
     uint32_t token;
     bool up;
-    bool udp;
+    bool udp, tcp; /* endpoint is set; else the packets go over the ring */
     struct endpoint endpoint;
     uint32_t roles; /* ours and theirs together */
     usec rtt_us, up_since_us, last_heard_us;

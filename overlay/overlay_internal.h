@@ -3,7 +3,7 @@
  * an overlay and by nobody else: overlay.c (doors, public functions), link.c (one peer: roles and
  * what we tell each other), transit.c (routed messages), carry.c (session packets that travel over
  * the ring), join.c (finding one's place, keeping it), contact.c (bootstraps and lost peers),
- * shortcut.c, ping.c, crawl.c, broadcast.c.
+ * shortcut.c, tcp.c (connections for whom UDP does not reach), ping.c, crawl.c, broadcast.c.
  *
  * A call runs so: input or tick goes through sessions_input or sessions_tick, whose callbacks land
  * in these files and may send; overlay_settle then moves what is queued, brings the ring's lists up
@@ -40,11 +40,13 @@ struct link {
     usec said_us;                       /* when it was told something last */
     usec unused_us;                     /* nobody needs it since then; 0: somebody does */
     usec demand_until_us;               /* 0: no demand */
+    usec tcp_at_us;                     /* TCP is tried then; 0: a direct path is there */
     uint32_t near_said, shortcuts_said; /* ring.*_version of what it was told */
     uint32_t shortcuts_heard;           /* of what it confirmed */
     uint16_t seq, seq_theirs;
     uint8_t mine, theirs; /* masks of enum overlay_role */
     uint8_t state_said, mine_said;
+    uint8_t tcp_tries;
     uint8_t says; /* times it was told the same without a confirmation; 0: confirmed */
     bool up;
     bool met;        /* it told us something */
@@ -117,6 +119,7 @@ struct contact {
     usec next_us;            /* when it is tried, or the try is over */
     usec interval_us;
     usec lost_us;   /* when it fell silent, or was parted from */
+    usec tcp_at_us; /* this try goes on over TCP then; 0: no more */
     uint32_t token; /* of the question that went through it */
     uint8_t kind;
 };
@@ -145,6 +148,21 @@ struct shortcuts {
     double members; /* ring size that the present ones were drawn for */
 };
 
+/* A connection that the host was asked for and that is not there yet. */
+struct tcp_wish {
+    uint32_t conn;
+    struct id peer;          /* zero: for the contact at `contact` */
+    struct endpoint contact; /* as the contact is listed */
+    struct endpoint ep;      /* where the connection goes */
+};
+
+enum { TCP_WISHES_MAX = 32 }; /* under way; full: nothing new is asked for */
+struct tcp {
+    struct alarm alarm;
+    struct tcp_wish wishes[TCP_WISHES_MAX];
+    size_t count;
+};
+
 enum { PINGS_MAX = 32 };
 struct ping {
     uint32_t number; /* on the wire */
@@ -170,6 +188,7 @@ struct overlay {
     struct join join;
     struct contacts contacts;
     struct shortcuts shortcuts;
+    struct tcp tcp;
     struct alarm ping_alarm;
     struct ping *pings; /* NULL: none under way */
     size_t ping_count;
@@ -311,6 +330,15 @@ void contacts_member(struct overlay *o);
 void contacts_retry_lost(struct overlay *o);
 /* Tries everything now: our addresses changed. */
 void contacts_retry_all(struct overlay *o);
+
+/* tcp.c */
+void tcp_begin(struct overlay *o);
+/* The host does TCP at all. */
+bool tcp_possible(const struct overlay *o);
+/* A try by UDP begins; TCP joins in after TCP_AFTER_US. */
+void tcp_contact_tried(struct overlay *o, struct contact *c);
+/* The best path of this link is no direct one. */
+void tcp_link_indirect(struct overlay *o, struct link *l);
 
 /* shortcut.c */
 void shortcuts_begin(struct overlay *o);

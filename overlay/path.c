@@ -24,6 +24,7 @@ enum rank {
     RANK_LAN,
     RANK_IPV6,
     RANK_IPV4,
+    RANK_TCP,
     RANK_RING,
 };
 
@@ -136,6 +137,8 @@ static enum rank rank_of(const struct session *s, const struct path_addr *addr)
 {
     if (addr->kind == PATH_RING)
         return RANK_RING;
+    if (addr->kind == PATH_TCP)
+        return RANK_TCP;
     if (addr_is_loopback(&addr->ep.addr))
         return RANK_LOOPBACK;
     if (on_our_lan(s->ss, &addr->ep.addr))
@@ -148,8 +151,8 @@ static bool better(const struct session *s, const struct path *a, const struct p
 {
     enum rank rank_a = rank_of(s, &a->addr), rank_b = rank_of(s, &b->addr);
 
-    if ((rank_a == RANK_RING) != (rank_b == RANK_RING))
-        return rank_b == RANK_RING;
+    if (rank_a != rank_b && (rank_a >= RANK_TCP || rank_b >= RANK_TCP))
+        return rank_a < rank_b;
     if (a->rtt_us == 0 || b->rtt_us == 0)
         return rank_a < rank_b;
     if (a->rtt_us + rtt_similar_us < b->rtt_us - b->rtt_us / 5)
@@ -163,7 +166,7 @@ static void path_log(const struct session *s, const char *what, const struct pat
 
     if (s->ss->env->level >= LOG_LEVEL_DEBUG)
         env_log(s->ss->env, LOG_LEVEL_DEBUG, "path to %s: %s %s", id_short(&s->peer, peer),
-                what, addr->kind == PATH_UDP ? endpoint_text(&addr->ep, ep) : "the ring");
+                what, addr->kind == PATH_RING ? "the ring" : endpoint_text(&addr->ep, ep));
 }
 
 void path_news(struct session *s)
@@ -172,7 +175,7 @@ void path_news(struct session *s)
 
     s->paths.rounds = 0;
     s->paths.round_at_us = USEC_NEVER;
-    if (best != NULL && best->addr.kind == PATH_RING)
+    if (best != NULL && best->addr.kind != PATH_UDP)
         path_round(s);
 }
 
@@ -395,7 +398,7 @@ void path_check(struct session *s)
             if ((int)rank_of(s, &addr) == rank)
                 candidate_try(s, &p->peer_eps[i]);
         }
-    if (best->addr.kind != PATH_RING)
+    if (best->addr.kind == PATH_UDP)
         p->round_at_us = USEC_NEVER;
     else if (p->round_at_us == USEC_NEVER)
         round_later(s);
@@ -414,7 +417,7 @@ void path_round(struct session *s)
 
     if (s->state != SESSION_UP || best == NULL)
         return;
-    if (best->addr.kind == PATH_RING) {
+    if (best->addr.kind != PATH_UDP) {
         session_tell_endpoints(s);
         round_later(s);
     }
@@ -447,7 +450,48 @@ void path_try(struct session *s, const struct path_addr *to)
         candidate_try(s, &to->ep);
     } else if (to->kind == PATH_RING && paths_find(&s->paths, to) == NULL) {
         session_queue(s, to, MSG_PING, (uint8_t[5]){0}, 5);
+    } else if (to->kind == PATH_TCP && is_new(s, to)) {
+        trial_start(s, to, false, 0);
     }
+}
+
+bool path_known(const struct session *s, const struct path_addr *addr)
+{
+    return paths_find(&s->paths, addr) != NULL;
+}
+
+/* The one heard last of those that are left, or the ring: it needs no proof. */
+static void replace_best(struct session *s)
+{
+    const struct path_addr ring = {.kind = PATH_RING, .peer = s->peer};
+    struct paths *p = &s->paths;
+    struct path *next = NULL;
+
+    for (size_t i = 0; i < p->count; i++)
+        if (p->v[i].addr.kind != PATH_RING && (next == NULL || p->v[i].heard_us > next->heard_us))
+            next = &p->v[i];
+    if (next == NULL)
+        next = paths_find(p, &ring);
+    if (next == NULL)
+        next = path_add(s, &ring);
+    if (next != NULL)
+        move_to(s, next);
+}
+
+void path_drop(struct session *s, const struct path_addr *addr)
+{
+    struct path_trial *t = trial_find(&s->paths, addr);
+    struct path *path = paths_find(&s->paths, addr);
+
+    if (t != NULL)
+        trial_remove(&s->paths, t);
+    if (path == NULL)
+        return;
+    bool best = path == paths_best(&s->paths);
+
+    path_remove(&s->paths, (size_t)(path - s->paths.v));
+    if (best)
+        replace_best(s);
 }
 
 void path_tick(struct session *s)
@@ -528,7 +572,7 @@ void path_nominated(struct session *s, const struct path_addr *from)
 {
     struct path *path = paths_from(&s->paths, from);
 
-    if (path != NULL && path != paths_best(&s->paths) && path->addr.kind == PATH_UDP &&
+    if (path != NULL && path != paths_best(&s->paths) && path->addr.kind != PATH_RING &&
         id_cmp(&s->peer, &s->ss->config.node) < 0)
         move_to(s, path);
 }
@@ -543,6 +587,8 @@ void path_heard(struct session *s, const struct path_addr *from, size_t len, boo
         path->heard_us = s->ss->env->now_us;
     } else if (fresh && from->kind == PATH_UDP) {
         path_roamed(s, &from->ep, len);
+    } else if (fresh && from->kind == PATH_TCP && trial_find(&s->paths, from) == NULL) {
+        trial_start(s, from, false, 0); /* TCP itself has proven the address */
     }
 }
 

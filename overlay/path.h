@@ -102,6 +102,9 @@ bool path_may_answer(struct session *s, const struct path_addr *to, size_t len);
 void path_roamed(struct session *s, const struct endpoint *from, size_t len);
 /* The user knows another way. */
 void path_try(struct session *s, const struct path_addr *to);
+/* It leads nowhere any more. */
+void path_drop(struct session *s, const struct path_addr *addr);
+bool path_known(const struct session *s, const struct path_addr *addr);
 /* The peer named its endpoints. */
 void path_set_peer_endpoints(struct session *s, const struct endpoint *eps, size_t n);
 /* Challenges every candidate of a better kind than the best path, the best kind first. For when the

@@ -59,7 +59,7 @@ static bool same_source(const struct path_addr *a, const struct path_addr *b)
 {
     if (a->kind != b->kind)
         return false;
-    if (a->kind != PATH_UDP)
+    if (!path_addr_is_direct(a))
         return id_eq(&a->peer, &b->peer);
     if (a->ep.addr.family == 6 && b->ep.addr.family == 6)
         return memcmp(a->ep.addr.b, b->ep.addr.b, 8) == 0;

@@ -27,8 +27,23 @@ bool path_addr_eq(const struct path_addr *a, const struct path_addr *b)
         return true;
     case PATH_UDP:
         return endpoint_eq(&a->ep, &b->ep);
+    case PATH_TCP:
+        return a->conn == b->conn;
     case PATH_RING:
         return id_eq(&a->peer, &b->peer) && id_eq(&a->via, &b->via);
+    }
+    return false;
+}
+
+bool path_addr_is_direct(const struct path_addr *a)
+{
+    switch (a->kind) {
+    case PATH_UDP:
+    case PATH_TCP:
+        return true;
+    case PATH_NONE:
+    case PATH_RING:
+        return false;
     }
     return false;
 }
@@ -536,6 +551,19 @@ void session_try_path(struct session *s, const struct path_addr *to)
     else if (s->state == SESSION_UP)
         path_try(s, to);
     session_schedule(s);
+}
+
+void session_drop_way(struct session *s, const struct path_addr *addr)
+{
+    if (s->state != SESSION_UP)
+        return;
+    path_drop(s, addr);
+    session_schedule(s);
+}
+
+bool session_has_way(const struct session *s, const struct path_addr *addr)
+{
+    return s->state == SESSION_UP && path_known(s, addr);
 }
 
 void sessions_removed(struct sessions *ss)

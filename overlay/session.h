@@ -33,16 +33,21 @@ enum path_kind {
     PATH_UDP,  /* endpoint */
     PATH_RING, /* hop by hop over the ring to `peer`, if `via` is not zero through that node's leaf
                   connection */
-    /* PATH_TCP, PATH_RELAY: a later change; switches over this enum have no default */
+    PATH_TCP,  /* connection `conn` of the host, to or from `ep` */
+    /* PATH_RELAY: a later change; switches over this enum have no default */
 };
 
 /* Where a packet goes to or came from. */
 struct path_addr {
     enum path_kind kind;
-    struct endpoint ep;  /* PATH_UDP */
+    struct endpoint ep;  /* PATH_UDP, PATH_TCP */
+    uint32_t conn;       /* PATH_TCP: never 0; with PATH_TCP_ACCEPTED when the peer opened it */
     struct id peer, via; /* PATH_RING */
 };
+enum { PATH_TCP_ACCEPTED = 0x40000000 }; /* then `ep` is not where the peer listens */
 bool path_addr_eq(const struct path_addr *a, const struct path_addr *b);
+/* No third node is on the way. */
+bool path_addr_is_direct(const struct path_addr *a);
 
 enum session_end {
     SESSION_END_CLOSED,   /* we closed it */
@@ -168,9 +173,13 @@ void session_probe_now(struct session *s);
  * -ERR_BAD_STATE, -ERR_RANGE (over MESSAGE_MAX). */
 int session_send(struct session *s, uint8_t type, const void *body, size_t len);
 /* Another way to reach this peer: it is probed with a challenge and used once it answers and is
- * better. Better: UDP before ring; link-local/LAN/IPv6 before others at similar RTT; lower RTT with
- * 20% hysteresis. */
+ * better. Better: UDP before TCP before ring; link-local/LAN/IPv6 before others at similar RTT;
+ * lower RTT with 20% hysteresis. */
 void session_try_path(struct session *s, const struct path_addr *to);
+/* It leads nowhere any more: forgotten, and the best of the others takes over at once. */
+void session_drop_way(struct session *s, const struct path_addr *addr);
+/* Is that one of the session's validated paths? */
+bool session_has_way(const struct session *s, const struct path_addr *addr);
 
 /* The data side. */
 struct session_data {

@@ -28,6 +28,27 @@ static void on_send(void *ctx, const struct endpoint *to, const uint8_t *pkt, si
     n->host.send(n->ctx, to, pkt, len);
 }
 
+static uint32_t on_tcp_open(void *ctx, const struct endpoint *to)
+{
+    struct node *n = ctx;
+
+    return n->host.tcp_open(n->ctx, to);
+}
+
+static void on_tcp_send(void *ctx, uint32_t conn, const uint8_t *pkt, size_t len)
+{
+    struct node *n = ctx;
+
+    n->host.tcp_send(n->ctx, conn, pkt, len);
+}
+
+static void on_tcp_close(void *ctx, uint32_t conn)
+{
+    struct node *n = ctx;
+
+    n->host.tcp_close(n->ctx, conn);
+}
+
 static void on_member_reply(struct node *n, const struct overlay_from *from, struct reader *r)
 {
     struct node_member m;
@@ -276,8 +297,12 @@ void node_settle(struct node *n)
 
 static struct overlay *node_overlay_new(struct node *n)
 {
-    static const struct overlay_host host = {
+    bool tcp = n->host.tcp_open != NULL;
+    const struct overlay_host host = {
         .send = on_send,
+        .tcp_open = tcp ? on_tcp_open : NULL,
+        .tcp_send = tcp ? on_tcp_send : NULL,
+        .tcp_close = tcp ? on_tcp_close : NULL,
         .message = on_message,
         .data = on_data,
         .peer_up = on_peer_up,
@@ -397,6 +422,31 @@ bool node_input(struct node *n, const struct endpoint *from, uint8_t *pkt, size_
         taken = overlay_input(n->overlay, from, pkt, len);
     node_settle(n);
     return taken;
+}
+
+bool node_tcp_input(struct node *n, uint32_t conn, const struct endpoint *from, uint8_t *pkt,
+                    size_t len)
+{
+    bool taken = true;
+
+    if (len > 0 && pkt[0] == PACKET_DATA)
+        traffic_data_packet(n, pkt, len);
+    else
+        taken = overlay_tcp_input(n->overlay, conn, from, pkt, len);
+    node_settle(n);
+    return taken;
+}
+
+void node_tcp_opened(struct node *n, uint32_t conn)
+{
+    overlay_tcp_opened(n->overlay, conn);
+    node_settle(n);
+}
+
+void node_tcp_closed(struct node *n, uint32_t conn)
+{
+    overlay_tcp_closed(n->overlay, conn);
+    node_settle(n);
 }
 
 void node_tick(struct node *n)

@@ -63,6 +63,10 @@ struct node_config {
 
 struct node_host {
     void (*send)(void *ctx, const struct endpoint *to, const uint8_t *pkt, size_t len);
+    /* As in struct overlay_host; all three NULL: no TCP. */
+    uint32_t (*tcp_open)(void *ctx, const struct endpoint *to);
+    void (*tcp_send)(void *ctx, uint32_t conn, const uint8_t *pkt, size_t len);
+    void (*tcp_close)(void *ctx, uint32_t conn);
     /* An Ethernet frame for the device. */
     void (*frame)(void *ctx, const uint8_t *frame, size_t len);
     /* Our addresses changed: set them on the device (AUTO, FIXED). Family 0: take away. */
@@ -90,6 +94,11 @@ void node_free(struct node *n);
 /* A datagram of our port. True when it was for this node (a first handshake message is offered to
  * each node in turn). */
 bool node_input(struct node *n, const struct endpoint *from, uint8_t *pkt, size_t len);
+/* The same from a TCP connection, and what becomes of connections: as in overlay.h. */
+bool node_tcp_input(struct node *n, uint32_t conn, const struct endpoint *from, uint8_t *pkt,
+                    size_t len);
+void node_tcp_opened(struct node *n, uint32_t conn);
+void node_tcp_closed(struct node *n, uint32_t conn);
 void node_tick(struct node *n);
 usec node_deadline(const struct node *n);
 

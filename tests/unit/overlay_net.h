@@ -22,6 +22,7 @@ struct net_packet {
     uint64_t seq;
     uint32_t to;
     struct endpoint from;
+    uint32_t conn; /* TCP: the receiver's connection; its opening when len is 0 */
     size_t len;
     uint8_t bytes[];
 };
@@ -34,6 +35,7 @@ struct net_node {
     struct endpoint ep;
     unsigned number, part;
     unsigned deaf_to;    /* number + 1 of a node whose packets never arrive; 0: none */
+    bool udp_blocked;    /* both ways */
     bool alive, touched; /* called from outside: its deadline is to be asked again */
     usec due_us;
     size_t place; /* in net.ticks */
@@ -48,6 +50,7 @@ struct net_node {
 struct overlay_net {
     usec now_us, delay_us;
     usec (*delay_of)(unsigned from, unsigned to); /* NULL: delay_us */
+    const struct overlay_host *callbacks;         /* of nodes that start from now on */
     unsigned loss_percent;
     uint64_t random, seq, delivered;
     size_t count;
@@ -132,6 +135,8 @@ static inline void net_send(void *ctx, const struct endpoint *to, const uint8_t 
         return;
     if (net->nodes[number]->part != n->part || net->nodes[number]->deaf_to == n->number + 1)
         return;
+    if (n->udp_blocked || net->nodes[number]->udp_blocked)
+        return;
     p = malloc(sizeof *p + len);
     *p = (struct net_packet){
         .at_us = net->now_us + net->delay_us, .seq = net->seq++, .to = number, .len = len};
@@ -197,6 +202,7 @@ static inline struct overlay_net *net_new(uint64_t seed, usec delay_us)
 
     CHECK(crypto_start() == 0);
     net->random = seed;
+    net->callbacks = &net_callbacks;
     net->delay_us = delay_us;
     net->now_us = SEC(1000);
     return net;
@@ -289,7 +295,7 @@ static inline struct net_node *net_add(struct overlay_net *net)
 static inline void net_start(struct net_node *n, const unsigned *bootstraps, size_t count)
 {
     n->env.now_us = n->net->now_us;
-    n->o = overlay_new(&n->config, &n->env, &net_callbacks, n);
+    n->o = overlay_new(&n->config, &n->env, n->net->callbacks, n);
     CHECK(n->o != NULL);
     n->alive = true;
     for (size_t i = 0; i < count; i++) {
@@ -337,7 +343,12 @@ static inline void net_deliver(struct overlay_net *net, struct net_packet *p)
     if (n->alive) {
         net->delivered++;
         n->env.now_us = net->now_us;
-        (void)overlay_input(n->o, &p->from, p->bytes, p->len);
+        if (p->conn == 0)
+            (void)overlay_input(n->o, &p->from, p->bytes, p->len);
+        else if (p->len > 0)
+            (void)overlay_tcp_input(n->o, p->conn, &p->from, p->bytes, p->len);
+        else
+            overlay_tcp_opened(n->o, p->conn);
         net_reschedule(n);
     }
     free(p);
