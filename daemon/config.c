@@ -250,8 +250,8 @@ static bool read_dns_forward(void *field, const char *value, const char **why)
 
 static const struct key daemon_keys[] = {
     {"port", read_port, offsetof(struct config, port), KEY_AT_START},
-    {"tcp", read_bool, offsetof(struct config, tcp), KEY_UNUSED},
-    {"tcp_port", read_tcp_port, offsetof(struct config, tcp_port), KEY_UNUSED},
+    {"tcp", read_bool, offsetof(struct config, tcp), KEY_AT_START},
+    {"tcp_port", read_tcp_port, offsetof(struct config, tcp_port), KEY_AT_START},
     {"public", read_public, offsetof(struct config, public_node), KEY_AT_START},
     {"bootstrap", read_hostports, offsetof(struct config, bootstrap), KEY_LIVE},
     {"state", read_path, offsetof(struct config, state), KEY_AT_START},

@@ -9,6 +9,8 @@
 #include "daemon/network.h"
 #include "daemon/notify.h"
 #include "daemon/privilege.h"
+#include "daemon/resolve.h"
+#include "daemon/tcp.h"
 #include "daemon/udp.h"
 #include "daemon/uv.h"
 #include "daemon/words.h"
@@ -329,6 +331,39 @@ static int open_udp(struct daemon *d)
     return d->host ? 0 : -1;
 }
 
+static void on_proxy(void *ctx, const struct endpoint *ep)
+{
+    struct daemon *d = ctx;
+
+    tcp_set_proxy(host_tcp(d->host), ep);
+}
+
+static void listen_tcp(struct daemon *d, uint16_t port)
+{
+    int rc = tcp_listen(host_tcp(d->host), port);
+
+    if (rc)
+        log_write(
+            LOG_LEVEL_WARN, NULL,
+            "cannot listen on TCP port %u: %s; members whom UDP does not reach cannot come in "
+            "by it",
+            port, uv_strerror(rc));
+}
+
+/* Without TCP there is still UDP: nothing here ends the daemon. */
+static void open_tcp(struct daemon *d)
+{
+    if (d->config.tcp)
+        listen_tcp(d, d->port);
+    if (d->config.tcp_port && !(d->config.tcp && d->config.tcp_port == d->port))
+        listen_tcp(d, d->config.tcp_port);
+    if (d->config.proxy.count == 0)
+        return;
+    d->proxy = resolver_new(&d->loop, "proxy", on_proxy, d);
+    if (d->proxy)
+        resolver_add(d->proxy, &d->config.proxy);
+}
+
 static int open_links(struct daemon *d)
 {
     const struct links_host host = {.ours = is_ours, .changed = on_links_changed};
@@ -365,6 +400,7 @@ int daemon_start(struct daemon *d, const struct daemon_options *options, struct 
     privilege_drop(d->config.state);
     if (open_udp(d) || open_links(d) || open_metrics(d))
         return -1;
+    open_tcp(d);
     d->started_us = host_now(d->host);
     config_without_effect(&d->config, on_without_effect, NULL);
     start_groups(d);
@@ -422,6 +458,7 @@ bool daemon_close(struct daemon *d)
         daemon_remove(d, n);
     if (d->metrics)
         metrics_close(d->metrics);
+    resolver_free(d->proxy);
     if (d->links)
         links_free(d->links);
     if (d->host)

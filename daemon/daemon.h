@@ -23,6 +23,7 @@ struct network;
 struct join;
 struct helper;
 struct metrics;
+struct resolver;
 
 /* What the command line says above the file. */
 struct daemon_options {
@@ -40,6 +41,7 @@ struct daemon {
     struct links *links;
     struct control *control;
     struct metrics *metrics;                         /* NULL: off */
+    struct resolver *proxy;                          /* finds the HTTP proxy; NULL: none */
     struct network *networks[DAEMON_NETWORKS_MAX];   /* by number; NULL: free */
     struct join *joins;                              /* enrolments under way */
     struct helper *helpers;                          /* requests to groups' services under way */

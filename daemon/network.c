@@ -8,6 +8,7 @@
 #include "daemon/privilege.h"
 #include "daemon/resolve.h"
 #include "daemon/resolved.h"
+#include "daemon/tcp.h"
 #include "daemon/uv.h"
 #include "tap/device.h"
 
@@ -82,6 +83,27 @@ static void on_send(void *ctx, const struct endpoint *to, const uint8_t *pkt, si
     struct network *n = ctx;
 
     host_send(n->daemon->host, to, pkt, len);
+}
+
+static uint32_t on_tcp_open(void *ctx, const struct endpoint *to)
+{
+    struct network *n = ctx;
+
+    return host_tcp_open(n->daemon->host, n->number, to);
+}
+
+static void on_tcp_send(void *ctx, uint32_t conn, const uint8_t *pkt, size_t len)
+{
+    struct network *n = ctx;
+
+    tcp_send(host_tcp(n->daemon->host), conn, pkt, len);
+}
+
+static void on_tcp_close(void *ctx, uint32_t conn)
+{
+    struct network *n = ctx;
+
+    tcp_close(host_tcp(n->daemon->host), conn);
 }
 
 static void on_frame(void *ctx, const uint8_t *frame, size_t len)
@@ -162,6 +184,9 @@ static void on_dns_query(void *ctx, const uint8_t *query, size_t len)
 
 static const struct node_host node_host = {
     .send = on_send,
+    .tcp_open = on_tcp_open,
+    .tcp_send = on_tcp_send,
+    .tcp_close = on_tcp_close,
     .frame = on_frame,
     .addresses = on_addresses,
     .forward_changed = on_forward_changed,
@@ -200,6 +225,31 @@ bool network_packet(struct network *n, const struct plane_item *item)
 {
     /* The plane lends the bytes until the next item; the node opens them in place. */
     return network_enter(n) && node_input(n->node, &item->from, (uint8_t *)item->bytes, item->len);
+}
+
+bool network_tcp_packet(struct network *n, uint32_t conn, const struct endpoint *from, uint8_t *pkt,
+                        size_t len)
+{
+    return network_enter(n) && node_tcp_input(n->node, conn, from, pkt, len);
+}
+
+void network_tcp_opened(struct network *n, uint32_t conn)
+{
+    if (network_enter(n))
+        node_tcp_opened(n->node, conn);
+    else
+        on_tcp_close(n, conn);
+}
+
+void network_tcp_closed(struct network *n, uint32_t conn)
+{
+    if (network_enter(n))
+        node_tcp_closed(n->node, conn);
+}
+
+bool network_tcp_used(const struct network *n, uint32_t conn)
+{
+    return n->node && overlay_tcp_used(node_overlay(n->node), conn);
 }
 
 void network_item(struct network *n, const struct plane_item *item)

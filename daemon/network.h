@@ -28,6 +28,12 @@ void network_free(struct network *n);
 
 /* From the host. True when the packet was this network's. */
 bool network_packet(struct network *n, const struct plane_item *item);
+/* The same from a TCP connection; pkt may be changed. And what becomes of connections. */
+bool network_tcp_packet(struct network *n, uint32_t conn, const struct endpoint *from, uint8_t *pkt,
+                        size_t len);
+void network_tcp_opened(struct network *n, uint32_t conn);
+void network_tcp_closed(struct network *n, uint32_t conn);
+bool network_tcp_used(const struct network *n, uint32_t conn);
 void network_item(struct network *n, const struct plane_item *item);
 void network_tick(struct network *n);
 usec network_deadline(const struct network *n);

@@ -54,7 +54,7 @@ static void failed(struct resolver *r, size_t i, int status)
 
     /* Said once per name; after that it is a machine without network, not news. */
     if (n->wait_ms == 0)
-        log_write(LOG_LEVEL_WARN, r->group, "cannot resolve bootstrap %s: %s; asking again",
+        log_write(LOG_LEVEL_WARN, r->group, "cannot resolve %s: %s; asking again",
                   r->list.v[i].host, uv_strerror(status));
     n->wait_ms = n->wait_ms ? n->wait_ms * 2 : RESOLVE_RETRY_MS;
     if (n->wait_ms > RESOLVE_RETRY_MAX_MS)

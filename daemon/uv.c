@@ -2,6 +2,7 @@
 
 #include "daemon/log.h"
 #include "daemon/network.h"
+#include "daemon/tcp.h"
 #include "overlay/core/err.h"
 #include "overlay/core/wire.h"
 
@@ -37,6 +38,7 @@ struct outbox_head {
 struct host {
     uv_loop_t *loop;
     struct plane *plane;
+    struct tcp *tcp;
     int udp_fd, timer_fd;
     unsigned workers;
     uv_poll_t plane_poll, timer_poll;
@@ -203,6 +205,88 @@ static void packet(struct host *h, const struct plane_item *item)
         h->dropped_no_network++;
 }
 
+/* --- TCP --- */
+
+static bool offer_tcp(struct host *h, uint32_t conn, const struct endpoint *from, uint8_t *pkt,
+                      size_t len)
+{
+    for (unsigned i = 0; i < NETWORKS_MAX; i++) {
+        if (h->networks[i] && network_tcp_packet(h->networks[i], conn, from, pkt, len))
+            return true;
+    }
+    return false;
+}
+
+static bool on_tcp_packet(void *ctx, uint32_t conn, const struct endpoint *from, uint8_t *pkt,
+                          size_t len)
+{
+    struct host *h = ctx;
+    struct network *n;
+
+    if (len < 2)
+        return false;
+    if (is_inside(h, &from->addr)) {
+        h->dropped_inside++;
+        return false;
+    }
+    if (pkt[0] == PACKET_HANDSHAKE && pkt[1] == 1)
+        return offer_tcp(h, conn, from, pkt, len);
+    n = by_index(h, pkt, len);
+    return n && network_tcp_packet(n, conn, from, pkt, len);
+}
+
+static void on_tcp_opened(void *ctx, unsigned owner, uint32_t conn)
+{
+    struct host *h = ctx;
+
+    if (h->networks[owner])
+        network_tcp_opened(h->networks[owner], conn);
+    else
+        tcp_close(h->tcp, conn);
+}
+
+static void on_tcp_closed(void *ctx, uint32_t conn)
+{
+    struct host *h = ctx;
+
+    for (unsigned i = 0; i < NETWORKS_MAX; i++) {
+        if (h->networks[i])
+            network_tcp_closed(h->networks[i], conn);
+    }
+}
+
+static bool on_tcp_used(void *ctx, uint32_t conn)
+{
+    struct host *h = ctx;
+
+    for (unsigned i = 0; i < NETWORKS_MAX; i++) {
+        if (h->networks[i] && network_tcp_used(h->networks[i], conn))
+            return true;
+    }
+    return false;
+}
+
+static const struct tcp_host tcp_host = {
+    .packet = on_tcp_packet,
+    .opened = on_tcp_opened,
+    .closed = on_tcp_closed,
+    .used = on_tcp_used,
+};
+
+struct tcp *host_tcp(struct host *h)
+{
+    return h->tcp;
+}
+
+uint32_t host_tcp_open(struct host *h, unsigned number, const struct endpoint *to)
+{
+    if (!may_send_to(h, &to->addr)) {
+        h->dropped_inside++;
+        return 0;
+    }
+    return tcp_open(h->tcp, number, to);
+}
+
 static void dispatch(struct host *h, const struct plane_item *item)
 {
     if (item->kind == PLANE_PACKET)
@@ -273,6 +357,7 @@ static void flush(struct host *h)
         at += head.len;
     }
     out->used = 0;
+    tcp_flush(h->tcp);
 }
 
 static void arm(struct host *h, usec at_us)
@@ -346,8 +431,11 @@ struct host *host_new(uv_loop_t *loop, int udp_fd, bool udp_is_v6, unsigned work
     randombytes_buf(h->hash_key, sizeof h->hash_key);
     h->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
     CHECK(h->timer_fd >= 0);
+    h->tcp = tcp_new(loop, &tcp_host, h);
+    CHECK(h->tcp != NULL);
     h->plane = plane_new(&config);
     if (!h->plane) {
+        tcp_free(h->tcp);
         log_write(LOG_LEVEL_ERROR, NULL, "cannot start the data plane: %s", strerror(errno));
         close(h->timer_fd);
         close(udp_fd);
@@ -375,6 +463,7 @@ static void on_last_closed(uv_handle_t *handle)
 void host_free(struct host *h)
 {
     flush(h);
+    tcp_free(h->tcp);
     uv_close((uv_handle_t *)&h->plane_poll, NULL);
     uv_close((uv_handle_t *)&h->timer_poll, NULL);
     uv_close((uv_handle_t *)&h->before_sleep, on_last_closed);
@@ -437,7 +526,7 @@ bool host_counter(const struct host *h, size_t i, const char **name, uint64_t *v
     }
     i -= PLANE_DROP_COUNT;
     if (i >= ARRAY_LEN(names))
-        return false;
+        return tcp_counter(h->tcp, i - ARRAY_LEN(names), name, value);
     *name = names[i];
     *value = *values[i];
     return true;

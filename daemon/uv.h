@@ -44,6 +44,11 @@ unsigned host_workers(const struct host *h);
 void host_send(struct host *h, const struct endpoint *to, const uint8_t *pkt, size_t len);
 void host_forward_changed(struct host *h);
 
+/* TCP, as in daemon/tcp.h; connections of network `number`. */
+struct tcp;
+struct tcp *host_tcp(struct host *h);
+uint32_t host_tcp_open(struct host *h, unsigned number, const struct endpoint *to);
+
 /* Counters for metrics; names are static. False past the last. */
 bool host_counter(const struct host *h, size_t i, const char **name, uint64_t *value);
 

@@ -25,6 +25,7 @@
 
 #include "overlay/core/addr.h"
 #include "overlay/core/env.h"
+#include "overlay/core/limits.h"
 #include "overlay/crypto/removed.h"
 #include "overlay/crypto/seal.h"
 
@@ -41,10 +42,10 @@ enum path_kind {
 struct path_addr {
     enum path_kind kind;
     struct endpoint ep;  /* PATH_UDP, PATH_TCP */
-    uint32_t conn;       /* PATH_TCP: never 0; with PATH_TCP_ACCEPTED when the peer opened it */
+    uint32_t conn;       /* PATH_TCP: never 0; with PATH_TCP_ACCEPTED when the peer opened it,
+                          and ep is not where it listens */
     struct id peer, via; /* PATH_RING */
 };
-enum { PATH_TCP_ACCEPTED = 0x40000000 }; /* then `ep` is not where the peer listens */
 bool path_addr_eq(const struct path_addr *a, const struct path_addr *b);
 /* No third node is on the way. */
 bool path_addr_is_direct(const struct path_addr *a);

@@ -12,6 +12,7 @@ enum {
     MESSAGE_MAX = 1280,      /* a control message's body, so that it fits any path with its route header */
     FRAME_MAX = 65550,       /* an inner frame with a super-frame's length */
     NETWORKS_MAX = 64,       /* groups and the public overlay in one daemon */
+    PATH_TCP_ACCEPTED = 0x40000000, /* in the number of a TCP connection that the other end opened */
 };
 
 /* Packet types: the first byte of every datagram on our port. 0x00-0x3f is STUN (RFC 8489 5). */

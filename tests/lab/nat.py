@@ -14,8 +14,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 _MASQUERADE = {"preserving": "masquerade", "random": "masquerade random,fully-random"}
 
 
-def _rules(kind, udp):
-    """The router's table: what is from outside and no answer is dropped; kind of port allocation; UDP out or not."""
+def _rules(kind, udp, only_tcp):
+    """The router's table: what is from outside and no answer is dropped; kind of port allocation; UDP out or not; to one TCP port only."""
     return f"""
 table ip lab {{
     chain input {{
@@ -26,6 +26,7 @@ table ip lab {{
     chain forward {{
         type filter hook forward priority filter; policy accept;
         {"" if udp else "meta l4proto udp drop"}
+        {f"iifname lan tcp dport != {only_tcp} drop" if only_tcp else ""}
         iifname eth0 ct status dnat accept
         iifname eth0 ct state established,related accept
         iifname eth0 drop
@@ -49,7 +50,7 @@ def _lan(router, net, isolated):
                           f"ip addr add {net}.1/24 dev lan && ip link set lan up")
 
 
-def router(lab, name, kind="preserving", udp=True, isolated=False, behind=None, net="192.168.1"):
+def router(lab, name, kind="preserving", udp=True, isolated=False, behind=None, net="192.168.1", only_tcp=None):
     """A NAT router on the Internet, or on the LAN of another one. Its legs: eth0 outside, lan inside."""
     if behind is None:
         r = lab.host(name)
@@ -57,12 +58,12 @@ def router(lab, name, kind="preserving", udp=True, isolated=False, behind=None, 
         r = member(behind, name, 9)
     no_ipv6(r)
     _lan(r, net, isolated)
-    rules(r, kind, udp)
+    rules(r, kind, udp, only_tcp)
     return r
 
 
-def rules(r, kind="preserving", udp=True):
-    r.sh("nft", "-f", "-", input=_rules(kind, udp))
+def rules(r, kind="preserving", udp=True, only_tcp=None):
+    r.sh("nft", "-f", "-", input=_rules(kind, udp, only_tcp))
 
 
 def member(r, name, last):

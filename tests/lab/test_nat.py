@@ -8,9 +8,10 @@ import pytest
 import nat
 from lab import wait_for
 
-KINDS = ["none", "preserving", "random", "double", "hairpin", "same"]
-# What a NAT is to others: `cone` keeps one port for all and lets in who was sent to, `random` has a port for each peer.
-BEHAVIOUR = {"none": "open", "preserving": "cone", "random": "random", "double": "cone", "hairpin": "cone",
+KINDS = ["none", "preserving", "random", "double", "blocked", "hairpin", "same"]
+# What a NAT is to others: `cone` keeps one port for all and lets in who was sent to, `random` has a port for each peer,
+# `blocked` lets out TCP only.
+BEHAVIOUR = {"none": "open", "preserving": "cone", "random": "random", "double": "cone", "blocked": "blocked", "hairpin": "cone",
              "same": "cone"}
 DIRECT = ("direct",)
 INDIRECT = ("overlay", "relay")
@@ -21,6 +22,8 @@ def expected(a, b):
     behaviours = {BEHAVIOUR[a.kind], BEHAVIOUR[b.kind]}
     if a.kind == b.kind == "hairpin":  # one router that refuses hairpins, on ports isolated from each other
         return INDIRECT
+    if "blocked" in behaviours:
+        return ("tcp",) if "open" in behaviours else INDIRECT
     if "open" in behaviours or behaviours == {"cone"}:
         return DIRECT
     return INDIRECT
@@ -39,7 +42,8 @@ def make_sites(lab):
         members += [member("none", None, f"none{i}"),
                     member("preserving", nat.router(lab, f"rp{i}"), f"preserving{i}"),
                     member("random", nat.router(lab, f"rr{i}", "random"), f"random{i}"),
-                    member("double", nat.router(lab, f"inner{i}", behind=outer), f"double{i}")]
+                    member("double", nat.router(lab, f"inner{i}", behind=outer), f"double{i}"),
+                    member("blocked", nat.router(lab, f"rb{i}", udp=False), f"blocked{i}")]
     apart, home = nat.router(lab, "rh", isolated=True), nat.router(lab, "rs")
     for i in (1, 2):
         members += [member("hairpin", apart, f"hairpin{i}", 9 + i, 4746 + i),
