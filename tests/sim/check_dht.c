@@ -15,8 +15,9 @@ void dht_check_clear(struct dht_check *c)
     stats_clear(&c->get_ms);
 }
 
-void dht_check_forget_asker(struct dht_check *c, uint32_t host)
+void dht_check_host_off(struct dht_check *c, uint32_t host)
 {
+    c->gone++;
     for (size_t i = 0; i < DHT_ASKS_MAX; i++)
         if (c->v[i].used && c->v[i].asker == host)
             c->v[i].used = false;
@@ -41,11 +42,17 @@ static void wrong_answer(struct world *w, struct dht_ask *ask, const struct dht_
     if (!ask->waits || w->now_us < ask->asked_us + DHT_ASK_US)
         return;
     ask->used = false;
-    world_violated(
-        w, "host %u asked for the %s of host %u (key %s) since %.3f s: %s", (unsigned)ask->asker,
-        ask->kind == CLAIM_ADDRESS ? "address" : "name", (unsigned)ask->owner_host,
-        id_short(&ask->key, text), (double)ask->asked_us / 1e6,
-        result->status == DHT_OK ? "found another owner" : dht_status_text(result->status));
+    world_violated(w, "host %u asked for the %s of host %u (key %s) since %.3f s: %s",
+                   (unsigned)ask->asker, ask->kind == CLAIM_ADDRESS ? "address" : "name",
+                   (unsigned)ask->owner_host, id_short(&ask->key, text),
+                   (double)ask->asked_us / 1e6,
+                   result->status == DHT_OK ? "found another owner, or an old record"
+                                            : dht_status_text(result->status));
+}
+
+static bool is_old(const struct dht_ask *ask, const struct dht_value *v)
+{
+    return v->epoch != ask->epoch ? v->epoch < ask->epoch : v->sequence < ask->sequence;
 }
 
 static void get_done(void *ctx, uint64_t token, const struct dht_result *result)
@@ -57,7 +64,7 @@ static void get_done(void *ctx, uint64_t token, const struct dht_result *result)
 
     CHECK(ask->used && !ask->waits && ask->asker == from->index);
     if (result->status == DHT_OK && result->count == 1 &&
-        id_eq(&result->values[0].owner, &ask->owner)) {
+        id_eq(&result->values[0].owner, &ask->owner) && !is_old(ask, &result->values[0])) {
         ask->used = false;
         w->dht.right++;
         w->dht.at_first += !ask->again;
@@ -90,7 +97,7 @@ static bool still_claimed(const struct world *w, const struct dht_ask *ask)
            claim->key[0] != 0;
 }
 
-void dht_check_second(struct world *w)
+static void ask_again(struct world *w)
 {
     for (size_t i = 0; i < DHT_ASKS_MAX; i++) {
         struct dht_ask *ask = &w->dht.v[i];
@@ -119,6 +126,7 @@ bool dht_check_ask(struct world *w, struct host *from, const struct host *whose,
                    enum claim_kind kind, bool must)
 {
     const struct claim *claim = &whose->claims[kind];
+    struct dht_value written = {.epoch = 0};
     size_t i = 0;
 
     while (i < DHT_ASKS_MAX && w->dht.v[i].used)
@@ -132,6 +140,10 @@ bool dht_check_ask(struct world *w, struct host *from, const struct host *whose,
                                    .owner_host = whose->index,
                                    .asked_us = w->now_us,
                                    .kind = kind};
+    if (dht_kept(node_dht(whose->node), &w->dht.v[i].key, &written)) {
+        w->dht.v[i].epoch = written.epoch;
+        w->dht.v[i].sequence = written.sequence;
+    }
     get(w, &w->dht.v[i]);
     w->dht.asked += w->dht.v[i].used;
     return w->dht.v[i].used;
@@ -164,11 +176,11 @@ static struct replica_seen *all_held(const struct world *w, size_t *count)
     size_t size = 0;
 
     *count = 0;
-    for (size_t h = 0; h < w->ring.count; h++) {
-        const struct host *host = w->ring.members[h].host;
+    for (size_t h = 0; h < w->host_count; h++) {
+        const struct host *host = &w->hosts[h];
         struct dht_held held;
 
-        for (size_t i = 0; dht_held_next(node_dht(host->node), &i, &held);) {
+        for (size_t i = 0; host->node != NULL && dht_held_next(node_dht(host->node), &i, &held);) {
             if (*count == size) {
                 size = size > 0 ? 2 * size : 1024;
                 v = realloc(v, size * sizeof(*v));
@@ -183,6 +195,90 @@ static struct replica_seen *all_held(const struct world *w, size_t *count)
         qsort(v, *count, sizeof(*v), by_record);
     return v;
 }
+
+/* ---- every second ---- */
+
+static size_t first_of_key(const struct replica_seen *v, size_t count, const struct id *key)
+{
+    size_t low = 0, high = count;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+
+        if (id_cmp(&v[mid].key, key) < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+/* How many hold it; a rival's record stands for it: who meets one has yet to be told. */
+static uint32_t count_holders(const struct replica_seen *v, size_t count, const struct id *key)
+{
+    uint32_t holders = 0;
+
+    for (size_t i = first_of_key(v, count, key); i < count && id_eq(&v[i].key, key); i++)
+        holders += !v[i].tombstone;
+    return holders;
+}
+
+static void judge_claim(struct world *w, struct host *h, enum claim_kind kind,
+                        const struct replica_seen *v, size_t count)
+{
+    struct claim *claim = &h->claims[kind];
+    uint32_t holders;
+    struct id key;
+
+    if (claim->key[0] == 0)
+        return;
+    key = dht_check_key(w, claim, kind);
+    holders = count_holders(v, count, &key);
+    if (holders == 0 && claim->held > w->dht.gone)
+        world_violated(w,
+                       "the %s of host %u is nowhere any more; %u hosts held its record, %u went "
+                       "off since",
+                       kind == CLAIM_ADDRESS ? "address" : "name", (unsigned)h->index,
+                       (unsigned)claim->held, (unsigned)w->dht.gone);
+    claim->held = holders;
+}
+
+/* Nobody can have renewed it since its owner went off. */
+static void judge_end(struct world *w, const struct replica_seen *seen)
+{
+    const struct host *owner = world_host(w, &seen->owner);
+
+    if (seen->tombstone || seen->remaining_s == 0 || owner == NULL || owner->state != HOST_OFF ||
+        w->now_us < owner->off_us + SEC(w->config.lease_s) + DHT_END_SLACK_US)
+        return;
+    world_violated(w, "host %u holds a record of host %u, off since %.3f s, for %u s more",
+                   (unsigned)seen->holder->index, (unsigned)owner->index,
+                   (double)owner->off_us / 1e6, (unsigned)seen->remaining_s);
+}
+
+static void look(struct world *w)
+{
+    size_t count;
+    struct replica_seen *v = all_held(w, &count);
+
+    for (size_t i = 0; i < count; i++)
+        judge_end(w, &v[i]);
+    for (size_t i = 0; i < w->host_count; i++)
+        for (enum claim_kind kind = 0; w->hosts[i].state == HOST_ON && kind < CLAIM_KINDS; kind++)
+            judge_claim(w, &w->hosts[i], kind, v, count);
+    w->dht.gone = 0;
+    free(v);
+}
+
+void dht_check_second(struct world *w)
+{
+    ask_again(w);
+    if (w->config.device &&
+        (w->host_count <= DHT_LOOK_HOSTS || w->now_us / SEC(1) % DHT_LOOK_SECONDS == 0))
+        look(w);
+}
+
+/* ---- replicas ---- */
 
 /* What this host has of the record that starts at v; NULL: nothing. */
 static const struct replica_seen *of_holder(const struct replica_seen *v, size_t n,

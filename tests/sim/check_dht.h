@@ -4,8 +4,11 @@
  * Looks into every store at once, which no node can: under each key each of the five points must be
  * held, the same, by the member closest to it and that one's neighbour on either side. A point
  * whose three holders died at once may stay empty until the owner's next renewal, as long as a
- * majority of the points stands. And it asks, as a node would: a claim that a live node believes
- * its own must be found by anybody, with that owner.
+ * majority of the points stands. Every second (in large worlds every minute) it looks whether a
+ * record of a live owner is nowhere any more though not all who held it have died, and whether
+ * somebody still holds what its dead owner cannot have renewed. And it asks, as a node would: a
+ * claim that a live node believes its own must be found by anybody, with that owner, and not older
+ * than it was when asked for.
  */
 #ifndef PEAL_SIM_CHECK_DHT_H
 #define PEAL_SIM_CHECK_DHT_H
@@ -13,7 +16,12 @@
 #include "tests/sim/host.h"
 #include "tests/sim/stats.h"
 
-enum { DHT_ASKS_MAX = 1024 };
+enum {
+    DHT_ASKS_MAX = 1024,
+    DHT_LOOK_HOSTS = 100, /* in larger worlds it is looked into all stores only */
+    DHT_LOOK_SECONDS = 60 /* so often */
+};
+#define DHT_END_SLACK_US SEC(3)
 #define DHT_ASK_US SEC(30)
 
 struct dht_ask {
@@ -22,6 +30,7 @@ struct dht_ask {
     bool waits; /* the answer was wrong or none: asked again with the next second */
     bool must;  /* nothing was broken: the right answer must come within DHT_ASK_US */
     struct id key, owner;
+    uint32_t epoch, sequence; /* that its owner had written when it was asked for */
     uint32_t asker, owner_host;
     usec asked_us;
     enum claim_kind kind;
@@ -31,12 +40,14 @@ struct dht_check {
     struct dht_ask v[DHT_ASKS_MAX];
     uint64_t asked, at_first /* question */, at_once /* within a second */, right;
     struct stats get_ms;
+    uint32_t gone; /* hosts that went off since the judge looked last */
 };
 
 /* The key in the DHT of a claim that is not empty. */
 struct id dht_check_key(const struct world *w, const struct claim *claim, enum claim_kind kind);
 void dht_check_clear(struct dht_check *c);
-void dht_check_forget_asker(struct dht_check *c, uint32_t host);
+/* It died or left: what it asked is forgotten. */
+void dht_check_host_off(struct dht_check *c, uint32_t host);
 void dht_check_second(struct world *w);
 size_t dht_check_pending(const struct dht_check *c);
 /* `from` asks for what `whose` believes to be its own; false: there is nothing, or no room. */

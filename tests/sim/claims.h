@@ -24,6 +24,7 @@ struct claim {
     uint8_t key[CLAIM_KEY_LEN]; /* zeros: none */
     struct host *host;
     usec since_us;
+    uint32_t held;  /* so many hosts had its record when the judge looked last */
     usec double_us; /* since when another has it too, who had it first; 0: nobody */
 };
 

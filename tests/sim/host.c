@@ -190,10 +190,11 @@ static void host_off(struct host *h)
     account_enter(before);
     h->node = NULL;
     h->state = HOST_OFF;
+    h->off_us = h->world->now_us;
     h->up = false;
     h->world->on--;
     asks_forget_asker(&h->world->asks, h->index);
-    dht_check_forget_asker(&h->world->dht, h->index);
+    dht_check_host_off(&h->world->dht, h->index);
     host_claims(h, &(struct addr){0}, "");
 }
 

@@ -53,6 +53,7 @@ struct host {
     int64_t wall_skew_s;
     bool wall_known;
     usec on_us;                    /* last start */
+    usec off_us;                   /* last end */
     usec up_us;                    /* NODE_UP first since this start; 0: not yet */
     bool up;                       /* it is now */
     uint64_t tx_packets, tx_bytes; /* IP and UDP headers included; over all lives */

@@ -174,6 +174,17 @@ static void draw_churn(struct shape *s, struct random *r)
         (double)s->churn.mean_us / 1e6, 100 * s->churn.leave_share, 100 * s->churn.stranger_share);
 }
 
+/* Leases that are renewed, and end, within the run. */
+static void draw_lease(struct shape *s, uint64_t seed)
+{
+    struct random r = random_new(seed, RANDOM_SHAPE, 1);
+
+    if (!random_chance(&r, 0.3))
+        return;
+    s->config.lease_s = (uint32_t)between(&r, 40, 300);
+    say(s, ", leases of %u s", (unsigned)s->config.lease_s);
+}
+
 void shape_draw(struct shape *s, uint64_t seed, uint32_t nodes, usec safety_us)
 {
     struct random r = random_new(seed, RANDOM_SHAPE, 0);
@@ -192,6 +203,7 @@ void shape_draw(struct shape *s, uint64_t seed, uint32_t nodes, usec safety_us)
     draw_faults(s, &r);
     draw_churn(s, &r);
     s->return_share = random_unit(&r);
+    draw_lease(s, seed);
 }
 
 void shape_begin(const struct shape *s, struct world *w)
