@@ -1,68 +1,8 @@
 #include "overlay/core/id.h"
 
 #include "overlay/core/err.h"
-#include "overlay/core/wire.h"
 
 #include <string.h>
-
-/* An id as a number of three words: routing compares and subtracts some hundred of them for each
- * message. */
-struct words {
-    uint64_t high, middle;
-    uint32_t low;
-};
-
-static struct words words_of(const struct id *id)
-{
-    return (struct words){get_u64(id->b), get_u64(id->b + 8), get_u32(id->b + 16)};
-}
-
-static struct id id_of(struct words w)
-{
-    struct id id;
-
-    put_u64(id.b, w.high);
-    put_u64(id.b + 8, w.middle);
-    put_u32(id.b + 16, w.low);
-    return id;
-}
-
-static struct words words_sub(struct words b, struct words a)
-{
-    struct words d;
-    bool borrow = __builtin_sub_overflow(b.low, a.low, &d.low);
-    bool borrow2 = __builtin_sub_overflow(b.middle, a.middle, &d.middle);
-
-    borrow2 |= __builtin_sub_overflow(d.middle, (uint64_t)borrow, &d.middle);
-    d.high = b.high - a.high - borrow2;
-    return d;
-}
-
-static int words_cmp(struct words a, struct words b)
-{
-    if (a.high != b.high)
-        return a.high < b.high ? -1 : 1;
-    if (a.middle != b.middle)
-        return a.middle < b.middle ? -1 : 1;
-    return a.low != b.low ? (a.low < b.low ? -1 : 1) : 0;
-}
-
-int id_cmp(const struct id *a, const struct id *b)
-{
-    return words_cmp(words_of(a), words_of(b));
-}
-
-bool id_eq(const struct id *a, const struct id *b)
-{
-    return words_cmp(words_of(a), words_of(b)) == 0;
-}
-
-bool id_is_zero(const struct id *a)
-{
-    static const struct id zero;
-
-    return id_eq(a, &zero);
-}
 
 struct id id_add(const struct id *a, const struct id *b)
 {
@@ -75,30 +15,6 @@ struct id id_add(const struct id *a, const struct id *b)
         carry >>= 8;
     }
     return sum;
-}
-
-struct id id_sub(const struct id *b, const struct id *a)
-{
-    return id_of(words_sub(words_of(b), words_of(a)));
-}
-
-struct id id_distance(const struct id *a, const struct id *b)
-{
-    struct words right = words_sub(words_of(b), words_of(a));
-    struct words left = words_sub(words_of(a), words_of(b));
-
-    return id_of(words_cmp(right, left) <= 0 ? right : left);
-}
-
-bool id_between(const struct id *a, const struct id *x, const struct id *b)
-{
-    struct words to_x = words_sub(words_of(x), words_of(a));
-    struct words to_b = words_sub(words_of(b), words_of(a));
-    const struct words zero = {0};
-
-    if (words_cmp(to_x, zero) == 0)
-        return false;
-    return words_cmp(to_b, zero) == 0 || words_cmp(to_x, to_b) < 0;
 }
 
 bool id_closer(const struct id *key, const struct id *a, const struct id *b)
