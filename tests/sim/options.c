@@ -11,7 +11,8 @@
 static const char usage[] =
     "usage: peal-sim run    --nodes N --seed S [--latency FILE] [--minutes M] [--loss P]\n"
     "                       [--churn R] [--partition AT:FOR:PARTS] [--crash AT:SHARE]\n"
-    "                       [--join N] [--null-crypto] [--json]\n"
+    "                       [--restart AT:WITHIN] [--join N] [--sizes N,N,...]\n"
+    "                       [--null-crypto] [--json] [--plot FILE.svg]\n"
     "       peal-sim claims --nodes N --seed S [--latency FILE] [--partition AT:FOR:PARTS] "
     "[--json]\n"
     "                       everybody takes addresses and names at once, with few to spare\n"
@@ -38,6 +39,10 @@ static const char usage[] =
     "  --partition A:F:P  from second A, for F seconds, into P parts\n"
     "  --crash AT:SHARE   at second AT a share of all hosts dies\n"
     "  --join N           in the end N hosts, one after another, leave and come as strangers\n"
+    "  --restart AT:S     at second AT all hosts die, and start again within S seconds\n"
+    "  --sizes N,N,...    one run for each size instead of --nodes; --json: an object a line\n"
+    "  --plot FILE.svg    a picture: the ring with its shortcuts, hops, latencies, how it\n"
+    "                     formed and healed; with --sizes the cost against the size\n"
     "  --no-device        nodes without addresses and names: the ring alone\n"
     "  --null-crypto      the twin program with a null cipher, for size\n"
     "  --json             one JSON object on stdout\n"
@@ -50,6 +55,8 @@ static const char usage[] =
     "  --help, --version\n"
     "\n"
     "Exit status 1: an invariant was violated; 2: usage.\n";
+
+enum { NODES_MAX = 250000 };
 
 enum {
     OPT_SEED = 256,
@@ -66,6 +73,9 @@ enum {
     OPT_PARTITION,
     OPT_CRASH,
     OPT_JOIN,
+    OPT_RESTART,
+    OPT_SIZES,
+    OPT_PLOT,
     OPT_NO_DEVICE,
     OPT_NULL,
     OPT_JSON,
@@ -96,6 +106,9 @@ static const struct option long_options[] = {
     {"partition", required_argument, NULL, OPT_PARTITION},
     {"crash", required_argument, NULL, OPT_CRASH},
     {"join", required_argument, NULL, OPT_JOIN},
+    {"restart", required_argument, NULL, OPT_RESTART},
+    {"sizes", required_argument, NULL, OPT_SIZES},
+    {"plot", required_argument, NULL, OPT_PLOT},
     {"no-device", no_argument, NULL, OPT_NO_DEVICE},
     {"null-crypto", no_argument, NULL, OPT_NULL},
     {"json", no_argument, NULL, OPT_JSON},
@@ -178,6 +191,34 @@ static bool read_crash(struct options *o, const char *text)
            o->crash_at_s >= 0 && o->crash_share > 0 && o->crash_share < 1;
 }
 
+static bool read_restart(struct options *o, const char *text)
+{
+    char rest;
+
+    o->restart = true;
+    return sscanf(text, "%lf:%lf%c", &o->restart_at_s, &o->restart_within_s, &rest) == 2 &&
+           o->restart_at_s >= 0 && o->restart_within_s > 0;
+}
+
+/* Growing, so that a picture has them in order. */
+static bool read_sizes(struct options *o, const char *text)
+{
+    char *end;
+
+    for (o->size_count = 0;; text = end + 1) {
+        unsigned long nodes = strtoul(text, &end, 10);
+
+        if (end == text || nodes < 1 || nodes > NODES_MAX || o->size_count == OPTIONS_SIZES_MAX ||
+            (o->size_count > 0 && nodes <= o->sizes[o->size_count - 1]))
+            return false;
+        o->sizes[o->size_count++] = (uint32_t)nodes;
+        if (*end == '\0')
+            return true;
+        if (*end != ',')
+            return false;
+    }
+}
+
 static bool read_level(struct options *o, const char *text)
 {
     static const char *const names[] = {"error", "warn", "info", "debug"};
@@ -202,7 +243,7 @@ static bool read_option(struct options *o, int option, const char *value)
     case OPT_SEEDS:
         return read_seeds(o, value);
     case OPT_NODES:
-        return read_u32(value, 1, 250000, &o->nodes);
+        return read_u32(value, 1, NODES_MAX, &o->nodes);
     case OPT_LATENCY:
         o->latency = value;
         return true;
@@ -226,6 +267,13 @@ static bool read_option(struct options *o, int option, const char *value)
         return read_crash(o, value);
     case OPT_JOIN:
         return read_u32(value, 1, 100000, &o->joins);
+    case OPT_RESTART:
+        return read_restart(o, value);
+    case OPT_SIZES:
+        return read_sizes(o, value);
+    case OPT_PLOT:
+        o->plot = value;
+        return true;
     case OPT_NO_DEVICE:
         o->device = false;
         return true;
@@ -293,6 +341,8 @@ static bool say(int *status, int is, const char *format, const char *what, const
 /* What a command cannot do without, and what it does when nothing is said. */
 static bool complete(struct options *o, int *status)
 {
+    if (o->command == COMMAND_RUN && o->size_count > 0)
+        o->nodes = o->sizes[0];
     if ((o->command == COMMAND_RUN || o->command == COMMAND_CLAIMS) && o->nodes == 0)
         return say(status, EXIT_USAGE, "peal-sim: %s%s\n", "say how many: --nodes N", "");
     if ((o->command == COMMAND_CHECK || o->command == COMMAND_NAT) && o->seeds_last == 0 &&

@@ -18,6 +18,8 @@ enum command {
     COMMAND_REMOVAL
 };
 
+enum { OPTIONS_SIZES_MAX = 16 }; /* runs of one command */
+
 enum { EXIT_VIOLATED = 1, EXIT_USAGE = 2 };
 
 struct options {
@@ -36,7 +38,12 @@ struct options {
     bool crash;
     double crash_at_s, crash_share;
     uint32_t joins;
-    double start_s; /* hosts start within */
+    bool restart; /* a storm: everybody dies at once and starts again */
+    double restart_at_s, restart_within_s;
+    uint32_t sizes[OPTIONS_SIZES_MAX];
+    size_t size_count; /* 0: one run of `nodes` */
+    const char *plot;  /* path; NULL: no picture */
+    double start_s;    /* hosts start within */
     uint32_t bootstraps;
     bool device;
     bool null_crypto;

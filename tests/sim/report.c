@@ -59,14 +59,6 @@ static double per_node(const struct world *w, double all)
     return w->on > 0 ? all / (double)w->on : 0;
 }
 
-void report_measure(struct report *r)
-{
-    r->memory_bytes = 0;
-    for (size_t i = 0; i < r->world->host_count; i++)
-        if (r->world->hosts[i].node != NULL)
-            r->memory_bytes += r->world->hosts[i].account.bytes;
-}
-
 static size_t records_bytes(const struct world *w)
 {
     size_t bytes = 0;
@@ -79,6 +71,22 @@ static size_t records_bytes(const struct world *w)
         bytes += status.dht_bytes;
     }
     return bytes;
+}
+
+void report_measure(struct report *r)
+{
+    r->memory_bytes = 0;
+    for (size_t i = 0; i < r->world->host_count; i++)
+        if (r->world->hosts[i].node != NULL)
+            r->memory_bytes += r->world->hosts[i].account.bytes;
+    r->measured = r->world->on;
+    r->record_bytes = records_bytes(r->world);
+    r->memory_bytes -= r->record_bytes;
+}
+
+static double per_measured(const struct report *r, size_t bytes)
+{
+    return r->measured > 0 ? (double)bytes / (double)r->measured : 0;
 }
 
 static json_t *json_stats(struct stats *s)
@@ -146,6 +154,21 @@ static json_t *json_options(const struct options *o)
     json_object_set_new(j, "minutes", json_real(o->minutes));
     json_object_set_new(j, "loss", json_real(o->loss));
     json_object_set_new(j, "churn_per_minute", json_real(o->churn));
+    json_object_set_new(j, "jitter_ms", json_real(o->jitter_ms));
+    json_object_set_new(j, "start_s", json_real(o->start_s));
+    json_object_set_new(j, "bootstraps", json_integer(o->bootstraps));
+    json_object_set_new(j, "joins", json_integer(o->joins));
+    if (o->partition)
+        json_object_set_new(j, "partition",
+                            json_pack("{s:f, s:f, s:i}", "at_s", o->partition_at_s, "for_s",
+                                      o->partition_for_s, "parts", (int)o->parts));
+    if (o->crash)
+        json_object_set_new(
+            j, "crash", json_pack("{s:f, s:f}", "at_s", o->crash_at_s, "share", o->crash_share));
+    if (o->restart)
+        json_object_set_new(
+            j, "restart",
+            json_pack("{s:f, s:f}", "at_s", o->restart_at_s, "within_s", o->restart_within_s));
     json_object_set_new(j, "device", json_boolean(o->device));
     json_object_set_new(j, "null_crypto", json_boolean(o->null_crypto));
     return j;
@@ -161,7 +184,7 @@ static json_t *json_report(struct report *r)
     world_digest(w, digest);
     json_object_set_new(j, "schema", json_string("peal.sim/1"));
     json_object_set_new(j, "seed", json_integer((json_int_t)w->config.seed));
-    json_object_set_new(j, "nodes", json_integer((json_int_t)w->host_count));
+    json_object_set_new(j, "nodes", json_integer((json_int_t)(w->host_count)));
     json_object_set_new(j, "options", json_options(r->options));
     json_object_set_new(j, "digest", json_string(digest));
     json_object_set_new(j, "events", json_integer((json_int_t)w->events));
@@ -171,9 +194,8 @@ static json_t *json_report(struct report *r)
                         w->violations > 0 ? json_string(w->violation) : json_null());
     json_object_set_new(j, "virtual_s", json_real((double)w->now_us / 1e6));
     json_object_set_new(j, "wall_s", json_real(r->wall_s));
-    json_object_set_new(j, "bytes_per_node", json_real(per_node(w, (double)r->memory_bytes)));
-    json_object_set_new(j, "record_bytes_per_node",
-                        json_real(per_node(w, (double)records_bytes(w))));
+    json_object_set_new(j, "bytes_per_node", json_real(per_measured(r, r->memory_bytes)));
+    json_object_set_new(j, "record_bytes_per_node", json_real(per_measured(r, r->record_bytes)));
     json_object_set_new(j, "bytes_one_node_max", json_integer((json_int_t)w->account_peak));
     json_object_set_new(j, "hops", json_stats(&a->hops));
     json_object_set_new(j, "latency_ms",
@@ -267,8 +289,9 @@ static void print_text(struct report *r)
     printf("  %-22s %.1f\n", "links per node", per_node(w, (double)links_of_all(w)));
     if (r->upkeep_bytes_per_s >= 0)
         print_idle(r);
-    printf("  %-22s %.0f bytes per node (records of others: %.0f); at most %zu\n", "memory",
-           per_node(w, (double)r->memory_bytes), per_node(w, (double)records_bytes(w)),
+    printf("  %-22s %.0f bytes per node, and %.0f for records that it holds for others; at most "
+           "%zu at any time\n",
+           "memory", per_measured(r, r->memory_bytes), per_measured(r, r->record_bytes),
            w->account_peak);
     printf("  %-22s %llu asked, %llu answered (%llu at once), %llu right\n", "lookups",
            (unsigned long long)w->asks.asked, (unsigned long long)w->asks.answered,
@@ -295,6 +318,24 @@ void report_print(struct report *r)
     json_dumpf(j, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
     printf("\n");
     json_decref(j);
+}
+
+void report_sum_up(struct report *r)
+{
+    struct world *w = r->world;
+    struct asks *a = &w->asks;
+
+    r->size = (struct report_size){
+        .nodes = (double)(w->host_count),
+        .hops_mean = stats_mean(&a->hops),
+        .hops_p99 = stats_quantile(&a->hops, 0.99),
+        .hops_max = stats_quantile(&a->hops, 1),
+        .overlay_ms = stats_mean(&a->overlay_ms),
+        .direct_ms = stats_mean(&a->direct_ms),
+        .links = per_node(w, (double)links_of_all(w)),
+        .upkeep = r->upkeep_bytes_per_s,
+        .node_bytes = per_measured(r, r->memory_bytes),
+    };
 }
 
 void report_clear(struct report *r)

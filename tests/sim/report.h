@@ -9,6 +9,15 @@
 #include "tests/sim/options.h"
 #include "tests/sim/world.h"
 
+/* What is left of a run for a picture of several. */
+struct report_size {
+    double nodes;
+    double hops_mean, hops_p99, hops_max;
+    double overlay_ms, direct_ms; /* means of round trips */
+    double links, upkeep;         /* upkeep < 0: not measured */
+    double node_bytes;
+};
+
 struct report {
     const struct options *options;
     struct world *world;
@@ -24,12 +33,17 @@ struct report {
     uint64_t claims_taken;      /* that had an owner: the next candidate was tried */
     uint64_t claims_again;      /* that others were claiming at the same time */
     size_t claims_apart;        /* taken twice when a partition ended */
-    size_t memory_bytes;        /* of all nodes */
+    size_t memory_bytes;        /* of all nodes, records of others not counted */
+    size_t record_bytes;        /* of all nodes */
+    size_t measured;            /* nodes */
+    struct report_size size;    /* by report_sum_up */
 };
 
 /* Fills in what can be read off the world now: call before it is freed. */
 void report_measure(struct report *r);
 void report_print(struct report *r);
+/* Fills in size. */
+void report_sum_up(struct report *r);
 void report_clear(struct report *r);
 
 /* Wall clock, for progress and speed; the one place that reads it. */

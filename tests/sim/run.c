@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "overlay/core/err.h"
+#include "tests/sim/plot.h"
 #include "tests/sim/report.h"
 #include "tests/sim/rush.h"
 
@@ -33,7 +34,7 @@ bool run_config(const struct options *o, struct latency *latency, struct world_c
         .log_host = o->log_host,
         .follow = o->follow,
     };
-    CHECK(net_parse(&c->range, o->nodes < 20000 ? "10.77.0.0/16" : "10.0.0.0/8"));
+    CHECK(net_parse(&c->range, c->nodes < 20000 ? "10.77.0.0/16" : "10.0.0.0/8"));
     if (o->latency == NULL)
         return true;
     if (!latency_read(latency, o->latency, &why, &line)) {
@@ -68,6 +69,14 @@ static void plan_faults(struct report *r)
         faults_plan(w, (usec)(o->crash_at_s * 1e6), &crash);
         if (o->device)
             leases_plan(&r->leases, w, (usec)(o->crash_at_s * 1e6) + LEASES_AFTER_US);
+    }
+    if (o->restart) {
+        struct fault crash = {.kind = FAULT_CRASH, .share = 1};
+        struct fault restart = {.kind = FAULT_RESTART,
+                                .spread_us = (usec)(o->restart_within_s * 1e6)};
+
+        faults_plan(w, (usec)(o->restart_at_s * 1e6), &crash);
+        faults_plan(w, (usec)(o->restart_at_s * 1e6) + 1, &restart);
     }
     if (o->churn > 0) {
         struct churn churn = {.mean_us = (usec)(60e6 / o->churn),
@@ -210,7 +219,8 @@ static void run_world(struct report *r)
     struct world *w = r->world;
     const struct options *o = r->options;
     usec end_us = (usec)(o->minutes * 60e6), idle_us;
-    bool faults = o->churn > 0 || o->partition || o->crash || o->loss > 0 || o->jitter_ms > 0;
+    bool faults =
+        o->churn > 0 || o->partition || o->crash || o->restart || o->loss > 0 || o->jitter_ms > 0;
 
     r->upkeep_bytes_per_s = -1;
     plan_faults(r);
@@ -235,32 +245,68 @@ static void run_world(struct report *r)
         join_some(r);
 }
 
-int run_command(const struct options *o)
+static int run_one(const struct options *o, struct report *report)
 {
     struct latency latency = {0};
     struct world_config config;
-    struct report report = {.options = o};
+    struct recorder history = {.count = 0};
     double start_s = wall_seconds();
     int status;
 
+    *report = (struct report){.options = o};
     if (!run_config(o, &latency, &config))
         return EXIT_USAGE;
     if (o->command == COMMAND_CLAIMS)
         rush_config(o, &config);
-    report.world = world_new(&config);
-    report.world->progress = report_progress;
+    report->world = world_new(&config);
+    report->world->progress = report_progress;
+    if (o->plot != NULL && o->size_count == 0)
+        recorder_start(&history, report->world);
     if (o->command == COMMAND_CLAIMS)
-        rush_run(&report);
+        rush_run(report);
     else
-        run_world(&report);
-    report.wall_s = wall_seconds() - start_s;
+        run_world(report);
+    report->wall_s = wall_seconds() - start_s;
     report_progress_end();
-    report_print(&report);
+    report_print(report);
     if (o->sites)
-        account_print_sites(report.world->on);
-    status = report.world->violations > 0 ? EXIT_VIOLATED : 0;
-    report_clear(&report);
-    world_free(report.world);
+        account_print_sites(report->world->on);
+    status = report->world->violations > 0 ? EXIT_VIOLATED : 0;
+    if (o->plot != NULL && o->size_count == 0 && !plot_run(report, &history))
+        status = EXIT_USAGE;
+    report_sum_up(report);
+    world_free(report->world);
+    report->world = NULL;
+    recorder_clear(&history);
+    report_clear(report);
     latency_clear(&latency);
     return status;
+}
+
+static int run_sizes(const struct options *o)
+{
+    struct report_size v[OPTIONS_SIZES_MAX];
+    struct report report;
+    int status = 0;
+
+    for (size_t i = 0; i < o->size_count && status != EXIT_USAGE; i++) {
+        struct options one = *o;
+        int s;
+
+        one.nodes = o->sizes[i];
+        s = run_one(&one, &report);
+
+        status = s != 0 ? s : status;
+        v[i] = report.size;
+    }
+    if (o->plot != NULL && status != EXIT_USAGE && !plot_sizes(o, v, o->size_count))
+        status = EXIT_USAGE;
+    return status;
+}
+
+int run_command(const struct options *o)
+{
+    struct report report;
+
+    return o->size_count > 0 ? run_sizes(o) : run_one(o, &report);
 }
