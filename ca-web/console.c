@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "ca-web/answer.h"
+#include "ca-web/archive.h"
 #include "ca-web/blob.h"
 #include "ca-web/factor.h"
 #include "ca-web/removal.h"
@@ -284,6 +285,26 @@ static int blob_command(struct console *c, const char *const *args)
     return status;
 }
 
+static int backup_command(struct console *c, const char *const *args)
+{
+    const char *why = NULL;
+    bool ok = archive_write(c->home, args[0], &why);
+
+    if (!ok)
+        fprintf(stderr, "peal-ca: %s: %s\n", args[0], why);
+    return ok ? EXIT_STATUS_OK : EXIT_STATUS_FAILED;
+}
+
+static int restore_command(struct console *c, const char *const *args)
+{
+    const char *why = NULL;
+    bool ok = archive_restore(c->home, args[0], c->desk.now_s, &why);
+
+    if (!ok)
+        fprintf(stderr, "peal-ca: %s: %s\n", args[0], why);
+    return ok ? EXIT_STATUS_OK : EXIT_STATUS_FAILED;
+}
+
 static const struct command {
     const char *noun, *verb; /* verb NULL: none */
     size_t args;
@@ -301,6 +322,8 @@ static const struct command {
     {"member", "role", 3, member_role_command,
      "member role GROUP USER owner|administrator|approver|auditor|member"},
     {"member", "list", 1, member_list_command, "member list GROUP [--json]"},
+    {"backup", NULL, 1, backup_command, "backup FILE"},
+    {"restore", NULL, 1, restore_command, "restore FILE"},
     {"blob", NULL, 2, blob_command, "blob GROUP USER [--url https://host:port]"},
 };
 
@@ -337,7 +360,9 @@ int console_check(const char *const *words, size_t n)
 
 bool console_founds(const char *const *words)
 {
-    return !strcmp(words[0], "user"); /* everything else is about somebody who was added before */
+    return !strcmp(words[0], "user") ||
+           !strcmp(words[0],
+                   "restore"); /* everything else is about somebody who was added before */
 }
 
 int console_run(const struct home *h, const char *const *words, size_t n,

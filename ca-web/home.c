@@ -83,8 +83,7 @@ static void choose_key_file(struct home *h, const char *key_file)
     }
 }
 
-/* A value sealed at the first start tells whether this key is the database's. */
-static bool key_fits(const struct home *h, struct store *s)
+bool home_key_fits(const struct home *h, struct store *s)
 {
     static const struct id nobody;
     static const char word[] = "peal";
@@ -132,7 +131,7 @@ static int home_open_store(struct home *h, char *why, size_t why_size)
 
     if (!s)
         return failed(why, why_size, h->dir, reason, 1);
-    bool fits = key_fits(h, s);
+    bool fits = home_key_fits(h, s);
     store_close(s);
     if (!fits)
         return failed(why, why_size, h->key_file,

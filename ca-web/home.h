@@ -31,6 +31,8 @@ bool home_exists(const char *dir);
 /* One service to a directory: held until the process ends. False: another one has it. */
 bool home_lock(const struct home *h);
 
+/* Is the master key the one that sealed this database? A value sealed at the first start tells. */
+bool home_key_fits(const struct home *h, struct store *s);
 /* A connection of the caller's own. NULL and *why. */
 struct store *home_store(const struct home *h, const char **why);
 /* "DIR/name" into out. */

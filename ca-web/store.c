@@ -284,6 +284,32 @@ void store_close(struct store *s)
     free(s);
 }
 
+bool store_sound(struct store *s)
+{
+    struct query q = store_ask(s, "PRAGMA integrity_check(1)", VALUES());
+    bool sound = query_row(&q) && !strcmp(query_text(&q, 0), "ok");
+
+    query_end(&q);
+    return sound;
+}
+
+int store_load(struct store *s, struct store *from)
+{
+    const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
+    sqlite3_backup *backup = sqlite3_backup_init(s->db, "main", from->db, "main");
+    int rc = SQLITE_BUSY;
+
+    if (!backup)
+        return store_err(s, "restore", sqlite3_errcode(s->db));
+    for (int i = 0; i < STORE_BUSY_MS / 10 && (rc == SQLITE_BUSY || rc == SQLITE_LOCKED); i++) {
+        rc = sqlite3_backup_step(backup, -1) & 0xff;
+        if (rc == SQLITE_BUSY || rc == SQLITE_LOCKED)
+            nanosleep(&pause, NULL);
+    }
+    sqlite3_backup_finish(backup);
+    return rc == SQLITE_DONE ? 0 : store_err(s, "restore", rc);
+}
+
 int store_begin(struct store *s)
 {
     CHECK(!s->in_transaction);

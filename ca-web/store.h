@@ -52,6 +52,11 @@ void store_close(struct store *s); /* NULL is fine */
 /* One consistent state of everything into a new file (0600), while others read and write. */
 int store_copy(struct store *s, const char *path) MUST_USE;
 
+/* Is every page of it whole? */
+bool store_sound(struct store *s);
+/* Makes everything what `from` has, in one transaction, while others read and write. */
+int store_load(struct store *s, struct store *from) MUST_USE;
+
 /* BEGIN IMMEDIATE: the write lock is taken now or not at all. 0, or -ERR_FULL when others hold it.
  */
 int store_begin(struct store *s) MUST_USE;

@@ -566,8 +566,10 @@ def test_one_address_tries_many_names(ca):
     ca.start()
     eve = Browser(ca)
     eve.get("/")
-    seen = [eve.submit("/login", name=f"user{i}", password="guess guess").status for i in range(22)]
-    assert seen == [401] * 20 + [429] * 2
+    seen = []
+    while 429 not in seen and len(seen) < 60:
+        seen.append(eve.submit("/login", name=f"user{len(seen)}", password="guess guess").status)
+    assert seen[-1] == 429 and seen[:-1] == [401] * (len(seen) - 1) and len(seen) >= 21
 
 
 # --- HTTP ---
@@ -849,3 +851,56 @@ def test_kill_at_any_moment_loses_and_doubles_nothing(lab, folder):
     assert lab.sql("SELECT count(*), count(DISTINCT enrolment), count(DISTINCT node),"
                    " max(enrolment) FROM machines") == [(24, 24, 24, 24)]
     assert lab.sql("SELECT count(DISTINCT serial) FROM certificates") == [(24,)]
+
+
+def test_backup_and_restore_beside_a_running_service(lab, folder):
+    blob, key = lab.blob("lab", "bob"), Key(folder)
+    assert enrol(lab, blob, key).status == 200
+    unused, path = lab.blob("lab", "bob"), os.path.join(folder, "backup")
+    lab.run("backup", path)
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    assert sorted(os.listdir(folder)) == sorted({"backup", "data", os.path.basename(key.path)})
+    with open(path, "rb") as f:
+        backup = f.read()
+    with open(os.path.join(lab.data, "tls.key"), "rb") as f:
+        tls_key = f.read()
+    assert tls_key[60:100] not in backup
+    assert lab.run("backup", path, check=False).returncode == 1  # never over what is there
+
+    lab.run("member", "revoke", "lab", "bob")
+    assert lab.post("/api/v1/renew", {"group": "lab", "csr": key.csr}).code == "revoked"
+    removed = int(lab.http("GET", "/api/v1/groups/lab/crl").headers["ETag"].strip('"'))
+    lab.run("restore", path)
+    # The service goes on with it: bob is in again, and no number that members have seen comes again.
+    assert lab.post("/api/v1/renew", {"group": "lab", "csr": key.csr}).status == 200
+    assert int(lab.http("GET", "/api/v1/groups/lab/crl").headers["ETag"].strip('"')) > removed
+    assert enrol(lab, unused, Key(folder)).code == "secret_expired"
+    assert enrol(lab, lab.blob("lab", "bob"), Key(folder)).status == 200
+    assert lab.sql("SELECT max(enrolment) FROM machines")[0][0] > 1000
+    assert [n for n in os.listdir(lab.data) if n.startswith(("restore", "backup"))] == []
+    assert any(n.startswith("peal-ca.sqlite.before-") for n in os.listdir(lab.data))
+
+
+def test_a_backup_comes_back_elsewhere_with_its_master_key_only(lab, folder):
+    blob, key, path = lab.blob("lab", "bob"), Key(folder), os.path.join(folder, "backup")
+    assert enrol(lab, blob, key).status == 200
+    lab.run("backup", path)
+    other = Ca(os.path.join(folder, "other"))
+    refused = other.run("restore", path, check=False)
+    assert refused.returncode == 1 and "master key" in refused.stderr
+    shutil.rmtree(other.data)
+    os.mkdir(other.data)
+    shutil.copy(os.path.join(lab.data, "master.key"), other.data)
+    with open(path, "rb") as f:
+        backup = f.read()
+    for broken in (b"", b"nonsense" * 100, backup[:len(backup) // 2]):
+        with open(os.path.join(folder, "broken"), "wb") as f:
+            f.write(broken)
+        assert other.run("restore", os.path.join(folder, "broken"), check=False).returncode == 1
+    other.run("restore", path)
+    other.start()
+    try:
+        assert other.post("/api/v1/renew", {"group": "lab", "csr": key.csr}).status == 200
+        assert other.blob("lab", "bob")["server_pins"] == blob["server_pins"]
+    finally:
+        other.stop()

@@ -1,0 +1,25 @@
+/*
+ * archive.h - everything of a data directory but the master key in one file, and back, beside a
+ * running service.
+ *
+ * A backup is one consistent state of the database, with the TLS key (which blobs pin) sealed into
+ * it; without the master key it opens nothing, and only that master key restores it.
+ *
+ * Restoring goes back in time for what the members have not: the numbers of removals and of
+ * enrolments jump by ARCHIVE_JUMP, so that none is used twice; sessions, unused blobs and
+ * invitations end, since some of them may have been used or taken back meanwhile. What was there
+ * before is kept beside it. The live database changes in one transaction.
+ */
+#ifndef PEAL_CA_ARCHIVE_H
+#define PEAL_CA_ARCHIVE_H
+
+#include "ca-web/home.h"
+
+enum { ARCHIVE_JUMP = 1000 };
+
+/* Into a new file (0600). False and *why. */
+bool archive_write(const struct home *h, const char *path, const char **why);
+/* False and *why; then nothing has changed. */
+bool archive_restore(const struct home *h, const char *path, int64_t now_s, const char **why);
+
+#endif
