@@ -133,14 +133,28 @@ void api_renew(struct visit *v)
     issue(v, renew_with);
 }
 
+/* What the client has, by its ETag; 0: nothing, or no number of ours. */
+static int64_t crl_known(const char *if_none_match)
+{
+    long long number = 0;
+    int used = 0;
+
+    if (sscanf(if_none_match, "\"%18lld\"%n", &number, &used) != 1 || if_none_match[used])
+        return 0;
+    return number;
+}
+
 void api_crl(struct visit *v)
 {
     struct group g;
     char etag[32];
-    int64_t number = 0;
+    bool known = false;
+    int64_t number = crl_known(v->request->if_none_match);
     enum outcome o = group_find(&v->desk, v->params[0], &g);
 
     if (o == OUT_OK)
+        o = removal_crl_is(&v->desk, &g, number, &known);
+    if (o == OUT_OK && !known)
         o = removal_crl(&v->desk, &g, &v->response->body, &number);
     if (o != OUT_OK) {
         visit_json(v, o);
@@ -149,13 +163,8 @@ void api_crl(struct visit *v)
     snprintf(etag, sizeof etag, "\"%lld\"", (long long)number);
     response_header(v->response, "ETag", etag);
     response_header(v->response, "Cache-Control", "no-cache");
-    v->response->status = 200;
-    v->response->type = "application/pkix-crl";
-    if (!strcmp(v->request->if_none_match, etag)) {
-        v->response->status = 304;
-        v->response->type = NULL;
-        text_clear(&v->response->body);
-    }
+    v->response->status = known ? 304 : 200;
+    v->response->type = known ? NULL : "application/pkix-crl";
 }
 
 static bool after_read(const char *text, int64_t *after)

@@ -322,6 +322,22 @@ static enum outcome crl_read(struct desk *d, const struct group *g, struct text 
     return q.failed || der->failed ? OUT_INTERNAL : OUT_OK;
 }
 
+/* 0: there is none, or it is a day old. */
+static int64_t crl_number(struct desk *d, const struct group *g)
+{
+    return store_int(d->store, 0,
+                     "SELECT number FROM crls WHERE group_row = ?1 AND made_s + ?2 > ?3",
+                     VALUES(v_int(g->row), v_int(CRL_REFRESH_S), v_int(d->now_s)));
+}
+
+enum outcome removal_crl_is(struct desk *d, const struct group *g, int64_t number, bool *is)
+{
+    enum outcome o = desk_authorize(d, VERB_REMOVALS_READ, g->row, 0);
+
+    *is = o == OUT_OK && number && crl_number(d, g) == number;
+    return o;
+}
+
 enum outcome removal_crl(struct desk *d, const struct group *g, struct text *der, int64_t *number)
 {
     bool fresh = false;

@@ -32,6 +32,9 @@ enum outcome machine_owner(struct desk *d, const struct group *g, const struct i
 /* The current CRL, in DER, signed anew when it is a day old. */
 enum outcome removal_crl(struct desk *d, const struct group *g, struct text *der, int64_t *number);
 
+/* Is the current CRL the one of this number? Without reading the list. */
+enum outcome removal_crl_is(struct desk *d, const struct group *g, int64_t number, bool *is);
+
 /* JSON {"group","number","events":[{"number","at","node","removal"(base64)}]} of what is numbered
  * above `after`; "number" is what to ask `after` next; *count is how many events there are. */
 enum outcome removal_events(struct desk *d, const struct group *g, int64_t after, struct text *out,
