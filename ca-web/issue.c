@@ -110,6 +110,29 @@ static bool add_uris(X509 *x, const char *const *uris, size_t n)
     return ok;
 }
 
+/* RFC 7093, 2(1): the leftmost 160 bits of SHA-256 of the public key. */
+static ASN1_OCTET_STRING *key_id(const X509 *x)
+{
+    const ASN1_BIT_STRING *key = X509_get0_pubkey_bitstr(x);
+    ASN1_OCTET_STRING *id = ASN1_OCTET_STRING_new();
+    uint8_t hash[HASH_LEN];
+
+    sha256(hash, ASN1_STRING_get0_data(key), (size_t)ASN1_STRING_length(key));
+    if (id && ASN1_OCTET_STRING_set(id, hash, 20))
+        return id;
+    ASN1_OCTET_STRING_free(id);
+    return NULL;
+}
+
+static bool add_key_id(X509 *x)
+{
+    ASN1_OCTET_STRING *id = key_id(x);
+    bool ok = id && X509_add1_ext_i2d(x, NID_subject_key_identifier, id, 0, X509V3_ADD_APPEND) == 1;
+
+    ASN1_OCTET_STRING_free(id);
+    return ok;
+}
+
 static bool set_validity(X509 *x, int64_t not_before_s, int64_t not_after_s)
 {
     return set_time(X509_getm_notBefore(x), not_before_s) &&
@@ -146,7 +169,7 @@ int issue_authority(struct authority *a, const char *group_name, const struct id
         set_name(X509_get_subject_name(x), group_name) &&
         set_name(X509_get_issuer_name(x), group_name) && X509_set_pubkey(x, key) &&
         set_validity(x, now_s - ISSUE_BACKDATE_S, now_s + ISSUE_CA_LIFE_S) &&
-        add_basic_constraints(x, true) && add_key_usage(x, true) &&
+        add_basic_constraints(x, true) && add_key_usage(x, true) && add_key_id(x) &&
         add_uris(x, uris, ARRAY_LEN(uris)))
         len = sign_der(x, key, a->der, sizeof a->der);
     a->der_len = len > 0 ? (size_t)len : 0;
@@ -212,6 +235,18 @@ static bool add_revoked(X509_CRL *crl, const struct issue_revoked *r)
     return ok;
 }
 
+/* RFC 5280 5.2.1 */
+static bool add_authority_key_id(X509_CRL *crl, const X509 *ca)
+{
+    AUTHORITY_KEYID *a = AUTHORITY_KEYID_new();
+    bool ok =
+        a && (a->keyid = key_id(ca)) &&
+        X509_CRL_add1_ext_i2d(crl, NID_authority_key_identifier, a, 0, X509V3_ADD_APPEND) == 1;
+
+    AUTHORITY_KEYID_free(a);
+    return ok;
+}
+
 static bool add_number(X509_CRL *crl, uint64_t number)
 {
     ASN1_INTEGER *n = ASN1_INTEGER_new();
@@ -249,7 +284,8 @@ int issue_crl(const struct authority *a, const struct issue_revoked *v, size_t n
     *der = NULL;
     for (size_t i = 0; i < n && ok; i++)
         ok = add_revoked(crl, &v[i]);
-    if (ok && add_number(crl, number) && X509_CRL_sort(crl) && X509_CRL_sign(crl, key, NULL))
+    if (ok && add_authority_key_id(crl, ca) && add_number(crl, number) && X509_CRL_sort(crl) &&
+        X509_CRL_sign(crl, key, NULL))
         len = i2d_X509_CRL(crl, der);
     X509_CRL_free(crl);
     X509_free(ca);

@@ -319,7 +319,7 @@ def test_who_is_not_approved_or_was_removed_is_refused(lab, folder):
 
 def test_the_service_hears_of_a_removal_at_once(lab, folder):
     blob, key = lab.blob("lab", "bob"), Key(folder)
-    assert enrol(lab, blob, key).status == 200
+    certificate = enrol(lab, blob, key).json["certificate"].encode()
     first = lab.http("GET", "/api/v1/groups/lab/crl")
     assert first.headers["Content-Type"] == "application/pkix-crl"
     again = lab.http("GET", "/api/v1/groups/lab/crl",
@@ -352,6 +352,18 @@ def test_the_service_hears_of_a_removal_at_once(lab, folder):
     status, text = openssl("crl", "-inform", "der", "-noout", "-text", "-CAfile",
                            os.path.join(folder, "ca.pem"), stdin=crl.body)
     assert status == 0 and "verify OK" in text and text.count("Serial Number") == 1
+    # RFC 5280 5.2.1: the list names the CA's key, as the CA's certificate does.
+    key_id = re.search(r"X509v3 Authority Key Identifier: *\n +((?:[0-9A-F]{2}:){19}[0-9A-F]{2})", text).group(1)
+    assert key_id in openssl("x509", "-noout", "-text", stdin=blob["ca"].encode())[1]
+    pem = openssl("crl", "-inform", "der", stdin=crl.body)[1]
+    with open(os.path.join(folder, "crl.pem"), "w", encoding="ascii") as f:
+        f.write(pem)
+    check = ("verify", "-crl_check", "-CAfile", os.path.join(folder, "ca.pem"), "-CRLfile",
+             os.path.join(folder, "crl.pem"))
+    status, text = openssl(*check, stdin=certificate)
+    assert status != 0 and "certificate revoked" in text
+    other = enrol(lab, lab.blob("lab", "alice"), Key(folder)).json["certificate"].encode()
+    assert openssl(*check, stdin=other)[0] == 0
     for path, status in (("/api/v1/groups/nowhere/crl", 404),
                          ("/api/v1/groups/lab/events?after=x", 400),
                          ("/api/v1/groups/nowhere/events", 404)):
