@@ -97,8 +97,6 @@ static int command(const struct line *line, const struct words *words)
         return admin(line, words);
     if (words->count > 1)
         return complain("serve takes options only");
-    if (!line->serve.listen)
-        return complain("--listen ADDR:PORT is missing");
     umask(077);
     return serve(&line->serve);
 }

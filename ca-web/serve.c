@@ -1,6 +1,7 @@
 #include "ca-web/serve.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stddef.h>
@@ -108,6 +109,37 @@ static int listen_open(struct endpoint *e)
     e->port = ntohs(sa.ss_family == AF_INET ? ((struct sockaddr_in *)&sa)->sin_port
                                             : ((struct sockaddr_in6 *)&sa)->sin6_port);
     return fd;
+}
+
+/*
+ * sd_listen_fds(3) without the library: descriptor 3 is a listening socket that the service manager
+ * made. -1: there is none for us; -2: it is no such socket.
+ */
+static int listen_inherited(struct endpoint *e)
+{
+    enum { FIRST = 3 };
+    const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
+    struct sockaddr_storage sa;
+    socklen_t len = sizeof sa, on_len = sizeof(int);
+    int on = 0;
+
+    if (!pid || !count || strtol(pid, NULL, 10) != (long)getpid() || strcmp(count, "0") == 0)
+        return -1;
+    if (strcmp(count, "1") || getsockopt(FIRST, SOL_SOCKET, SO_ACCEPTCONN, &on, &on_len) || !on ||
+        getsockname(FIRST, (struct sockaddr *)&sa, &len) || fcntl(FIRST, F_SETFL, O_NONBLOCK) ||
+        fcntl(FIRST, F_SETFD, FD_CLOEXEC))
+        return -2;
+    if (sa.ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)&sa;
+        *e = (struct endpoint){addr_v4(ntohl(in->sin_addr.s_addr)), ntohs(in->sin_port)};
+        return FIRST;
+    }
+    if (sa.ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&sa;
+        *e = (struct endpoint){addr_v6(in6->sin6_addr.s6_addr), ntohs(in6->sin6_port)};
+        return FIRST;
+    }
+    return -2;
 }
 
 static void host_name(char out[NAME_MAX_LEN + 1])
@@ -280,7 +312,12 @@ int serve(const struct serve_options *o)
     char reason[1400];
     sigset_t ends;
 
-    if (!listen_read(&e, o->listen))
+    int fd = listen_inherited(&e);
+    if (fd == -2)
+        return usage("LISTEN_FDS", "the service manager hands over one listening TCP socket");
+    if (fd < 0 && !o->listen)
+        return usage("serve", "--listen ADDR:PORT is missing");
+    if (fd < 0 && !listen_read(&e, o->listen))
         return usage(o->listen, "--listen takes ADDR:PORT with a numeric address");
     if (o->url && !server_url_read(s.server.url, o->url))
         return usage(o->url, outcome_message(OUT_BAD_URL));
@@ -292,7 +329,8 @@ int serve(const struct serve_options *o)
     if (o->quiet)
         log_limit(LOG_NOTICE);
     raise_files();
-    int fd = listen_open(&e);
+    if (fd < 0)
+        fd = listen_open(&e);
     if (fd < 0) {
         tls_clear(&tls);
         return failed(o->listen, strerror(errno), EXIT_STATUS_FAILED);

@@ -7,8 +7,8 @@
 
 struct serve_options {
     const char *data, *key_file;
-    const char *listen;             /* addr:port; port 0: any free one */
-    const char *url;                /* NULL: from listen */
+    const char *listen; /* addr:port; port 0: any free one; a socket of systemd's comes first */
+    const char *url;    /* NULL: from listen */
     const char *tls_cert, *tls_key; /* NULL: our own */
     const char *quiet;              /* not NULL: no line per request */
 };

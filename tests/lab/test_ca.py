@@ -812,6 +812,34 @@ def test_it_tells_systemd(ca, folder):
     assert re.search(r"^<5>listening on ", ca.log, re.M)
 
 
+def test_a_socket_of_the_service_managers(ca, folder):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        ca.port = listening.getsockname()[1]
+        ca.user("alice")
+
+        def start(count="1", fd=listening.fileno()):
+            return subprocess.Popen(["sh", "-c", 'LISTEN_PID=$$ exec "$0" serve --data "$1" --url https://127.0.0.1:1',
+                                     PEAL_CA, ca.data], stderr=subprocess.PIPE, env={**os.environ, "LISTEN_FDS": count},
+                                    preexec_fn=lambda: os.dup2(fd, 3), close_fds=False)
+
+        # The socket outlives the service: the second one serves who has been waiting.
+        for _ in range(2):
+            service = start()
+            try:
+                until = time.monotonic() + 15
+                while not os.path.exists(os.path.join(ca.data, "tls.crt")) and time.monotonic() < until:
+                    time.sleep(0.02)
+                assert ca.http("GET", "/healthz").status == 200
+            finally:
+                service.terminate()
+                assert service.wait(20) == 0
+                service.stderr.close()
+        for count, fd in (("2", listening.fileno()), ("1", os.open("/dev/null", os.O_RDONLY))):
+            refused = start(count, fd)
+            assert refused.wait(20) == 2
+            refused.stderr.close()
+
+
 def test_nothing_secret_is_logged(lab, folder):
     blob, carol = lab.blob("lab", "bob"), Browser(lab).register("carol", "very secret word")
     assert enrol(lab, blob, Key(folder)).status == 200

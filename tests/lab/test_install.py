@@ -14,6 +14,7 @@ OTHERS = {
     "etc/peal/peald.conf",
     "usr/lib/systemd/system/peald.service",
     "usr/lib/systemd/system/peal-ca.service",
+    "usr/lib/systemd/system/peal-ca.socket",
     "usr/lib/sysusers.d/peal.conf",
     "usr/lib/sysusers.d/peal-ca.conf",
     "usr/lib/tmpfiles.d/peal-ca.conf",
