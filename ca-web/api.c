@@ -11,12 +11,18 @@ enum { EVENTS_AFTER_DIGITS = 18 };
 
 static const char type_json[] = "application/json";
 
+void visit_refused(struct visit *v, enum outcome o)
+{
+    atomic_fetch_add(&v->service->refusals[o], 1);
+}
+
 void visit_json(struct visit *v, enum outcome o)
 {
     v->response->type = type_json;
     v->response->status = outcome_http(o);
     if (o == OUT_OK)
         return;
+    visit_refused(v, o);
     text_clear(&v->response->body);
     if (answer_error(&v->response->body, o) != OUT_OK)
         v->response->status = 500;
@@ -217,6 +223,17 @@ static void metrics_requests(struct visit *v, struct text *out)
         }
 }
 
+static void metrics_refusals(struct visit *v, struct text *out)
+{
+    metric(out, "peal_ca_refusals_total", "counter", "What was asked for and not done, by why.");
+    for (int o = OUT_OK + 1; o < OUT_COUNT; o++) {
+        long long n = atomic_load(&v->service->refusals[o]);
+        if (n)
+            text_printf(out, "peal_ca_refusals_total{code=\"%s\"} %lld\n",
+                        outcome_code((enum outcome)o), n);
+    }
+}
+
 static void metrics_members(struct visit *v, struct text *out)
 {
     metric(out, "peal_ca_members", "gauge", "Members and requests by state, all groups.");
@@ -235,6 +252,7 @@ void api_metrics(struct visit *v)
     v->response->status = 200;
     v->response->type = "text/plain; version=0.0.4; charset=utf-8";
     metrics_requests(v, out);
+    metrics_refusals(v, out);
     metrics_members(v, out);
     metric(out, "peal_ca_machines", "gauge", "Machines that are enrolled and not removed.");
     text_printf(out, "peal_ca_machines %lld\n",

@@ -75,6 +75,7 @@ void page_complaint(struct visit *v, enum outcome o)
 
     if (o == OUT_OK)
         return;
+    visit_refused(v, o);
     html_open(t, "p", "class", "notice bad", "role", "alert", NULL);
     html_text(t, first);
     html_text(t, message + 1);

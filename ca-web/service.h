@@ -29,6 +29,7 @@ struct service {
     struct store *stores[HTTP_THREADS];
     size_t store_count;
     atomic_llong requests[SERVICE_ROUTES_MAX][SERVICE_CODES_MAX];
+    atomic_llong refusals[OUT_COUNT]; /* what was not done, by why */
     atomic_llong login_failures, issued, refused;
 };
 

@@ -26,6 +26,8 @@ struct visit {
     char csrf[CSRF_SIZE];
 };
 
+/* Counts what was not done, by why. */
+void visit_refused(struct visit *v, enum outcome o);
 /* API handlers: the JSON body, or an error. */
 void visit_json(struct visit *v, enum outcome o);
 /* Page handlers: 303 to a path of ours. */

@@ -303,6 +303,22 @@ def test_replays_run_into_the_limit_and_issue_nothing(lab, folder):
             assert int(answer.headers["Retry-After"]) >= 1
     assert seen == {409, 429}
     assert lab.sql("SELECT count(*) FROM certificates") == [(1,)]
+    refusals = dict(re.findall(r'^peal_ca_refusals_total{code="(\w+)"} (\d+)$', lab.http("GET", "/metrics").text, re.M))
+    assert int(refusals["secret_used"]) + int(refusals["too_many"]) == 400
+
+
+def test_a_request_names_its_own_node_in_vain(lab, folder):
+    """What a request asks for besides its key is not granted: the id follows from the key."""
+    blob, key = lab.blob("lab", "bob"), Key(folder)
+    victim = enrol(lab, lab.blob("lab", "alice"), Key(folder)).json["certificate"].encode()
+    node = re.search(r"peal:node:([0-9a-f]{40})", openssl("x509", "-noout", "-text", stdin=victim)[1]).group(1)
+    asked = subprocess.run(["openssl", "req", "-new", "-key", key.path, "-subj", "/CN=alice", "-addext",
+                            f"subjectAltName=URI:peal:node:{node}", "-addext", "basicConstraints=critical,CA:TRUE"],
+                           check=True, capture_output=True, text=True).stdout
+    got = enrol(lab, blob, key, csr=asked)
+    assert got.status == 200
+    text = openssl("x509", "-noout", "-text", stdin=got.json["certificate"].encode())[1]
+    assert node not in text and "CA:FALSE" in text and "Subject: CN = bob" in text
 
 
 def test_who_is_not_approved_or_was_removed_is_refused(lab, folder):

@@ -101,6 +101,35 @@ static void a_secret_is_bound_to_its_first_key(void **state)
     bench_close(&w.b);
 }
 
+/* Ten thousand times the same secret: one machine, whatever the replays are made of. */
+static void replays_enrol_nobody(void **state)
+{
+    struct world w;
+    struct issued issued;
+    struct text csr[4] = {{0}};
+    char secret[64], pem[2048];
+
+    world_open(&w);
+    bench_secret(&w.b, &w.g, &w.bob, secret);
+    assert_int_equal(bench_enrol(&w.b, "lab", "bob", secret, 1, &issued), OUT_OK);
+    for (unsigned i = 0; i < ARRAY_LEN(csr); i++) {
+        bench_csr(2 + i, pem);
+        text_str(&csr[i], pem);
+    }
+    for (unsigned i = 0; i < 10000; i++) {
+        struct desk d = w.b.desk;
+        d.actor = (struct actor){.kind = ACTOR_STRANGER};
+        assert_int_equal(enrol(&d, "lab", "bob", secret, csr[i % ARRAY_LEN(csr)].p, &issued),
+                         OUT_SECRET_USED);
+    }
+    assert_int_equal(store_int(w.b.desk.store, 0, "SELECT count(*) FROM certificates", VALUES()),
+                     1);
+    assert_int_equal(store_int(w.b.desk.store, 0, "SELECT count(*) FROM machines", VALUES()), 1);
+    for (size_t i = 0; i < ARRAY_LEN(csr); i++)
+        text_clear(&csr[i]);
+    bench_close(&w.b);
+}
+
 static void what_does_not_belong_together_enrols_nobody(void **state)
 {
     struct world w;
@@ -461,6 +490,7 @@ int main(void)
         cmocka_unit_test(the_certificate_binds_user_group_and_node),
         cmocka_unit_test(the_longest_names_fit_a_handshake),
         cmocka_unit_test(a_secret_is_bound_to_its_first_key),
+        cmocka_unit_test(replays_enrol_nobody),
         cmocka_unit_test(what_does_not_belong_together_enrols_nobody),
         cmocka_unit_test(a_secret_expires),
         cmocka_unit_test(a_member_has_a_most_of_unused_secrets),
