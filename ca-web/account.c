@@ -65,7 +65,7 @@ static bool password_valid(const char *password)
 }
 
 /* Lightly: something@name, no blanks or controls. A notice that comes back tells the rest. */
-static bool email_valid(const char *email)
+bool account_email_valid(const char *email)
 {
     const char *at = strrchr(email, '@');
 
@@ -121,7 +121,7 @@ static enum outcome account_prepare(struct account *a, const char *name, const c
     *a = (struct account){.admin = admin};
     if (!label_normalize(a->name, sizeof a->name, name, strlen(name)))
         return OUT_BAD_NAME;
-    if (!email_valid(email))
+    if (!account_email_valid(email))
         return OUT_BAD_EMAIL;
     strcpy(a->email, email);
     if (password && !password_valid(password))

@@ -26,6 +26,7 @@ struct account {
     char email[EMAIL_MAX + 1];
 };
 
+bool account_email_valid(const char *email);
 /* By name in any case. OUT_NO_USER (also for what is no name at all). */
 enum outcome account_find(struct desk *d, const char *name, struct account *out);
 

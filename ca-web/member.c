@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ca-web/mail.h"
+
 static const char *const state_names[] = {
     [MEMBER_NONE] = "none",     [MEMBER_REQUESTED] = "requested", [MEMBER_APPROVED] = "approved",
     [MEMBER_DENIED] = "denied", [MEMBER_REVOKED] = "revoked",
@@ -63,6 +65,8 @@ static enum outcome request_write(struct desk *d, const struct group *g, const s
                         VALUES(v_int(g->row), v_int(user->row), v_text(reason), v_int(d->now_s)));
     if (err < 0)
         return desk_failed(err);
+    if (m.state != MEMBER_REQUESTED) /* who asks again and again is announced once */
+        mail_request(d, g, user->name);
     return desk_audit(d, VERB_MEMBER_REQUEST, g->row, user->name, reason);
 }
 
@@ -98,6 +102,7 @@ static enum outcome decision_write(struct desk *d, enum verb verb, const struct 
         VALUES(v_int(m.row), v_text(state), v_text(note), v_int(d->now_s), v_text(desk_who(d))));
     if (err < 0)
         return desk_failed(err);
+    mail_decision(d, g, user, verb);
     return desk_audit(d, verb, g->row, user->name, note);
 }
 

@@ -8,6 +8,7 @@
 
 #include "ca-web/answer.h"
 #include "ca-web/enrol.h"
+#include "ca-web/mail.h"
 #include "ca-web/role.h"
 
 char *time_text(int64_t unix_s, char out[TIME_TEXT_SIZE])
@@ -221,6 +222,7 @@ static enum outcome revoke_write(struct desk *d, const struct group *g, const st
                   " WHERE id = ?1",
                   VALUES(v_int(m.row), v_text(note), v_int(d->now_s), v_text(desk_who(d)))) != 1)
         return OUT_INTERNAL;
+    mail_decision(d, g, user, VERB_MEMBER_REVOKE);
     o = machines_remove(d, g, &m);
     return o == OUT_OK ? desk_audit(d, VERB_MEMBER_REVOKE, g->row, user->name, note) : o;
 }

@@ -289,10 +289,17 @@ static int serve_home(struct service *s, const struct serve_options *o, int fd, 
         failed(o->data, why, status);
     } else {
         strcpy(s->server.pins, tls->pin);
+        struct mailer *mailer = NULL;
+        why = "the database is busy";
         if (publish(s) == OUT_OK)
+            mailer = mailer_start(&s->home, &o->mail, &why);
+        if (!why) {
             status = run(s, fd, tls, e, ends);
-        else
+            mailer_stop(mailer);
+        } else {
             close(fd);
+            failed("serve", why, status);
+        }
     }
     service_stop(s);
     return status;

@@ -5,12 +5,15 @@
 #ifndef PEAL_CA_SERVE_H
 #define PEAL_CA_SERVE_H
 
+#include "ca-web/mailer.h"
+
 struct serve_options {
     const char *data, *key_file;
     const char *listen; /* addr:port; port 0: any free one; a socket of systemd's comes first */
     const char *url;    /* NULL: from listen */
     const char *tls_cert, *tls_key; /* NULL: our own */
-    const char *quiet;              /* not NULL: no line per request */
+    struct mailer_options mail;
+    const char *quiet; /* not NULL: no line per request */
 };
 
 /* Runs until SIGTERM or SIGINT. An exit status. */

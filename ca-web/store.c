@@ -123,6 +123,11 @@ static const char *const schema_steps[] = {
     "  made_s INTEGER NOT NULL, expires_s INTEGER NOT NULL,"
     "  used_s INTEGER NOT NULL DEFAULT 0) STRICT;"
     "CREATE INDEX tokens_user ON tokens(user_row, expires_s);",
+
+    "CREATE TABLE mails ("
+    "  id INTEGER PRIMARY KEY, recipient TEXT NOT NULL, subject TEXT NOT NULL, body TEXT NOT NULL,"
+    "  made_s INTEGER NOT NULL, tries INTEGER NOT NULL DEFAULT 0, next_s INTEGER NOT NULL) STRICT;"
+    "CREATE INDEX mails_next ON mails(next_s);",
 };
 
 struct value v_text(const char *s)

@@ -14,7 +14,7 @@ PURE = {"ctype.h", "errno.h", "inttypes.h", "limits.h", "math.h", "stdarg.h", "s
 # Headers of other projects, by library. What is in neither list is the C library's or Linux's.
 LIBRARIES = {"sodium": "sodium", "intel-ipsec-mb": "ipsec_mb", "openssl/": "openssl", "uv": "uv", "curl/": "curl",
              "libmnl/": "mnl", "ini": "inih", "jansson": "jansson", "sqlite3": "sqlite3",
-             "microhttpd": "microhttpd", "gnutls/": "gnutls", "cmocka": "cmocka"}
+             "microhttpd": "microhttpd", "qrencode": "qrencode", "gnutls/": "gnutls", "cmocka": "cmocka"}
 
 CORE = "overlay/core/"
 CRYPTO = "overlay/crypto/"
@@ -45,7 +45,7 @@ ROOMS = [
     Room("daemon/", [CORE, CRYPTO, "overlay/overlay.h", "dht/", "dhcp/", "dns/", "tap/"],
          libraries=["sodium", "openssl", "uv", "curl", "mnl", "inih", "jansson"]),
     Room("ca-web/", [CORE, CRYPTO + "cert.h", CRYPTO + "removed.h", CRYPTO + "secret.h"],
-         libraries=["sodium", "openssl", "sqlite3", "microhttpd", "gnutls", "jansson"]),
+         libraries=["sodium", "openssl", "sqlite3", "microhttpd", "gnutls", "jansson", "qrencode", "curl"]),
 ]
 
 
