@@ -261,7 +261,7 @@ static const struct key daemon_keys[] = {
     {"proxy", read_proxy, offsetof(struct config, proxy), KEY_AT_START},
     {"port_mapping", read_bool, offsetof(struct config, port_mapping), KEY_UNUSED},
     {"port_search", read_bool, offsetof(struct config, port_search), KEY_UNUSED},
-    {"lan_discovery", read_bool, offsetof(struct config, lan_discovery), KEY_UNUSED},
+    {"lan_discovery", read_bool, offsetof(struct config, lan_discovery), KEY_AT_START},
     {"workers", read_workers, offsetof(struct config, workers), KEY_AT_START},
     {"relay", read_bool, offsetof(struct config, relay), KEY_UNUSED},
     {"relay_mbit", read_mbit, offsetof(struct config, relay_mbit), KEY_UNUSED},

@@ -3,6 +3,7 @@
 #include "daemon/control.h"
 #include "daemon/file.h"
 #include "daemon/helper.h"
+#include "daemon/lan.h"
 #include "daemon/log.h"
 #include "daemon/metrics.h"
 #include "daemon/netlink.h"
@@ -156,6 +157,7 @@ struct network *daemon_add(struct daemon *d, struct state_member *member)
     if (!free_number(d, &number))
         return NULL;
     d->networks[number] = network_new(d, number, member);
+    lan_changed(d->lan);
     return d->networks[number];
 }
 
@@ -278,6 +280,7 @@ static void on_links_changed(void *ctx, bool routes)
         network_set_endpoints(n);
         network_outside_changed(n);
     }
+    lan_changed(d->lan);
 }
 
 /* --- Start and end --- */
@@ -404,6 +407,8 @@ int daemon_start(struct daemon *d, const struct daemon_options *options, struct 
     d->started_us = host_now(d->host);
     config_without_effect(&d->config, on_without_effect, NULL);
     start_groups(d);
+    if (d->config.lan_discovery)
+        d->lan = lan_new(d);
     daemon_check_public(d);
     log_write(LOG_LEVEL_INFO, NULL, "peald %s on UDP port %u, %u worker%s", PEAL_VERSION, d->port,
               host_workers(d->host), host_workers(d->host) == 1 ? "" : "s");
@@ -459,6 +464,7 @@ bool daemon_close(struct daemon *d)
     if (d->metrics)
         metrics_close(d->metrics);
     resolver_free(d->proxy);
+    lan_free(d->lan);
     if (d->links)
         links_free(d->links);
     if (d->host)

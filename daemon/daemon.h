@@ -24,6 +24,7 @@ struct join;
 struct helper;
 struct metrics;
 struct resolver;
+struct lan;
 
 /* What the command line says above the file. */
 struct daemon_options {
@@ -41,6 +42,7 @@ struct daemon {
     struct links *links;
     struct control *control;
     struct metrics *metrics;                         /* NULL: off */
+    struct lan *lan;                                 /* NULL: off */
     struct resolver *proxy;                          /* finds the HTTP proxy; NULL: none */
     struct network *networks[DAEMON_NETWORKS_MAX];   /* by number; NULL: free */
     struct join *joins;                              /* enrolments under way */

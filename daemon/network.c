@@ -1,5 +1,6 @@
 #include "daemon/network.h"
 
+#include "daemon/beacon.h"
 #include "daemon/commands.h"
 #include "daemon/dnsforward.h"
 #include "daemon/log.h"
@@ -793,6 +794,26 @@ void network_free(struct network *n)
     state_member_clear(&n->member);
     wipe(n, sizeof *n);
     free(n);
+}
+
+/* --- The LAN --- */
+
+bool network_beacon_key(const struct network *n, struct secret *key, struct id *self)
+{
+    memset(key, 0, sizeof *key);
+    *self = n->config.overlay.node;
+    if (n->is_public || !n->node || n->ending != STAYING)
+        return false;
+    beacon_key(key, &n->config.overlay.group_key);
+    return true;
+}
+
+void network_heard_near(struct network *n, const struct id *node, const struct endpoint *ep)
+{
+    const struct overlay_contact contact = {.node = *node, .ep = *ep};
+
+    if (network_enter(n))
+        overlay_heard_near(node_overlay(n->node), &contact);
 }
 
 /* --- For commands and status --- */

@@ -57,6 +57,12 @@ void network_stop(struct network *n);
 bool network_gone(
     const struct network *n); /* either is done, or there is nothing to say goodbye with */
 
+/* The key of this group's LAN beacons and our id in it. False: it has none (the public overlay, or
+ * not running). */
+bool network_beacon_key(const struct network *n, struct secret *key, struct id *self);
+/* Another member is on our LAN. */
+void network_heard_near(struct network *n, const struct id *node, const struct endpoint *ep);
+
 /* For commands and status. */
 const char *network_name(const struct network *n);
 bool network_public(const struct network *n);

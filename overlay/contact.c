@@ -23,6 +23,7 @@ static const double shared_by = 4, lost_shared_by = 4;
 static const usec try_us = MSEC(1200);     /* as a member: message 1 goes out three times */
 static const usec try_outside_us = SEC(6); /* longer than a session tries by itself */
 static const usec answer_us = SEC(3);
+static const usec near_again_us = SEC(60);
 static const usec crowded_us = MSEC(250);
 
 static void contacts_due(struct overlay *o, struct alarm *alarm);
@@ -138,6 +139,21 @@ void contact_parted(struct overlay *o, const struct link *l)
 {
     if (l->ep.addr.family != 0 && l->peer.state == OVERLAY_MEMBER)
         (void)contact_add(o, CONTACT_MET, &l->peer.id, &l->ep);
+}
+
+/* With neighbours it is only about rings that formed apart: there is no hurry, and a LAN of
+ * hundreds says so every second. */
+void contact_heard_near(struct overlay *o, const struct id *node, const struct endpoint *ep)
+{
+    const struct link *l = link_find(o, node);
+
+    if (l != NULL && l->up)
+        return;
+    if (o->ring.count > 0 && o->contacts.near_us != 0 &&
+        o->env->now_us < o->contacts.near_us + near_again_us)
+        return;
+    o->contacts.near_us = o->env->now_us;
+    (void)contact_add(o, CONTACT_LOST, node, ep);
 }
 
 /* Nobody left: those we once met may know the ring. */

@@ -402,6 +402,11 @@ int overlay_add_contact(struct overlay *o, const struct overlay_contact *c)
     return contact_add(o, CONTACT_REMEMBERED, &c->node, &c->ep);
 }
 
+void overlay_heard_near(struct overlay *o, const struct overlay_contact *c)
+{
+    contact_heard_near(o, &c->node, &c->ep);
+}
+
 static int older_first(const void *a, const void *b)
 {
     const struct link *x = *(struct link *const *)a, *y = *(struct link *const *)b;

@@ -116,6 +116,9 @@ struct overlay_contact {
     struct endpoint ep;
 };
 int overlay_add_contact(struct overlay *o, const struct overlay_contact *c);
+/* A member said, unproven, that it is there: tried within a second, unless it is connected already
+ * or we have neighbours and tried another such a minute ago. */
+void overlay_heard_near(struct overlay *o, const struct overlay_contact *c);
 /* Up to max contacts worth remembering (direct peers, longest up first). Returns how many. */
 size_t overlay_contacts(const struct overlay *o, struct overlay_contact *out, size_t max);
 /* Our own interface addresses with the UDP port. */

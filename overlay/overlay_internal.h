@@ -134,6 +134,7 @@ struct contacts {
     struct alarm alarm;
     struct contact *v;
     size_t count, size;
+    usec near_us; /* when one on our LAN was tried last */
 };
 
 enum { SHORTCUT_TRIALS = 5 }; /* candidates whose round trips are compared */
@@ -319,6 +320,8 @@ int contact_add(struct overlay *o, enum contact_kind kind, const struct id *node
 void contact_lost(struct overlay *o, const struct link *l);
 /* A peer that is connected to no more. */
 void contact_parted(struct overlay *o, const struct link *l);
+/* A member on our LAN, by its own unproven word. */
+void contact_heard_near(struct overlay *o, const struct id *node, const struct endpoint *ep);
 /* A link ended: the last, perhaps. */
 void contacts_check(struct overlay *o);
 void contact_up(struct overlay *o, struct session *s, struct link *l);
