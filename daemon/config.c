@@ -259,7 +259,7 @@ static const struct key daemon_keys[] = {
     {"operators", read_user_group, offsetof(struct config, operators), KEY_LIVE},
     {"stun", read_hostports, offsetof(struct config, stun), KEY_UNUSED},
     {"proxy", read_proxy, offsetof(struct config, proxy), KEY_AT_START},
-    {"port_mapping", read_bool, offsetof(struct config, port_mapping), KEY_UNUSED},
+    {"port_mapping", read_bool, offsetof(struct config, port_mapping), KEY_AT_START},
     {"port_search", read_bool, offsetof(struct config, port_search), KEY_UNUSED},
     {"lan_discovery", read_bool, offsetof(struct config, lan_discovery), KEY_AT_START},
     {"workers", read_workers, offsetof(struct config, workers), KEY_AT_START},

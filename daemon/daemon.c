@@ -9,6 +9,7 @@
 #include "daemon/netlink.h"
 #include "daemon/network.h"
 #include "daemon/notify.h"
+#include "daemon/portmap.h"
 #include "daemon/privilege.h"
 #include "daemon/resolve.h"
 #include "daemon/tcp.h"
@@ -263,6 +264,16 @@ static bool read_endpoints(struct daemon *d)
     return !same;
 }
 
+static void on_mapped(void *ctx, const struct endpoint *mapped)
+{
+    struct daemon *d = ctx;
+    unsigned i = 0;
+
+    d->mapped = *mapped;
+    for (struct network *n; (n = daemon_next(d, &i)) != NULL; i++)
+        network_set_endpoints(n);
+}
+
 static void on_links_changed(void *ctx, bool routes)
 {
     struct daemon *d = ctx;
@@ -281,6 +292,7 @@ static void on_links_changed(void *ctx, bool routes)
         network_outside_changed(n);
     }
     lan_changed(d->lan);
+    portmap_restart(d->portmap);
 }
 
 /* --- Start and end --- */
@@ -407,6 +419,8 @@ int daemon_start(struct daemon *d, const struct daemon_options *options, struct 
     d->started_us = host_now(d->host);
     config_without_effect(&d->config, on_without_effect, NULL);
     start_groups(d);
+    if (d->config.port_mapping)
+        d->portmap = portmap_new(&d->loop, d->port, on_mapped, d);
     if (d->config.lan_discovery)
         d->lan = lan_new(d);
     daemon_check_public(d);
@@ -465,6 +479,7 @@ bool daemon_close(struct daemon *d)
         metrics_close(d->metrics);
     resolver_free(d->proxy);
     lan_free(d->lan);
+    portmap_free(d->portmap);
     if (d->links)
         links_free(d->links);
     if (d->host)

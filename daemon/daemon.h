@@ -25,6 +25,7 @@ struct helper;
 struct metrics;
 struct resolver;
 struct lan;
+struct portmap;
 
 /* What the command line says above the file. */
 struct daemon_options {
@@ -49,6 +50,8 @@ struct daemon {
     struct helper *helpers;                          /* requests to groups' services under way */
     struct endpoint endpoints[DAEMON_ENDPOINTS_MAX]; /* our interface addresses with the port */
     size_t endpoints_count;
+    struct endpoint mapped;  /* what a router maps to our port; family 0: nothing */
+    struct portmap *portmap; /* NULL: off */
     uint16_t port;
     usec started_us;
     uv_timer_t stop_timer;

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -191,4 +192,14 @@ int dir_remove(const char *path)
     if (rc == 0 && rmdir(path) < 0)
         rc = -errno;
     return rc;
+}
+
+void file_helper(char out[FILE_HELPER_SIZE], const char *name)
+{
+    char self[FILE_HELPER_SIZE - 128] = "/usr/sbin/peald";
+    ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+
+    if (len > 0)
+        self[len] = '\0';
+    snprintf(out, FILE_HELPER_SIZE, "%s/../libexec/peal/%s", dirname(self), name);
 }

@@ -21,6 +21,11 @@ int path_join(char out[FILE_PATH_SIZE], const char *dir, const char *name) MUST_
 int file_read(const char *path, size_t max, char **out, size_t *len) MUST_USE;
 int file_write(const char *path, const void *bytes, size_t len, mode_t mode) MUST_USE;
 
+enum { FILE_HELPER_SIZE = 4096 };
+/* Where a helper program of ours is: beside peald in the build tree and after installation alike,
+ * ../libexec/peal/NAME. */
+void file_helper(char out[FILE_HELPER_SIZE], const char *name);
+
 /* Makes the directory and its parents; one that is there already is tightened to `mode`. */
 int dir_make(const char *path, mode_t mode) MUST_USE;
 /* Removes a directory and the plain files in it; not being there is success. */

@@ -1,9 +1,9 @@
 #include "daemon/helper.h"
 
+#include "daemon/file.h"
 #include "daemon/https.h"
 #include "daemon/log.h"
 
-#include <libgen.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 enum {
-    HELPER_PATH_SIZE = 4096,
     HELPER_MS = (HTTPS_TOTAL_S + 2) * 1000, /* longer than it gives itself */
     HELPER_HANDLES = 4,
     HELPER_READ = 64 * 1024,
@@ -131,21 +130,10 @@ static void on_written(uv_write_t *write, int status)
     /* A helper that died meanwhile is noticed by its exit. */
 }
 
-/* Beside peald in the build tree and after installation alike: ../libexec/peal/peal-https. */
-static void helper_path(char out[HELPER_PATH_SIZE])
-{
-    char self[HELPER_PATH_SIZE - 64] = "/usr/sbin/peald";
-    ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
-
-    if (len > 0)
-        self[len] = '\0';
-    snprintf(out, HELPER_PATH_SIZE, "%s/../libexec/peal/peal-https", dirname(self));
-}
-
 /* uv_spawn initialises the process handle even when it fails. */
 static int spawn(struct helper *h)
 {
-    char path[HELPER_PATH_SIZE];
+    char path[FILE_HELPER_SIZE];
     char *args[] = {path, NULL};
     uv_stdio_container_t stdio[3] = {
         {.flags = UV_CREATE_PIPE | UV_READABLE_PIPE, .data.stream = (uv_stream_t *)&h->in},
@@ -156,7 +144,7 @@ static int spawn(struct helper *h)
         .file = path, .args = args, .stdio = stdio, .stdio_count = 3, .exit_cb = on_exit_of};
     int rc;
 
-    helper_path(path);
+    file_helper(path, "peal-https");
     rc = uv_spawn(&h->daemon->loop, &h->process, &options);
     if (rc)
         log_write(LOG_LEVEL_ERROR, NULL, "cannot start %s: %s", path, uv_strerror(rc));

@@ -701,8 +701,16 @@ struct network *network_new_public(struct daemon *d, unsigned number, const stru
 
 void network_set_endpoints(struct network *n)
 {
+    struct endpoint all[DAEMON_ENDPOINTS_MAX];
+    size_t count = n->daemon->endpoints_count;
+
+    memcpy(all, n->daemon->endpoints, sizeof all);
+    if (n->daemon->mapped.addr.family) {
+        count = count < DAEMON_ENDPOINTS_MAX ? count : DAEMON_ENDPOINTS_MAX - 1;
+        all[count++] = n->daemon->mapped;
+    }
     if (network_enter(n))
-        node_set_endpoints(n->node, n->daemon->endpoints, n->daemon->endpoints_count);
+        node_set_endpoints(n->node, all, count);
 }
 
 void network_outside_changed(struct network *n)

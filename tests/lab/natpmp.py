@@ -1,0 +1,21 @@
+"""A router that speaks NAT-PMP only (RFC 6886): natpmp.py EXTERNAL_ADDRESS. Prints what it is asked."""
+
+import socket
+import struct
+import sys
+
+external = socket.inet_aton(sys.argv[1])
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("0.0.0.0", 5351))
+print("ready", flush=True)
+while True:
+    ask, who = s.recvfrom(1100)
+    version, op = ask[0], ask[1]
+    if version != 0:
+        s.sendto(struct.pack("!BBHI", 0, 0x80 | op, 1, 1), who)  # unsupported version
+    elif op == 0:
+        s.sendto(struct.pack("!BBHI", 0, 128, 0, 1) + external, who)
+    elif op == 1:
+        _, inside, outside, life = struct.unpack("!HHHI", ask[2:12])
+        print(f"map {inside} {outside} {life}", flush=True)
+        s.sendto(struct.pack("!BBHIHHI", 0, 129, 0, 1, inside, outside and outside + 1, life), who)

@@ -1,0 +1,95 @@
+"""Ports mapped by the router, asked of Debian's miniupnpd: by PCP, NAT-PMP and UPnP; renewed by nobody once peald ends."""
+
+import os
+import re
+
+import pytest
+
+import nat
+from lab import wait_for
+
+_TABLE = """
+table inet upnp {
+    chain forward { type filter hook forward priority 10; policy accept; jump mapped; }
+    chain mapped { }
+    chain prerouting { type nat hook prerouting priority dstnat; policy accept; jump in; }
+    chain in { }
+    chain postrouting { type nat hook postrouting priority 110; policy accept; jump out; }
+    chain out { }
+}
+"""
+
+
+def miniupnpd(router, upnp, natpmp):
+    """The router maps ports for its LAN."""
+    conf = os.path.join(router.dir, "miniupnpd.conf")
+    with open(conf, "w") as f:
+        f.write(f"""ext_ifname=eth0
+listening_ip=lan
+http_port=5000
+enable_upnp={upnp}
+enable_natpmp={natpmp}
+upnp_table_name=upnp
+upnp_nat_table_name=upnp
+upnp_forward_chain=mapped
+upnp_nat_chain=in
+upnp_nat_postrouting_chain=out
+secure_mode=yes
+lease_file={router.dir}/leases
+uuid=00000000-0000-0000-0000-000000000000
+allow 1024-65535 192.168.1.0/24 1024-65535
+""")
+    router.sh("nft", "-f", "-", input=_TABLE)
+    p = router.spawn("/usr/sbin/miniupnpd", "-d", "-f", conf, "-P", os.path.join(router.dir, "pid"), log="upnpd.log")
+    wait_for("miniupnpd listens", lambda: "listening" in p.log().lower(), 5)
+    return p
+
+
+def mapped_to(router):
+    """Ports that the router hands on to somebody on its LAN."""
+    text = router.sh("nft", "-nn", "list", "chain", "inet", "upnp", "in").stdout
+    return re.findall(r"th dport (\d+) dnat ip to ([0-9.:]+)", text)
+
+
+@pytest.mark.parametrize("name,upnp,natpmp", [("PCP", "no", "yes"), ("UPnP", "yes", "no")])
+def test_the_router_maps_a_port(lab, name, upnp, natpmp):
+    a = lab.host("a")
+    r = nat.router(lab, "r", "random")
+    miniupnpd(r, upnp, natpmp)
+    b = nat.member(r, "b", 10)
+    hidden = nat.member(nat.router(lab, "rh", "random"), "hidden", 10)
+    blob = lab.psk_blob("mapped", "--bootstrap", f"{a.ip}:4747")
+    for h in (a, b, hidden):
+        h.start()
+    wait_for("the mapping", lambda: f"maps {r.ip}:4747 to us ({name})" in b.daemon.log(), 15)
+    assert mapped_to(r) == [("4747", "192.168.1.10:4747")]
+    for h in (a, b, hidden):
+        h.join(blob, hostname=h.name)
+    # Two NATs with a port for each peer: only the mapping lets them meet.
+    wait_for("a direct path", lambda: hidden.ping(b.address(), wait=1, check=False) and
+             (hidden.peer("b") or {}).get("path") == "direct", 15)
+    assert hidden.peer("b")["endpoint"] == f"{r.ip}:4747"
+    assert b.stop() == 0
+    wait_for("the mapping is gone", lambda: mapped_to(r) == [], 5)
+
+
+def test_not_when_told_not_to(lab):
+    r = nat.router(lab, "r")
+    miniupnpd(r, "yes", "yes")
+    b = nat.member(r, "b", 10)
+    b.start("[daemon]\nport_mapping = no\n")
+    c = nat.member(r, "c", 11)
+    c.start()
+    wait_for("another one's mapping", lambda: mapped_to(r), 10)
+    assert mapped_to(r) == [("4747", "192.168.1.11:4747")]
+
+
+def test_a_router_that_speaks_nat_pmp_only(lab):
+    r = nat.router(lab, "r")
+    asked = r.spawn("/usr/bin/python3", os.path.join(os.path.dirname(__file__), "natpmp.py"), r.ip, log="natpmp.log")
+    wait_for("it listens", lambda: "ready" in asked.log(), 5)
+    b = nat.member(r, "b", 10)
+    b.start()
+    wait_for("the mapping", lambda: f"maps {r.ip}:4748 to us (NAT-PMP)" in b.daemon.log(), 10)
+    assert b.stop() == 0
+    wait_for("it is taken away", lambda: "map 4747 0 0" in asked.log(), 5)
