@@ -5,6 +5,7 @@ their virtual devices addresses; after that `processes` are the two ends whose c
 program's best that needs no patch; the inner MTU is 1400 wherever there is a knob for it.
 """
 
+import contextlib
 import os
 import secrets
 
@@ -52,6 +53,9 @@ class Peer:
 
     def start(self):
         raise NotImplementedError
+
+    def clean(self):
+        """What is left outside the hosts' own folders when the processes are gone."""
 
 
 class Peal(Peer):
@@ -191,6 +195,14 @@ class WireguardGo(Peer):
             h.sh("wg", "set", device, "listen-port", str(PORT), "private-key", self.path(h, "wg.key"), "peer",
                  self.keys[o.name], "endpoint", f"{o.ip}:{PORT}", "allowed-ips", f"{INNER[o.name]}/32")
             self.device_up(h, device)
+
+
+    def clean(self):
+        for h in self.hosts:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(f"/var/run/wireguard/{self.device(h)}.sock")
+        with contextlib.suppress(OSError):
+            os.rmdir("/var/run/wireguard")
 
 
 class Openvpn(Peer):
