@@ -25,6 +25,7 @@ enum {
     SAYS_MAX = 6, /* doublings of the interval between repetitions */
     ROLES_OF_LISTS = OVERLAY_ROLE_NEAR | OVERLAY_ROLE_SHORTCUT,
     ROLES_ALL = 15,
+    GUESTS_MAX = 128, /* of no use to us; victim: the oldest that nobody needs, then that joined */
 };
 static const usec say_again_us = MSEC(300); /* at least; and more than two round trips */
 static const usec say_apart_us = MSEC(100); /* between two lists, unless the state changed */
@@ -327,6 +328,44 @@ static void start_afresh(struct link *l)
     l->met = l->met_lists = l->judge_ring = false;
 }
 
+/* We do not need it; they use it as their way in, or nobody needs it any more. */
+static bool is_of_no_use(const struct link *l)
+{
+    return l->met && l->mine == 0 && (l->theirs & ~OVERLAY_ROLE_LEAF) == 0;
+}
+
+static bool goes_before(const struct link *a, const struct link *b)
+{
+    bool needed = a->theirs != 0, joined = a->peer.state == OVERLAY_MEMBER;
+
+    if (needed != (b->theirs != 0))
+        return !needed;
+    if (joined != (b->peer.state == OVERLAY_MEMBER))
+        return joined;
+    return session_up_since(a->session) < session_up_since(b->session);
+}
+
+/* When very many come in through us at once, no more of them are kept than this. */
+static void bound_guests(struct overlay *o)
+{
+    struct link *victim = NULL;
+    size_t guests = 0;
+
+    if (o->ring.count <= GUESTS_MAX)
+        return;
+    for (size_t i = 0; i < o->ring.count; i++) {
+        struct link *l = link_of(o->ring.peers[i]);
+
+        if (!is_of_no_use(l))
+            continue;
+        guests++;
+        if (victim == NULL || goes_before(l, victim))
+            victim = l;
+    }
+    if (guests > GUESTS_MAX)
+        session_close(victim->session);
+}
+
 void link_up(struct overlay *o, struct session *s)
 {
     const struct id *id = session_peer(s);
@@ -349,6 +388,7 @@ void link_up(struct overlay *o, struct session *s)
     if (l->demand_until_us != 0)
         session_want_data(s);
     join_link_up(o, l);
+    bound_guests(o);
     o->host.peer_up(o->ctx, &l->peer.id);
 }
 

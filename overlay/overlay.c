@@ -8,7 +8,6 @@ enum {
     SESSIONS_DEFAULT = 1024,
     LINKS_SPARE = 64,       /* links beyond sessions: none is expected, a full table is no crash */
     SETTLE_ROUNDS_MAX = 16, /* what is left then waits for the next tick */
-    LEAVES_MAX = 256,       /* connections that only the peer needs; victim: the oldest of them */
 };
 static const usec leave_us = SEC(2);
 static const usec demand_us = SEC(120); /* kept after the last packet */

@@ -12,6 +12,7 @@ enum {
     LOG_TELL_NOW = LOG_UNIT * 3 / 20, /* an estimate that moved by a tenth is told at once ... */
     LOG_TELL = LOG_UNIT / 50,         /* ... by a seventieth once a minute */
     SHORTCUT_NEAREST = 8, /* gaps away at least: lookahead sees twice as far as the near lists */
+    LINKS_LEAST = 11,     /* a ring of 100 gains a tenth of its hops by the last of them */
     FAILURES_MAX = 3,     /* the quiet time doubles no further */
 };
 static const usec tell_members_us = SEC(60);
@@ -796,9 +797,10 @@ struct id ring_draw_shortcut(const struct ring *ring)
 
 double ring_shortcuts_wanted(const struct ring *ring)
 {
-    double links = log2(ring->members) + 3 - 2 * OVERLAY_NEAR;
+    double links = fmax(log2(ring->members) + 3, LINKS_LEAST) - 2 * OVERLAY_NEAR;
+    double others = ring->members - 1 - 2 * OVERLAY_NEAR;
 
-    return links > 0 && !ring_is_small(ring) ? links / 2 : 0;
+    return ring_is_small(ring) ? 0 : fmin(links, others / 2) / 2;
 }
 
 void ring_write_entry(struct writer *w, const struct ring_entry *e)

@@ -155,8 +155,9 @@ void ring_around(const struct ring *ring, const struct id *point, const struct i
                  struct ring_list out[2]);
 /* The point that a new shortcut should lead to: harmonic over the distances past our near lists. */
 struct id ring_draw_shortcut(const struct ring *ring);
-/* Shortcuts that a node should open so that connections average log2(n) + 3, those that others open
- * to it included. */
+/* Shortcuts that a node should open so that connections average log2(n) + 3, in a ring of less than
+ * 256 members 11, those that others open to it included; but never to more than half of those that
+ * are not its neighbours. */
 double ring_shortcuts_wanted(const struct ring *ring);
 
 /* Wire: entries as in ring_entry. */

@@ -76,7 +76,7 @@ static struct id metric(const struct route_header *h, const struct id *node)
  * latencies 2% more hops than pure greed needs, and 8% less time).
  */
 enum {
-    HALVING_COST = 150, /* in units of ring_entry.rtt */
+    HALVING_COST = 250, /* in units of ring_entry.rtt */
     RTT_UNKNOWN_COST = 100,
     LOG_BITS = 8, /* of the fraction of a logarithm */
 };

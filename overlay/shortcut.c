@@ -1,5 +1,5 @@
 /*
- * Shortcuts: enough of them that connections average log2(n) + 3, each leading to the quickest of
+ * Shortcuts: as many as ring_shortcuts_wanted says, each leading to the quickest of
  * a few nodes around a point drawn from the harmonic distribution (ring_draw_shortcut).
  */
 #include "overlay/overlay_internal.h"
