@@ -7,7 +7,8 @@
  * one with the fewest round trips, and the joiner has their whole lists with the third message.
  *
  *   ASK        token 4, flags 1, endpoint (as the first hop sees the asker)
- *   LISTS      token 4, state 1, flags 1, left 1, right 1, ids 20 each
+ *   LISTS      token 4, state 1, flags 1, left 1, right 1, ids 20 each (none for a member that is
+ *              in them already)
  *   INTRODUCE  id 20, via 20, flags 1, endpoint
  */
 #include "overlay/overlay_internal.h"
@@ -28,7 +29,7 @@ static const usec hint_us = SEC(10);
 static const usec introduced_first_us =
     MSEC(700); /* those who were told of us come by themselves */
 static const usec seek_first_us = SEC(1);
-static const usec seek_idle_us = SEC(120);
+static const usec seek_idle_us = SEC(240);
 static const usec merge_apart_us = SEC(30);
 
 static void join_due(struct overlay *o, struct alarm *alarm);
@@ -173,7 +174,7 @@ void join_refresh(struct overlay *o)
 /* Answering. */
 
 static void answer_lists(struct overlay *o, const struct route_header *h, const struct link *from,
-                         uint32_t token, bool known)
+                         uint32_t token, bool known, bool with_lists)
 {
     enum route_mode mode = (enum route_mode)(h->flags & ROUTE_FLAG_MODE);
     bool around = mode == ROUTE_RIGHT || mode == ROUTE_LEFT;
@@ -188,8 +189,8 @@ static void answer_lists(struct overlay *o, const struct route_header *h, const 
     write_u8(&w, (uint8_t)o->ring.state);
     write_u8(&w, known ? LISTS_KNOWN : 0);
     for (int side = RING_LEFT; side <= RING_RIGHT; side++)
-        write_u8(&w, o->ring.near[side].count);
-    for (int side = RING_LEFT; side <= RING_RIGHT; side++)
+        write_u8(&w, with_lists ? o->ring.near[side].count : 0);
+    for (int side = RING_LEFT; with_lists && side <= RING_RIGHT; side++)
         for (size_t i = 0; i < o->ring.near[side].count; i++)
             write_id(&w, &o->ring.near[side].id[i]);
     (void)transit_answer(o, h, via, ROUTE_PROTO_LISTS, body, writer_len(&w));
@@ -288,7 +289,7 @@ void join_ask_input(struct overlay *o, struct link *from, const struct route_hea
 {
     struct introduction in = {.id = h->source, .via = h->via};
     uint32_t token = read_u32(r);
-    bool known;
+    bool known, all_is_well;
 
     in.flags = read_u8(r);
     in.ep = read_endpoint(r);
@@ -299,8 +300,9 @@ void join_ask_input(struct overlay *o, struct link *from, const struct route_hea
     if (o->ring.state != OVERLAY_MEMBER)
         return;
     known = knows_as_member(o, &h->source);
-    answer_lists(o, h, from, token, known);
-    if ((in.flags & ASK_PLACE) != 0 && !(known && (in.flags & ASK_MEMBER) != 0))
+    all_is_well = known && (in.flags & ASK_MEMBER) != 0;
+    answer_lists(o, h, from, token, known, !all_is_well);
+    if ((in.flags & ASK_PLACE) != 0 && !all_is_well)
         introduce(o, &in);
 }
 

@@ -31,7 +31,10 @@ static const usec say_again_us = MSEC(300); /* at least; and more than two round
 static const usec say_apart_us = MSEC(100); /* between two lists, unless the state changed */
 static const usec unused_us = SEC(5);       /* before a connection that nobody needs is closed */
 static const usec first_word_us = SEC(1);
-static const usec probe_near_us = SEC(10);
+/* The first neighbour on either side is watched; word of its end goes round in lists that lack it,
+ * and the second and third neighbours of the dead ask it then (ask_missing). */
+static const usec probe_next_us = SEC(8);
+static const usec probe_near_us = SEC(25);
 static const usec probe_far_us = SEC(60);
 static const usec settling_us = SEC(2); /* a new neighbour's lists are not complete before */
 static const usec fresh_us = SEC(1);    /* heard so lately: no need to ask whether it lives */
@@ -229,13 +232,20 @@ static void follow_path(struct overlay *o, struct link *l)
     l->peer.rtt = ring_rtt_code(session_rtt(l->session));
 }
 
+static usec probe_after_us(const struct overlay *o, const struct link *l, uint8_t roles)
+{
+    if ((roles & OVERLAY_ROLE_NEAR) == 0)
+        return probe_far_us;
+    return ring_is_next(&o->ring, &l->peer.id) ? probe_next_us : probe_near_us;
+}
+
 static void keep_as_needed(struct overlay *o, struct link *l)
 {
     uint8_t roles = l->mine | l->theirs;
 
     l->peer.needed = roles != 0;
     session_set_hold(l->session, l->peer.needed);
-    session_set_probe(l->session, (roles & OVERLAY_ROLE_NEAR) != 0 ? probe_near_us : probe_far_us);
+    session_set_probe(l->session, probe_after_us(o, l, roles));
     if (roles != 0)
         l->unused_us = 0;
     else if (l->unused_us == 0)
@@ -392,6 +402,23 @@ void link_up(struct overlay *o, struct session *s)
     o->host.peer_up(o->ctx, &l->peer.id);
 }
 
+static void ask_whether_it_lives(struct overlay *o, struct link *l)
+{
+    if (o->env->now_us >= session_last_heard(l->session) + fresh_us)
+        session_probe_now(l->session);
+}
+
+/* One is dead: others may have died with it, and those we had behind it are next to us now. */
+static void ask_neighbours(struct overlay *o)
+{
+    for (size_t i = 0; i < o->ring.count; i++) {
+        struct link *l = link_of(o->ring.peers[i]);
+
+        if ((l->mine & OVERLAY_ROLE_NEAR) != 0)
+            ask_whether_it_lives(o, l);
+    }
+}
+
 /* What its end says about the peer. */
 static void judge_end(struct overlay *o, struct link *l, bool was_up, enum session_end why)
 {
@@ -403,6 +430,7 @@ static void judge_end(struct overlay *o, struct link *l, bool was_up, enum sessi
         contact_lost(o, l);
         if (near) {
             overlay_counted(o, OVERLAY_COUNT_REPAIRS);
+            ask_neighbours(o);
             join_seek_soon(o);
         }
         break;
@@ -493,8 +521,8 @@ static void ask_missing(struct overlay *o, const struct link *teller, const stru
             continue;
         for (size_t k = 0; k < n && !named; k++)
             named = id_eq(&e[k].id, &l->peer.id);
-        if (!named && o->env->now_us >= session_last_heard(l->session) + fresh_us)
-            session_probe_now(l->session);
+        if (!named)
+            ask_whether_it_lives(o, l);
     }
 }
 

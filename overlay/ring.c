@@ -589,6 +589,14 @@ bool ring_is_near(const struct ring *ring, const struct id *id)
            list_has(&ring->wanted[RING_LEFT], id) || list_has(&ring->wanted[RING_RIGHT], id);
 }
 
+bool ring_is_next(const struct ring *ring, const struct id *id)
+{
+    for (int side = RING_LEFT; side <= RING_RIGHT; side++)
+        if (ring->near[side].count > 0 && id_eq(&ring->near[side].id[0], id))
+            return true;
+    return false;
+}
+
 /* The first of our wanted list on that side is up and says that we are its first on the other. */
 static bool taken_in(const struct ring *ring, enum ring_side side)
 {
@@ -797,10 +805,13 @@ struct id ring_draw_shortcut(const struct ring *ring)
 
 double ring_shortcuts_wanted(const struct ring *ring)
 {
-    double links = fmax(log2(ring->members) + 3, LINKS_LEAST) - 2 * OVERLAY_NEAR;
-    double others = ring->members - 1 - 2 * OVERLAY_NEAR;
+    double most = (ring->members - 1 - 2 * OVERLAY_NEAR) / 2;
+    double links = log2(ring->members) + 3;
 
-    return ring_is_small(ring) ? 0 : fmin(links, others / 2) / 2;
+    if (ring_is_small(ring))
+        return 0;
+    links = (links > LINKS_LEAST ? links : LINKS_LEAST) - 2 * OVERLAY_NEAR;
+    return (links < most ? links : most) / 2;
 }
 
 void ring_write_entry(struct writer *w, const struct ring_entry *e)

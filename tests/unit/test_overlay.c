@@ -68,6 +68,27 @@ static void twenty_nodes_at_once_form_one_ring(void **state)
     }
 }
 
+/* More than it keeps for those that only come in through it. */
+static void a_way_in_for_very_many_keeps_no_more_of_them_than_it_should(void **state)
+{
+    enum { JOINERS = 220, GUESTS_MAX = 128, OWN_MAX = 40 };
+    struct overlay_net *net = net_new(8, MSEC(10));
+    size_t most = 0;
+
+    net_start_new(net);
+    net_settle(net, SEC(5));
+    for (int i = 0; i < JOINERS; i++) {
+        size_t now = overlay_connections(net->nodes[0]->o);
+
+        net_start_new(net);
+        net_run(net, MSEC(10));
+        most = now > most ? now : most;
+    }
+    assert_in_range(most, GUESTS_MAX, GUESTS_MAX + OWN_MAX);
+    net_settle(net, SEC(30));
+    net_free(net);
+}
+
 static void a_goodbye_closes_the_ring_within_a_second(void **state)
 {
     struct overlay_net *net = ring_of(4, 12);
@@ -159,6 +180,7 @@ int main(void)
         cmocka_unit_test(a_node_is_in_its_neighbours_lists_seven_one_way_delays_after_its_start),
         cmocka_unit_test(small_rings_know_their_size_exactly),
         cmocka_unit_test(twenty_nodes_at_once_form_one_ring),
+        cmocka_unit_test(a_way_in_for_very_many_keeps_no_more_of_them_than_it_should),
         cmocka_unit_test(a_goodbye_closes_the_ring_within_a_second),
         cmocka_unit_test(a_crash_is_repaired_within_15_seconds),
         cmocka_unit_test(two_rings_become_one_when_a_bootstrap_answers),
