@@ -77,7 +77,11 @@ static enum outcome issued_answer(struct visit *v, const struct issued *issued)
 {
     char pem[2 * CERT_DER_MAX];
     struct text chain = {0};
-    enum outcome o = group_chain(&v->desk, &issued->group, &chain);
+    struct server server;
+    enum outcome o = server_load(&v->desk, &server); /* a pin may have been announced meanwhile */
+
+    if (o == OUT_OK)
+        o = group_chain(&v->desk, &issued->group, &chain);
 
     if (o == OUT_OK && der_to_pem("CERTIFICATE", issued->der, issued->der_len, pem, sizeof pem) < 0)
         o = OUT_INTERNAL;
@@ -85,7 +89,7 @@ static enum outcome issued_answer(struct visit *v, const struct issued *issued)
         o = answer_json(&v->response->body,
                         json_pack("{s:s, s:s, s:o, s:o}", "certificate", pem, "chain", chain.p,
                                   "network", answer_network(&issued->group), "server_pins",
-                                  answer_list(v->service->server.pins)),
+                                  answer_list(server.pins)),
                         JSON_COMPACT);
     text_clear(&chain);
     return o;

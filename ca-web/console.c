@@ -305,6 +305,38 @@ static int restore_command(struct console *c, const char *const *args)
     return ok ? EXIT_STATUS_OK : EXIT_STATUS_FAILED;
 }
 
+/* The pin of the next key beside the present one, for everybody who renews from now on. */
+static int tls_announce_command(struct console *c, const char *const *args)
+{
+    struct server server;
+    char pin[TLS_PIN_SIZE];
+    const char *why = NULL;
+    enum outcome o = server_load(&c->desk, &server);
+
+    if (o != OUT_OK)
+        return report(o, "tls announce");
+    if (!tls_announce(c->home, pin, &why)) {
+        fprintf(stderr, "peal-ca: tls announce: %s\n", why);
+        return EXIT_STATUS_FAILED;
+    }
+    if (!strstr(server.pins, pin)) {
+        size_t used = strcspn(server.pins, ",");
+        snprintf(server.pins + used, sizeof server.pins - used, ",%s", pin);
+        o = server_save(&c->desk, &server);
+    }
+    return report(o, "tls announce");
+}
+
+static int tls_switch_command(struct console *c, const char *const *args)
+{
+    const char *why = NULL;
+    bool ok = tls_switch(c->home, c->desk.now_s, &why);
+
+    if (!ok)
+        fprintf(stderr, "peal-ca: tls switch: %s\n", why);
+    return ok ? EXIT_STATUS_OK : EXIT_STATUS_FAILED;
+}
+
 static const struct command {
     const char *noun, *verb; /* verb NULL: none */
     size_t args;
@@ -322,6 +354,8 @@ static const struct command {
     {"member", "role", 3, member_role_command,
      "member role GROUP USER owner|administrator|approver|auditor|member"},
     {"member", "list", 1, member_list_command, "member list GROUP [--json]"},
+    {"tls", "announce", 0, tls_announce_command, "tls announce"},
+    {"tls", "switch", 0, tls_switch_command, "tls switch"},
     {"backup", NULL, 1, backup_command, "backup FILE"},
     {"restore", NULL, 1, restore_command, "restore FILE"},
     {"blob", NULL, 2, blob_command, "blob GROUP USER [--url https://host:port]"},

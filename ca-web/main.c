@@ -24,6 +24,7 @@ static const char usage_text[] =
     "       peal-ca member role GROUP USER owner|administrator|approver|auditor|member\n"
     "       peal-ca member list GROUP [--json]\n"
     "       peal-ca blob GROUP USER [--url https://host:port]\n"
+    "       peal-ca tls announce | switch\n"
     "       peal-ca backup FILE | restore FILE\n"
     "       peal-ca --help | --version\n"
     "All but the last take --data DIR, and --key-file FILE for a master key outside DIR.\n"

@@ -191,6 +191,16 @@ static bool prepare_tls(struct service *s, const struct serve_options *o, struct
     return tls_make(tls, &s->home, names, s->name_count, time(NULL), why);
 }
 
+/* The pin that is served, and of our own keys the one to come. */
+static void collect_pins(struct service *s, const struct serve_options *o, const struct tls *tls)
+{
+    char next[TLS_PIN_SIZE];
+    bool announced = !o->tls_cert && tls_next_pin(&s->home, next);
+
+    snprintf(s->server.pins, sizeof s->server.pins, "%s%s%s", tls->pin, announced ? "," : "",
+             announced ? next : "");
+}
+
 /* Members' blobs quote the address and the pin, whoever makes them. */
 static enum outcome publish(struct service *s)
 {
@@ -288,7 +298,7 @@ static int serve_home(struct service *s, const struct serve_options *o, int fd, 
         close(fd);
         failed(o->data, why, status);
     } else {
-        strcpy(s->server.pins, tls->pin);
+        collect_pins(s, o, tls);
         struct mailer *mailer = NULL;
         why = "the database is busy";
         if (publish(s) == OUT_OK)

@@ -244,3 +244,51 @@ bool tls_make(struct tls *t, const struct home *h, const char *const *names, siz
         tls_clear(t);
     return ok;
 }
+
+static bool pin_of_key(const struct text *pem, char pin[TLS_PIN_SIZE])
+{
+    EVP_PKEY *key = parse_key(pem);
+    X509 *x = X509_new();
+    bool ok = key && x && X509_set_pubkey(x, key) && write_pin(pin, x);
+
+    X509_free(x);
+    EVP_PKEY_free(key);
+    return ok;
+}
+
+bool tls_next_pin(const struct home *h, char pin[TLS_PIN_SIZE])
+{
+    struct text key = {0};
+    char path[1200];
+    bool ok = file_read(&key, home_path(h, "tls.next.key", path)) && pin_of_key(&key, pin);
+
+    text_clear(&key);
+    return ok;
+}
+
+bool tls_announce(const struct home *h, char pin[TLS_PIN_SIZE], const char **why)
+{
+    struct text key = {0};
+    char path[1200];
+
+    *why = "the next TLS key cannot be made or read";
+    home_path(h, "tls.next.key", path);
+    bool ok = access(path, F_OK) == 0 || key_make(path, &key);
+    text_clear(&key);
+    return ok && tls_next_pin(h, pin);
+}
+
+bool tls_switch(const struct home *h, int64_t now_s, const char **why)
+{
+    char pin[TLS_PIN_SIZE], key[1200], next[1200], kept[1300];
+
+    *why = "no key was announced";
+    if (!tls_next_pin(h, pin))
+        return false;
+    *why = "the keys cannot be renamed";
+    home_path(h, "tls.key", key);
+    home_path(h, "tls.next.key", next);
+    snprintf(kept, sizeof kept, "%s.before-%lld", key, (long long)now_s);
+    /* A name more for the old one, then one rename(2): there is a key at every moment. */
+    return link(key, kept) == 0 && rename(next, key) == 0;
+}

@@ -4,6 +4,10 @@
  * The key (ECDSA P-256, DIR/tls.key) is made once and kept, because blobs pin it; the self-signed
  * certificate around it (DIR/tls.crt) is made again whenever the names have changed or its end is
  * near.
+ *
+ * Members know the key by its pin, so a new one is announced ahead: tls_announce makes it
+ * (DIR/tls.next.key), from then on blobs and every renewal carry both pins, and when every member
+ * has renewed, tls_switch puts it in the place of the old one, which is kept beside it.
  */
 #ifndef PEAL_CA_TLS_H
 #define PEAL_CA_TLS_H
@@ -29,5 +33,12 @@ bool tls_load(struct tls *t, const char *certificate_file, const char *key_file,
 /* Our own, for these names (host names and addresses; duplicates are fine). */
 bool tls_make(struct tls *t, const struct home *h, const char *const *names, size_t n,
               int64_t now_s, const char **why);
+
+/* The pin of the key that was announced; false: none was. */
+bool tls_next_pin(const struct home *h, char pin[TLS_PIN_SIZE]);
+/* Makes the next key where there is none yet; its pin. */
+bool tls_announce(const struct home *h, char pin[TLS_PIN_SIZE], const char **why);
+/* From the next start on. */
+bool tls_switch(const struct home *h, int64_t now_s, const char **why);
 
 #endif

@@ -960,3 +960,30 @@ def test_a_backup_comes_back_elsewhere_with_its_master_key_only(lab, folder):
         assert other.blob("lab", "bob")["server_pins"] == blob["server_pins"]
     finally:
         other.stop()
+
+
+def test_the_next_tls_key_is_announced_ahead(lab, folder):
+    blob, key = lab.blob("lab", "bob"), Key(folder)
+    (pin,) = enrol(lab, blob, key).json["server_pins"]
+    assert lab.run("tls", "switch", check=False).returncode == 1
+    lab.run("tls", "announce")
+    lab.run("tls", "announce")  # twice is once
+    # At once, without a restart, for who renews and for new blobs; and after one.
+    pins = lab.post("/api/v1/renew", {"group": "lab", "csr": key.csr}).json["server_pins"]
+    assert pins[0] == pin and len(pins) == 2
+    assert lab.blob("lab", "bob")["server_pins"] == pins
+    lab.stop()
+    lab.start()
+    assert lab.blob("lab", "bob")["server_pins"] == pins
+    lab.run("tls", "switch")
+    lab.stop()
+    lab.start()
+    served = ssl.get_server_certificate(("127.0.0.1", lab.port))
+    public = openssl("x509", "-noout", "-pubkey", stdin=served.encode())[1]
+    der = subprocess.run(["openssl", "pkey", "-pubin", "-outform", "der"], input=public.encode(),
+                         capture_output=True, check=True).stdout
+    assert base64.b64encode(hashlib.sha256(der).digest()).decode() == pins[1]
+    assert lab.blob("lab", "bob")["server_pins"] == [pins[1]]
+    assert lab.http("GET", "/healthz").status == 200
+    kept = [n for n in os.listdir(lab.data) if n.startswith("tls.key.before-")]
+    assert len(kept) == 1 and stat.S_IMODE(os.stat(os.path.join(lab.data, kept[0])).st_mode) == 0o600
