@@ -5,8 +5,9 @@
  *
  * An input is seven lines - method (G, P, O), path, query, host, origin, content type, cookie - and
  * the body. The cookie "session" stands for somebody who is logged in, a member of the group "lab"
- * but not in charge of it; his forms get their token. Whatever comes, he does not come to be in
- * charge.
+ * but not in charge of it; his forms get their token. The cookie "token" stands for a program with
+ * an API token of his for everything; its If-Match is the query. Whatever comes, he does not come
+ * to be in charge.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,18 +17,21 @@
 #include "ca-web/log.h"
 #include "ca-web/service.h"
 #include "ca-web/session.h"
+#include "ca-web/token.h"
 
 enum { LINES = 7, LEN_MAX = HTTP_BODY_MAX };
 
 static struct service service;
-static char cookie[128], token[CSRF_SIZE];
+static char cookie[128], token[CSRF_SIZE], bearer[80];
 
 static void make_world(struct desk *d)
 {
     struct account alice, bob;
     struct group g;
     const struct group_wish wish = {.name = "lab"};
-    char session[SESSION_TOKEN_SIZE];
+    char session[SESSION_TOKEN_SIZE], api[TOKEN_SIZE];
+    const struct token_wish everything = {
+        .name = "program", .scopes = (1u << SCOPE_COUNT) - 1, .group = "", .days = 1};
 
     CHECK(account_add(d, VERB_USER_ADD, "alice", "a@b.c", NULL, true, &alice) == OUT_OK);
     CHECK(account_add(d, VERB_USER_ADD, "bob", "a@b.c", NULL, false, &bob) == OUT_OK);
@@ -36,6 +40,10 @@ static void make_world(struct desk *d)
     CHECK(session_begin(d, &bob, "", session) == OUT_OK);
     snprintf(cookie, sizeof cookie, "__Host-peal=%s", session);
     csrf_token(&service.csrf_key, session, token);
+    struct desk b = *d;
+    b.actor = (struct actor){.kind = ACTOR_USER, .row = bob.row, .name = "bob"};
+    CHECK(token_make(&b, &bob, &everything, api) == OUT_OK);
+    snprintf(bearer, sizeof bearer, "Bearer %s", api);
 }
 
 static char dir[] = "/tmp/peal-fuzz-ca-XXXXXX";
@@ -82,6 +90,8 @@ static void ask(char *lines[LINES], const struct text *body)
                         .type = lines[5],
                         .cookie = strcmp(lines[6], "session") ? lines[6] : cookie,
                         .agent = lines[6],
+                        .authorization = strcmp(lines[6], "token") ? lines[6] : bearer,
+                        .if_match = lines[2],
                         .if_none_match = lines[4],
                         .local = "127.0.0.1",
                         .may_hold = true};
