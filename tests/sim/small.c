@@ -6,6 +6,12 @@
  * Hosts join in the order of their numbers; their places on the ring are random, by a seed that
  * counts the sequences. A step is J (the next one joins), or L or C and the number of a host that
  * is there: it leaves, or crashes. A sequence ends when everybody has joined.
+ *
+ * Of orders that come to the same only one is run. Goodbyes and crashes in a row are all under way
+ * at once, so their order among each other is that of the hosts' numbers. And where steps are so
+ * far apart that the ring has settled, all members are alike (each is everybody's neighbour, places
+ * are random anyway): the one with the lowest number goes. What is left of 5 hosts, 6555 and 963
+ * sequences of 18931 each, is a minute with the null cipher.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,20 +106,24 @@ static void run_sequence(struct small *s)
 
 /* ---- all of them ---- */
 
-static void extend(struct small *s, uint32_t joined);
+/* Between two steps: whatever one of them began has come to an end. */
+static const usec settled_us = SEC(4);
+
+static void extend(struct small *s, uint32_t joined, uint32_t from);
 
 static void with_step(struct small *s, uint32_t joined, char what, uint32_t host)
 {
     s->steps[s->count++] = (struct step){what, (uint8_t)host};
     s->there[host] = what == 'J';
-    extend(s, joined + (what == 'J'));
+    extend(s, joined + (what == 'J'), what == 'J' ? 0 : host + 1);
     s->there[host] = what != 'J';
     s->count--;
 }
 
-static void extend(struct small *s, uint32_t joined)
+/* from: the lowest number that may go now. */
+static void extend(struct small *s, uint32_t joined, uint32_t from)
 {
-    bool anybody = false;
+    bool anybody = false, settled = s->gap_us >= settled_us;
 
     for (uint32_t i = 0; i < joined; i++)
         anybody |= s->there[i];
@@ -121,11 +131,13 @@ static void extend(struct small *s, uint32_t joined)
         run_sequence(s);
     if (joined < s->hosts)
         with_step(s, joined, 'J', joined);
-    for (uint32_t i = 0; i < joined; i++) {
+    for (uint32_t i = settled ? 0 : from; i < joined; i++) {
         if (!s->there[i])
             continue;
         with_step(s, joined, 'L', i);
         with_step(s, joined, 'C', i);
+        if (settled)
+            return;
     }
 }
 
@@ -152,7 +164,7 @@ static bool parse_sequence(struct small *s, const char *text)
 
 int small_command(const struct options *o)
 {
-    static const usec gaps_us[] = {MSEC(30), SEC(4)};
+    const usec gaps_us[] = {MSEC(30), settled_us};
     uint32_t hosts_max = o->nodes > 0 ? o->nodes : 3;
     struct small s = {.options = o, .hosts = hosts_max};
     double start_s = wall_seconds();
@@ -172,7 +184,7 @@ int small_command(const struct options *o)
         for (s.hosts = 1; s.hosts <= hosts_max; s.hosts++)
             for (size_t i = 0; i < ARRAY_LEN(gaps_us); i++) {
                 s.gap_us = gaps_us[i];
-                extend(&s, 0);
+                extend(&s, 0, 0);
             }
     }
     printf("%llu sequences of 1 to %u hosts, %llu violated, %.1f s\n",
