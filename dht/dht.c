@@ -459,6 +459,11 @@ size_t dht_memory(const struct dht *d)
     return d->store.bytes + d->creds.bytes;
 }
 
+size_t dht_index_memory(const struct dht *d)
+{
+    return store_index_bytes(&d->store);
+}
+
 bool dht_ready(const struct dht *d)
 {
     return replica_ready(d);

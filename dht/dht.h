@@ -197,6 +197,9 @@ uint8_t dht_list_bucket(const struct id *owner);
 /* For people, metrics and the simulator's checks. */
 size_t dht_records(const struct dht *d); /* live records held, tombstones not counted */
 size_t dht_memory(const struct dht *d);  /* bytes that they and the certificates they need take */
+/* Bytes of the tables by which those are found, charged and ended; they grow with the records, within
+ * their number. */
+size_t dht_index_memory(const struct dht *d);
 bool dht_ready(const struct dht *d);     /* our range was handed over: we grant and deny */
 struct dht_held {
     struct dht_value v;

@@ -115,6 +115,12 @@ static size_t writer_bytes(const struct store *s, const struct id *writer)
     return u != NULL ? u->bytes : 0;
 }
 
+size_t store_index_bytes(const struct store *s)
+{
+    return s->writers.count * sizeof(struct usage) +
+           (s->writers.size + s->ends.size + s->size - s->count) * sizeof(void *);
+}
+
 static bool charge(struct store *s, const struct id *writer, size_t bytes)
 {
     struct usage *u = table_get(&s->writers, writer);

@@ -57,6 +57,9 @@ struct store {
     size_t promise_count, promise_size;
 };
 
+/* What finding, charging and ending them takes beside them. */
+size_t store_index_bytes(const struct store *s);
+
 enum store_verdict {
     STORE_NEW,     /* stored, *standing is it */
     STORE_SAME,    /* we have this very version, *standing */

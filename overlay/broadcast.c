@@ -197,6 +197,20 @@ static void give_up_part(struct overlay *o, size_t i)
     news_unref(p.news);
 }
 
+/* When the oldest message that is remembered need not be any more. */
+static usec forgotten_at(const struct overlay *o)
+{
+    usec at_us = USEC_NEVER;
+
+    for (size_t i = 0; i < SEEN_MAX; i++) {
+        const struct seen *s = &o->broadcast->seen[i];
+
+        if (s->at_us != 0 && o->env->now_us < s->at_us + seen_us)
+            at_us = usec_min(at_us, s->at_us + seen_us);
+    }
+    return at_us;
+}
+
 static void parts_due(struct overlay *o, struct alarm *alarm)
 {
     struct broadcast *b = o->broadcast;
@@ -218,7 +232,9 @@ static void parts_due(struct overlay *o, struct alarm *alarm)
     }
     for (size_t i = 0; i < b->part_count; i++)
         at_us = usec_min(at_us, b->parts[i].at_us);
-    alarm_set(o, alarm, at_us);
+    alarm_set(o, alarm, usec_min(at_us, forgotten_at(o)));
+    if (alarm->timer.at_us == USEC_NEVER) /* rare, and then many: nothing is kept in between */
+        broadcast_free(o);
 }
 
 void broadcast_link_down(struct overlay *o, struct link *l)
@@ -253,6 +269,7 @@ static struct seen *remember(struct overlay *o, const struct id *origin, uint32_
     *is_new = true;
     *victim = (struct seen){
         .origin = *origin, .end = o->ring.self, .number = number, .at_us = o->env->now_us};
+    alarm_sooner(o, &b->alarm, o->env->now_us + seen_us);
     return victim;
 }
 
@@ -391,4 +408,5 @@ void broadcast_free(struct overlay *o)
     if (o->broadcast != NULL)
         free(o->broadcast->parts);
     free(o->broadcast);
+    o->broadcast = NULL;
 }

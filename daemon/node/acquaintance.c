@@ -1,12 +1,14 @@
 #include "daemon/node/acquaintance.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "daemon/node/member.h"
 
 struct acquaintance {
     struct id peer;
-    struct facts facts;
+    uint8_t len;
+    uint8_t told[]; /* facts as they came: every node keeps a dozen of these */
 };
 
 void acquaintances_init(struct acquaintances *as, const struct env *env)
@@ -24,33 +26,32 @@ void acquaintances_clear(struct acquaintances *as)
     table_clear(&as->by_peer);
 }
 
-const struct facts *acquaintances_get(const struct acquaintances *as, const struct id *peer)
+bool acquaintances_get(const struct acquaintances *as, const struct id *peer, struct facts *out)
 {
     const struct acquaintance *a = table_get(&as->by_peer, peer);
 
-    return a ? &a->facts : NULL;
+    *out = (struct facts){.hostname = ""};
+    return a && facts_read(out, a->told, a->len);
 }
 
 void acquaintances_told(struct acquaintances *as, const struct overlay_from *from, struct reader *r)
 {
+    size_t len = reader_left(r);
+    const uint8_t *bytes = read_bytes(r, len);
     struct acquaintance *a;
     struct facts facts;
-    size_t len = reader_left(r);
 
-    if (!from->direct || !facts_read(&facts, read_bytes(r, len), len))
+    if (!from->direct || len > FACTS_SIZE_MAX || !facts_read(&facts, bytes, len))
         return;
-    a = table_get(&as->by_peer, &from->node);
-    if (!a) {
-        a = calloc(1, sizeof(*a));
-        if (!a)
-            return;
-        a->peer = from->node;
-        if (table_put(&as->by_peer, a) < 0) {
-            free(a);
-            return;
-        }
-    }
-    a->facts = facts;
+    a = malloc(sizeof(*a) + len);
+    if (!a)
+        return;
+    a->peer = from->node;
+    a->len = (uint8_t)len;
+    memcpy(a->told, bytes, len);
+    acquaintances_forget(as, &from->node);
+    if (table_put(&as->by_peer, a) < 0)
+        free(a);
 }
 
 void acquaintances_forget(struct acquaintances *as, const struct id *peer)

@@ -18,7 +18,8 @@ struct acquaintances {
 
 void acquaintances_init(struct acquaintances *as, const struct env *env);
 void acquaintances_clear(struct acquaintances *as);
-const struct facts *acquaintances_get(const struct acquaintances *as, const struct id *peer);
+/* False: it told nothing yet. */
+bool acquaintances_get(const struct acquaintances *as, const struct id *peer, struct facts *out);
 void acquaintances_told(struct acquaintances *as, const struct overlay_from *from,
                         struct reader *r);
 void acquaintances_forget(struct acquaintances *as, const struct id *peer);

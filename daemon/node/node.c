@@ -601,15 +601,12 @@ void node_members_cancel(struct node *n, void *ctx)
 bool node_peer_facts(const struct node *n, const struct id *peer, char hostname[NODE_HOSTNAME_SIZE],
                      struct addr *ipv4)
 {
-    const struct facts *f = acquaintances_get(&n->acquaintances, peer);
+    struct facts facts;
+    bool known = acquaintances_get(&n->acquaintances, peer, &facts);
 
-    hostname[0] = '\0';
-    *ipv4 = (struct addr){0};
-    if (!f)
-        return false;
-    memcpy(hostname, f->hostname, NODE_HOSTNAME_SIZE);
-    *ipv4 = f->ipv4;
-    return true;
+    memcpy(hostname, facts.hostname, NODE_HOSTNAME_SIZE);
+    *ipv4 = facts.ipv4;
+    return known;
 }
 
 bool node_peer_traffic(const struct node *n, uint32_t token, uint64_t *tx_bytes, uint64_t *rx_bytes)

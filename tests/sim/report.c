@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "dht/dht.h"
 #include "overlay/core/err.h"
 
 enum { PROGRESS_EVERY_MS = 200 };
@@ -59,16 +60,15 @@ static double per_node(const struct world *w, double all)
     return w->on > 0 ? all / (double)w->on : 0;
 }
 
+/* Records of others, and what it takes to find them. */
 static size_t records_bytes(const struct world *w)
 {
     size_t bytes = 0;
-    struct node_status status;
 
     for (size_t i = 0; i < w->host_count; i++) {
-        if (w->hosts[i].node == NULL)
-            continue;
-        node_status(w->hosts[i].node, &status);
-        bytes += status.dht_bytes;
+        const struct dht *dht = w->hosts[i].node != NULL ? node_dht(w->hosts[i].node) : NULL;
+
+        bytes += dht != NULL ? dht_memory(dht) + dht_index_memory(dht) : 0;
     }
     return bytes;
 }
