@@ -384,6 +384,7 @@ void overlay_free(struct overlay *o)
     contacts_clear(o);
     free_links(o);
     ring_clear(&o->ring);
+    tcp_clear(o);
     free(o->pings);
     sessions_free(o->sessions);
     free(o);

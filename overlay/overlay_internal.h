@@ -160,7 +160,7 @@ struct tcp_wish {
 enum { TCP_WISHES_MAX = 32 }; /* under way; full: nothing new is asked for */
 struct tcp {
     struct alarm alarm;
-    struct tcp_wish wishes[TCP_WISHES_MAX];
+    struct tcp_wish *wishes; /* TCP_WISHES_MAX, or NULL while there is none */
     size_t count;
 };
 
@@ -336,6 +336,7 @@ void contacts_retry_all(struct overlay *o);
 
 /* tcp.c */
 void tcp_begin(struct overlay *o);
+void tcp_clear(struct overlay *o);
 /* The host does TCP at all. */
 bool tcp_possible(const struct overlay *o);
 /* A try by UDP begins; TCP joins in after TCP_AFTER_US. */

@@ -10,6 +10,7 @@
  */
 #include "overlay/overlay_internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -25,6 +26,13 @@ static void tcp_due(struct overlay *o, struct alarm *alarm);
 void tcp_begin(struct overlay *o)
 {
     o->tcp.alarm = (struct alarm){.timer.at_us = USEC_NEVER, .due = tcp_due};
+}
+
+void tcp_clear(struct overlay *o)
+{
+    free(o->tcp.wishes);
+    o->tcp.wishes = NULL;
+    o->tcp.count = 0;
 }
 
 bool tcp_possible(const struct overlay *o)
@@ -64,6 +72,10 @@ static void wish(struct overlay *o, const struct id *peer, const struct endpoint
 
     w.ep.port = port;
     if (o->tcp.count == TCP_WISHES_MAX || is_wished(o, &w.ep, peer))
+        return;
+    if (o->tcp.wishes == NULL)
+        o->tcp.wishes = calloc(TCP_WISHES_MAX, sizeof *o->tcp.wishes);
+    if (o->tcp.wishes == NULL)
         return;
     w.conn = o->host.tcp_open(o->ctx, &w.ep);
     if (w.conn != 0)
@@ -161,6 +173,8 @@ static bool wish_take(struct overlay *o, uint32_t conn, struct tcp_wish *out)
             continue;
         *out = o->tcp.wishes[i];
         o->tcp.wishes[i] = o->tcp.wishes[--o->tcp.count];
+        if (o->tcp.count == 0)
+            tcp_clear(o);
         return true;
     }
     return false;
