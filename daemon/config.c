@@ -263,8 +263,8 @@ static const struct key daemon_keys[] = {
     {"port_search", read_bool, offsetof(struct config, port_search), KEY_UNUSED},
     {"lan_discovery", read_bool, offsetof(struct config, lan_discovery), KEY_AT_START},
     {"workers", read_workers, offsetof(struct config, workers), KEY_AT_START},
-    {"relay", read_bool, offsetof(struct config, relay), KEY_UNUSED},
-    {"relay_mbit", read_mbit, offsetof(struct config, relay_mbit), KEY_UNUSED},
+    {"relay", read_bool, offsetof(struct config, relay), KEY_AT_START},
+    {"relay_mbit", read_mbit, offsetof(struct config, relay_mbit), KEY_AT_START},
     {"metrics", read_metrics, offsetof(struct config, metrics), KEY_AT_START},
     {"log_level", read_level, offsetof(struct config, log_level), KEY_LIVE},
 };

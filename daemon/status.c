@@ -238,10 +238,9 @@ static json_t *roles_json(uint32_t roles)
         uint32_t bit;
         const char *text;
     } names[] = {
-        {OVERLAY_ROLE_NEAR, "near"},
-        {OVERLAY_ROLE_SHORTCUT, "shortcut"},
-        {OVERLAY_ROLE_DEMAND, "demand"},
-        {OVERLAY_ROLE_LEAF, "leaf"},
+        {OVERLAY_ROLE_NEAR, "near"},     {OVERLAY_ROLE_SHORTCUT, "shortcut"},
+        {OVERLAY_ROLE_DEMAND, "demand"}, {OVERLAY_ROLE_LEAF, "leaf"},
+        {OVERLAY_ROLE_RELAY, "relay"},
     };
     json_t *a = json_array();
 
@@ -267,6 +266,8 @@ static json_t *path_json(const struct overlay_peer_info *p)
 {
     if (!p->up)
         return json_null();
+    if (!id_is_zero(&p->relay))
+        return json_string("relay");
     return json_string(p->udp ? "direct" : p->tcp ? "tcp" : "overlay");
 }
 
@@ -280,18 +281,18 @@ static json_t *peer_json(struct network *n, const struct overlay_peer_info *p)
 
     (void)!node_peer_facts(node, &p->node, hostname, &ipv4);
     (void)!node_peer_traffic(node, p->token, &tx, &rx);
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:n, s:[], s:o, s:o, s:o, s:I, s:I, s:o, s:o, "
-                     "s:o, s:o, s:b}",
-                     "id", id_json(&p->node), "network",
-                     network_public(n) ? json_null() : json_string(network_name(n)), "hostname",
-                     text_or_null(hostname), "ipv4", addr_json(&ipv4), "path", path_json(p),
-                     "endpoint", p->udp || p->tcp ? endpoint_json(&p->endpoint) : json_null(),
-                     "relay", "standby_relays", "rtt_ms", rtt_json(p->rtt_us), "roles",
-                     roles_json(p->roles), "cipher", cipher_json(p->cipher), "tx_bytes",
-                     (json_int_t)tx, "rx_bytes", (json_int_t)rx, "age_s",
-                     since_json(now, p->up_since_us), "last_seen_s",
-                     since_json(now, p->last_heard_us), "user", text_or_null(p->user), "why",
-                     text_or_null(p->why), "plain", node_peer_plain(node, p->token, now));
+    return json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o, "
+        "s:o, s:o, s:b}",
+        "id", id_json(&p->node), "network",
+        network_public(n) ? json_null() : json_string(network_name(n)), "hostname",
+        text_or_null(hostname), "ipv4", addr_json(&ipv4), "path", path_json(p), "endpoint",
+        p->udp || p->tcp ? endpoint_json(&p->endpoint) : json_null(), "relay", id_json(&p->relay),
+        "standby_relays", ids_json(p->standby, p->standbys), "rtt_ms", rtt_json(p->rtt_us), "roles",
+        roles_json(p->roles), "cipher", cipher_json(p->cipher), "tx_bytes", (json_int_t)tx,
+        "rx_bytes", (json_int_t)rx, "age_s", since_json(now, p->up_since_us), "last_seen_s",
+        since_json(now, p->last_heard_us), "user", text_or_null(p->user), "why",
+        text_or_null(p->why), "plain", node_peer_plain(node, p->token, now));
 }
 
 static json_t *refusal_json(struct network *n, const struct overlay_refusal *r)

@@ -14,7 +14,7 @@
  * Shortcuts 255: as last confirmed. It is sent when it has news and again until MSG_SAID_HEARD
  * confirms it, so an idle ring exchanges nothing.
  */
-#include "overlay/overlay_internal.h"
+#include "overlay/relay.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +24,7 @@ enum {
     SAID_MAX = 9 + RING_SAID_MAX * RING_ENTRY_LEN,
     SAYS_MAX = 6, /* doublings of the interval between repetitions */
     ROLES_OF_LISTS = OVERLAY_ROLE_NEAR | OVERLAY_ROLE_SHORTCUT,
-    ROLES_ALL = 15,
+    ROLES_ALL = 31,
     GUESTS_MAX = 128, /* of no use to us; victim: the oldest that nobody needs, then that joined */
 };
 static const usec say_again_us = MSEC(300); /* at least; and more than two round trips */
@@ -219,11 +219,11 @@ static void set_shortcut(struct overlay *o, struct link *l)
 static void follow_path(struct overlay *o, struct link *l)
 {
     const struct path_addr *path = session_path(l->session);
-    bool indirect = !path_addr_is_direct(path);
+    bool indirect = path->kind == PATH_RING || path->kind == PATH_NONE;
 
-    if (!indirect && (path->conn & PATH_TCP_ACCEPTED) == 0)
+    if (path_addr_is_direct(path) && (path->conn & PATH_TCP_ACCEPTED) == 0)
         l->ep = path->ep;
-    if (indirect)
+    if (!path_addr_is_direct(path))
         tcp_link_indirect(o, l);
     if (l->peer.indirect != indirect) {
         l->peer.indirect = indirect;
@@ -281,6 +281,7 @@ static void think(struct overlay *o, struct link *l)
     follow_path(o, l);
     set_shortcut(o, l);
     keep_as_needed(o, l);
+    relay_follow(o, l);
     if (l->unused_us != 0 && o->env->now_us >= l->unused_us + unused_us) {
         session_close(l->session);
         return;
@@ -394,6 +395,7 @@ void link_up(struct overlay *o, struct session *s)
     l->up = true;
     follow_path(o, l);
     ring_add(&o->ring, &l->peer);
+    channels_link_up(o, l);
     contact_up(o, s, l);
     if (l->demand_until_us != 0)
         session_want_data(s);
@@ -466,7 +468,10 @@ void link_down(struct overlay *o, struct session *s, enum session_end why)
         l->up = false;
         ring_remove(&o->ring, &l->peer);
         broadcast_link_down(o, l);
+        relay_free(o, l);
+        channels_link_down(o, &id);
     }
+    relays_link_down(o, &id);
     l->session = sessions_find(o->sessions, &id);
     if (l->session != NULL) { /* another handshake with the same node takes its place */
         session_set_user(l->session, l);
@@ -490,6 +495,9 @@ void link_data_changed(struct overlay *o, struct session *s)
     if (l == NULL || !l->up)
         return;
     follow_path(o, l);
+    relay_follow(o, l);
+    if (l->relay_uses > 0 && !leg_is_direct(o, &l->peer.id))
+        relays_lost(o, &l->peer.id);
     o->host.data_changed(o->ctx, &l->peer.id);
 }
 
@@ -575,8 +583,10 @@ static void hear_state(struct overlay *o, struct link *l, enum overlay_state sta
     }
     if (l->peer.shortcut)
         o->ring.shortcut_version++;
-    if (state == OVERLAY_LEAVING)
+    if (state == OVERLAY_LEAVING) {
         take_over_from(o, &l->peer);
+        relays_leave(o, &l->peer.id);
+    }
 }
 
 bool link_said_input(struct overlay *o, struct link *l, bool lists, struct reader *r)

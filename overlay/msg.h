@@ -32,6 +32,14 @@ enum msg_type {
     MSG_SAID_HEARD = 36, /* sequence 2: MSG_NEIGHBOURS or MSG_ROLES arrived */
     MSG_BROADCAST_HEARD = 37, /* origin 20, number 4: MSG_BROADCAST arrived */
 
+    /* Relayed paths; handled in relay.c and channel.c, drawn there. */
+    MSG_RELAY_NEIGHBOURS = 48, /* between the ends: who could relay */
+    MSG_RELAY_OPEN = 49,       /* an end to a relay: a channel to that node */
+    MSG_RELAY_INVITE = 50,     /* the relay to the other end */
+    MSG_RELAY_ACCEPT = 51,     /* the other end to the relay, the relay to the first */
+    MSG_RELAY_END = 52,        /* refused, or over */
+    MSG_RELAY_SPARE = 53,      /* how much more the sender would relay */
+
     /* For the rooms above; overlay.h's protos ride in these and in MSG_ROUTE. */
     MSG_UPPER = 64, /* proto 1, body */
 };

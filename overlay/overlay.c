@@ -1,11 +1,12 @@
-#include "overlay/overlay_internal.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "overlay/relay.h"
+
 enum {
     SESSIONS_DEFAULT = 1024,
+    LEGS_MAX = 4096,        /* of all channels; beyond, none are opened */
     LINKS_SPARE = 64,       /* links beyond sessions: none is expected, a full table is no crash */
     SETTLE_ROUNDS_MAX = 16, /* what is left then waits for the next tick */
 };
@@ -102,6 +103,12 @@ static const struct message_rule {
     {MSG_BROADCAST, 46, MESSAGE_MAX, broadcast_input},
     {MSG_SAID_HEARD, 2, 2, link_heard_input},
     {MSG_BROADCAST_HEARD, 24, 24, broadcast_heard_input},
+    {MSG_RELAY_NEIGHBOURS, 2, 2 + RELAY_CANDIDATES_MAX *RELAY_ENTRY_LEN, relay_neighbours_input},
+    {MSG_RELAY_OPEN, ID_LEN + 4, ID_LEN + 4, channel_open_input},
+    {MSG_RELAY_INVITE, ID_LEN + 4, ID_LEN + 4, relay_invite_input},
+    {MSG_RELAY_ACCEPT, ID_LEN + 8, ID_LEN + 8, relay_accept_input},
+    {MSG_RELAY_END, ID_LEN + 5, ID_LEN + 5, relay_end_input},
+    {MSG_RELAY_SPARE, 1, 1, channel_spare_input},
     {MSG_UPPER, 1, 1 + OVERLAY_BODY_MAX, upper_input},
 };
 
@@ -144,6 +151,9 @@ static void on_send(void *ctx, const struct path_addr *to, const uint8_t *pkt, s
         return;
     case PATH_RING:
         carry_send(o, to, pkt, len);
+        return;
+    case PATH_RELAY:
+        relay_send(o, to, pkt, len);
         return;
     case PATH_NONE:
         return;
@@ -228,6 +238,10 @@ static void settle(struct overlay *o)
         o->ring_changed = false;
         o->host.ring_changed(o->ctx);
     }
+    if (o->legs_changed) {
+        o->legs_changed = false;
+        o->host.legs_changed(o->ctx);
+    }
 }
 
 /* The doors. */
@@ -239,7 +253,12 @@ static bool input(struct overlay *o, const struct path_addr *from, uint8_t *pkt,
     /* Who leaves meets nobody new. */
     if (o->ring.state == OVERLAY_LEAVING && len > 1 && pkt[0] == PACKET_HANDSHAKE && pkt[1] == 1)
         return false;
-    ours = sessions_input(o->sessions, from, pkt, len);
+    if (len > 0 && pkt[0] == PACKET_RELAY) {
+        ours = len >= RELAY_HEADER_LEN && pkt[4] == o->slot;
+        channel_packet(o, from, pkt, len);
+    } else {
+        ours = sessions_input(o->sessions, from, pkt, len);
+    }
     settle(o);
     return ours;
 }
@@ -276,7 +295,7 @@ void overlay_tick(struct overlay *o)
 usec overlay_deadline(const struct overlay *o)
 {
     if (o->letters.count > 0 || o->parcels_in.count > 0 || o->parcels_out.count > 0 ||
-        o->ring.stale || o->ring_changed)
+        o->ring.stale || o->ring_changed || o->legs_changed)
         return o->env->now_us;
     return usec_min(sessions_deadline(o->sessions), heap_deadline(&o->timers));
 }
@@ -333,14 +352,19 @@ struct overlay *overlay_new(const struct overlay_config *config, struct env *env
     o->sessions = sessions_new(&sc, env, &sessions_host, o);
     secret_clear(&sc.group_key);
     sign_secret_clear(&sc.sec);
-    if (o->sessions == NULL) {
+    heap_init(&o->timers);
+    o->slot = config->slot;
+    o->relay_refused = config->relay_refused;
+    o->relay_better = config->relay_better != NULL ? config->relay_better : choose_better;
+    if (o->sessions == NULL || channels_begin(o, config->relay_mbit) < 0) {
+        sessions_free(o->sessions);
         free(o);
         return NULL;
     }
     ring_init(&o->ring, &config->node, env);
     table_init(&o->links, offsetof(struct link, peer.id), ID_LEN, sc.sessions_max + LINKS_SPARE,
                env->hash_key);
-    heap_init(&o->timers);
+    table_init(&o->legs, offsetof(struct leg, rx), sizeof(uint32_t), LEGS_MAX, env->hash_key);
     queue_init(&o->letters);
     queue_init(&o->parcels_in);
     queue_init(&o->parcels_out);
@@ -371,14 +395,20 @@ static void free_links(struct overlay *o)
 
 void overlay_free(struct overlay *o)
 {
+    struct link *l;
     void *letter;
+    size_t i = 0;
 
     if (o == NULL)
         return;
+    while ((l = table_next(&o->links, &i)) != NULL)
+        relay_discard(o, l);
     heap_clear(&o->timers); /* before what the alarms stand in */
     while ((letter = queue_take(&o->letters)) != NULL)
         free(letter);
     carry_free(o);
+    channels_clear(o);
+    table_clear(&o->legs);
     crawl_free(o);
     broadcast_free(o);
     contacts_clear(o);
@@ -608,7 +638,7 @@ int overlay_demand(struct overlay *o, const struct id *peer)
     return 0;
 }
 
-static void fill_data(const struct link *l, struct overlay_data *out)
+static void fill_data(const struct overlay *o, const struct link *l, struct overlay_data *out)
 {
     struct session_data d;
 
@@ -617,6 +647,8 @@ static void fill_data(const struct link *l, struct overlay_data *out)
     out->udp = d.path.kind == PATH_UDP;
     if (out->udp)
         out->to = d.path.ep;
+    else if (d.path.kind == PATH_RELAY)
+        out->udp = relay_data(o, &d.path, &out->to, &out->channel);
     memcpy(out->rx, d.rx, sizeof out->rx);
 }
 
@@ -627,7 +659,7 @@ bool overlay_data(const struct overlay *o, const struct id *peer, struct overlay
     *out = (struct overlay_data){.token = 0};
     if (l == NULL || !l->up)
         return false;
-    fill_data(l, out);
+    fill_data(o, l, out);
     return true;
 }
 
@@ -636,7 +668,7 @@ bool overlay_data_next(const struct overlay *o, size_t *i, struct overlay_data *
     *out = (struct overlay_data){.token = 0};
     if (*i >= o->ring.count)
         return false;
-    fill_data(link_of(o->ring.peers[(*i)++]), out);
+    fill_data(o, link_of(o->ring.peers[(*i)++]), out);
     return true;
 }
 
@@ -698,18 +730,22 @@ bool overlay_peer_cert(const struct overlay *o, const struct id *peer, struct ce
 
 static void say_why(const struct overlay *o, const struct link *l, char why[96])
 {
-    static const char *const roles[] = {"ring neighbour", "shortcut", "traffic", "bootstrap"};
+    static const char *const roles[] = {"ring neighbour", "shortcut", "traffic", "bootstrap",
+                                        "relay"};
     const char *what = "no use of ours";
     const char *refusal = session_refusal(l->session);
     uint8_t all = l->mine | l->theirs;
 
-    for (int i = 3; i >= 0; i--)
+    for (int i = 4; i >= 0; i--)
         if ((all & 1u << i) != 0)
             what = roles[i];
     if (!l->up && refusal[0] != '\0')
         snprintf(why, 96, "refused: %s", refusal);
     else if (!l->up)
         snprintf(why, 96, "opening a session over the ring for %s", what);
+    else if (session_path(l->session)->kind == PATH_RELAY)
+        snprintf(why, 96, "relayed: no direct address answers, this relay is the quickest (%s)",
+                 what);
     else if (l->peer.indirect)
         snprintf(why, 96, "over the ring: no direct address answers yet (%s)", what);
     else if (session_path(l->session)->kind == PATH_TCP)
@@ -730,6 +766,7 @@ static void fill_info(const struct overlay *o, const struct link *l, struct over
     out->tcp = d.path.kind == PATH_TCP;
     if (out->udp || out->tcp)
         out->endpoint = d.path.ep;
+    relay_info(l, out);
     out->roles = l->mine | l->theirs;
     out->rtt_us = session_rtt(l->session);
     out->up_since_us = session_up_since(l->session);
@@ -793,6 +830,13 @@ bool overlay_counter(const struct overlay *o, size_t i, const char **name, uint6
         [OVERLAY_COUNT_MERGES] = "foreign_rings",
         [OVERLAY_COUNT_REPAIRS] = "neighbours_lost",
         [OVERLAY_COUNT_BROADCASTS] = "broadcasts",
+        [OVERLAY_COUNT_RELAYED] = "relayed_slowly",
+        [OVERLAY_COUNT_RELAY_CHANNELS] = "relay_channels",
+        [OVERLAY_COUNT_RELAY_REFUSED] = "relay_refused",
+        [OVERLAY_COUNT_RELAY_WAYS] = "relay_paths",
+        [OVERLAY_COUNT_RELAY_LOST] = "relay_paths_lost",
+        [OVERLAY_COUNT_DROP_RELAY] = "drop_relay",
+        [OVERLAY_COUNT_DROP_RELAY_RATE] = "drop_relay_rate",
     };
 
     if (i < OVERLAY_COUNT_MAX) {

@@ -14,8 +14,10 @@
 #ifndef PEAL_OVERLAY_OVERLAY_H
 #define PEAL_OVERLAY_OVERLAY_H
 
+#include "overlay/choose.h"
 #include "overlay/core/addr.h"
 #include "overlay/core/env.h"
+#include "overlay/core/meter.h"
 #include "overlay/crypto/removed.h"
 #include "overlay/crypto/seal.h"
 
@@ -25,6 +27,7 @@ enum {
     OVERLAY_BODY_MAX = 1180,     /* of a routed or direct upper message: MESSAGE_MAX less the route header */
     OVERLAY_BOOTSTRAPS_MAX = 16,
     OVERLAY_CONTACTS_MAX = 32,   /* remembered between runs */
+    OVERLAY_STANDBYS_MAX = 3,    /* relays beside the one that carries: two, a third while it replaces one */
 };
 
 enum overlay_state {
@@ -66,6 +69,10 @@ struct overlay_config {
     uint32_t aeads;             /* mask of 1 << enum seal_alg */
     struct seal_worker *worker; /* of the calling thread, may be shared by many; borrowed. NULL: one of our own */
     uint32_t sessions_max;      /* 0: 1024 */
+    bool relay_refused;         /* we forward for nobody */
+    uint32_t relay_mbit;        /* at most so much, and half of it for one pair; 0: no cap */
+    /* Which relay is the better one; NULL: choose_better. */
+    bool (*relay_better)(const struct relay_choice *a, const struct relay_choice *b);
 };
 
 
@@ -89,6 +96,8 @@ struct overlay_host {
     void (*data_changed)(void *ctx, const struct id *peer);
     /* The near lists (overlay_near) changed: ranges of keys moved. */
     void (*ring_changed)(void *ctx);
+    /* What overlay_leg_next tells changed. */
+    void (*legs_changed)(void *ctx);
 };
 /* Callbacks come last, with the object consistent; they may call any function below but input, tick and free. */
 
@@ -165,6 +174,7 @@ struct overlay_data {
     struct id peer;
     bool udp; /* to is set; else it goes over the ring: overlay_send_data */
     struct endpoint to;
+    uint32_t channel; /* not 0: to is a relay, the packet goes behind a relay header */
     struct seal_key *tx;    /* NULL: none yet */
     struct seal_key *rx[3]; /* NULL when unused */
 };
@@ -176,18 +186,35 @@ void overlay_data_roamed(struct overlay *o, uint32_t token, const struct endpoin
 /* A sealed data packet out by the session's best path of any kind. */
 int overlay_send_data(struct overlay *o, const struct id *peer, const uint8_t *pkt, size_t len);
 
+/*
+ * Where relay packets go that come by UDP from an endpoint under a channel id. Borrowed until the next
+ * call into o: ref the meters that you keep. A packet is forwarded when both meters take it.
+ */
+struct overlay_leg {
+    struct endpoint from;
+    uint32_t channel;
+    bool ends_here; /* what is behind the header is for us; else: */
+    struct endpoint to;
+    uint32_t onward; /* the channel to put in */
+    struct meter *each, *all;
+};
+bool overlay_leg_next(const struct overlay *o, size_t *i, struct overlay_leg *out);
+
 /* The verified identity of a peer with a session up; false: there is none. For a peer without CA only node, key and hash
  * (the key) are set. */
 bool overlay_peer_cert(const struct overlay *o, const struct id *peer, struct cert *out);
 
 /* For people. */
-enum overlay_role { OVERLAY_ROLE_NEAR = 1, OVERLAY_ROLE_SHORTCUT = 2, OVERLAY_ROLE_DEMAND = 4, OVERLAY_ROLE_LEAF = 8 };
+enum overlay_role { OVERLAY_ROLE_NEAR = 1, OVERLAY_ROLE_SHORTCUT = 2, OVERLAY_ROLE_DEMAND = 4, OVERLAY_ROLE_LEAF = 8, OVERLAY_ROLE_RELAY = 16 };
 struct overlay_peer_info {
     struct id node;
     uint32_t token;
     bool up;
     bool udp, tcp; /* endpoint is set; else the packets go over the ring */
     struct endpoint endpoint;
+    struct id relay; /* its packets go through this one; zero: they do not */
+    struct id standby[OVERLAY_STANDBYS_MAX];
+    size_t standbys;
     uint32_t roles; /* ours and theirs together */
     usec rtt_us, up_since_us, last_heard_us;
     enum seal_alg cipher; /* of the data key; 0: none yet */

@@ -3,7 +3,8 @@
  * an overlay and by nobody else: overlay.c (doors, public functions), link.c (one peer: roles and
  * what we tell each other), transit.c (routed messages), carry.c (session packets that travel over
  * the ring), join.c (finding one's place, keeping it), contact.c (bootstraps and lost peers),
- * shortcut.c, tcp.c (connections for whom UDP does not reach), ping.c, crawl.c, broadcast.c.
+ * shortcut.c, tcp.c (connections for whom UDP does not reach), relay.c and channel.c (relayed
+ * paths, and forwarding for others), ping.c, crawl.c, broadcast.c.
  *
  * A call runs so: input or tick goes through sessions_input or sessions_tick, whose callbacks land
  * in these files and may send; overlay_settle then moves what is queued, brings the ring's lists up
@@ -12,6 +13,7 @@
 #ifndef PEAL_OVERLAY_OVERLAY_INTERNAL_H
 #define PEAL_OVERLAY_OVERLAY_INTERNAL_H
 
+#include "overlay/channel.h"
 #include "overlay/core/err.h"
 #include "overlay/core/heap.h"
 #include "overlay/core/limits.h"
@@ -48,6 +50,11 @@ struct link {
     uint8_t state_said, mine_said;
     uint8_t tcp_tries;
     uint8_t says; /* times it was told the same without a confirmation; 0: confirmed */
+    uint8_t relay_spare; /* how much it would relay, as it says; 0: not at all */
+    uint8_t relay_asks;  /* requests for channels since relay_asks_us */
+    uint16_t relay_uses; /* ways of ours through it, and measurements of it */
+    usec relay_asks_us;
+    struct relay *relay; /* relayed paths to it; NULL: none were needed */
     bool up;
     bool met;        /* it told us something */
     bool met_lists;  /* and its lists */
@@ -66,6 +73,13 @@ enum overlay_count {
     OVERLAY_COUNT_MERGES,        /* foreign rings met */
     OVERLAY_COUNT_REPAIRS,       /* near neighbours that fell silent */
     OVERLAY_COUNT_BROADCASTS,    /* delivered */
+    OVERLAY_COUNT_RELAYED,         /* packets forwarded by the control thread */
+    OVERLAY_COUNT_RELAY_CHANNELS,  /* opened for others */
+    OVERLAY_COUNT_RELAY_REFUSED,   /* asked for, and not opened */
+    OVERLAY_COUNT_RELAY_WAYS,      /* of ours that became paths */
+    OVERLAY_COUNT_RELAY_LOST,      /* of those, given up */
+    OVERLAY_COUNT_DROP_RELAY,      /* no such channel, from elsewhere, or one inside another */
+    OVERLAY_COUNT_DROP_RELAY_RATE, /* above what we would relay */
     OVERLAY_COUNT_MAX,
 };
 
@@ -198,6 +212,14 @@ struct overlay {
     struct queue letters; /* to ourselves */
     struct queue parcels_in, parcels_out;
     struct fragments *fragments; /* NULL before the first */
+    struct table legs;           /* of channels that end here or that we forward */
+    struct channels channels;    /* that we forward */
+    struct alarm channels_alarm;
+    size_t relay_meets; /* sessions held to measure whether they could relay */
+    bool (*relay_better)(const struct relay_choice *a, const struct relay_choice *b);
+    uint8_t slot;
+    bool relay_refused;
+    bool legs_changed; /* the host is to be told */
     struct alarm leave_alarm;
     uint16_t parcel_number;
     usec leave_us; /* when we said goodbye */

@@ -17,6 +17,7 @@ static const usec alive_us = SEC(1); /* a path heard so lately is not lost yet *
 static const usec timeout_least_us = MSEC(250);
 static const usec timeout_most_us = MSEC(900); /* also when no RTT is known */
 static const usec rtt_similar_us = MSEC(1);    /* differences below do not count */
+static const usec lately_us = SEC(30);         /* heard within: it may still be there */
 
 /* How much we like a kind of path, whatever its RTT; lower is better. */
 enum rank {
@@ -25,6 +26,7 @@ enum rank {
     RANK_IPV6,
     RANK_IPV4,
     RANK_TCP,
+    RANK_RELAY,
     RANK_RING,
 };
 
@@ -139,6 +141,8 @@ static enum rank rank_of(const struct session *s, const struct path_addr *addr)
         return RANK_RING;
     if (addr->kind == PATH_TCP)
         return RANK_TCP;
+    if (addr->kind == PATH_RELAY)
+        return RANK_RELAY;
     if (addr_is_loopback(&addr->ep.addr))
         return RANK_LOOPBACK;
     if (on_our_lan(s->ss, &addr->ep.addr))
@@ -155,6 +159,8 @@ static bool better(const struct session *s, const struct path *a, const struct p
         return rank_a < rank_b;
     if (a->rtt_us == 0 || b->rtt_us == 0)
         return rank_a < rank_b;
+    if (rank_a == RANK_RELAY)
+        return a->rtt_us + rtt_similar_us < b->rtt_us - b->rtt_us / 16;
     if (a->rtt_us + rtt_similar_us < b->rtt_us - b->rtt_us / 5)
         return true;
     return rank_a < rank_b && a->rtt_us <= b->rtt_us + b->rtt_us / 5 + rtt_similar_us;
@@ -165,8 +171,10 @@ static void path_log(const struct session *s, const char *what, const struct pat
     char peer[ID_SHORT_SIZE], ep[ENDPOINT_TEXT_SIZE];
 
     if (s->ss->env->level >= LOG_LEVEL_DEBUG)
-        env_log(s->ss->env, LOG_LEVEL_DEBUG, "path to %s: %s %s", id_short(&s->peer, peer),
-                what, addr->kind == PATH_RING ? "the ring" : endpoint_text(&addr->ep, ep));
+        env_log(s->ss->env, LOG_LEVEL_DEBUG, "path to %s: %s %s", id_short(&s->peer, peer), what,
+                addr->kind == PATH_RING    ? "the ring"
+                : addr->kind == PATH_RELAY ? "a relay"
+                                           : endpoint_text(&addr->ep, ep));
 }
 
 void path_news(struct session *s)
@@ -450,7 +458,7 @@ void path_try(struct session *s, const struct path_addr *to)
         candidate_try(s, &to->ep);
     } else if (to->kind == PATH_RING && paths_find(&s->paths, to) == NULL) {
         session_queue(s, to, MSG_PING, (uint8_t[5]){0}, 5);
-    } else if (to->kind == PATH_TCP && is_new(s, to)) {
+    } else if ((to->kind == PATH_TCP || to->kind == PATH_RELAY) && is_new(s, to)) {
         trial_start(s, to, false, 0);
     }
 }
@@ -460,16 +468,34 @@ bool path_known(const struct session *s, const struct path_addr *addr)
     return paths_find(&s->paths, addr) != NULL;
 }
 
-/* The one heard last of those that are left, or the ring: it needs no proof. */
+bool path_way(const struct session *s, const struct path_addr *addr, struct session_way *out)
+{
+    const struct path *path = paths_from(&s->paths, addr);
+
+    if (path == NULL)
+        return false;
+    *out = (struct session_way){path == paths_best(&s->paths), path->heard_us, path->rtt_us};
+    return true;
+}
+
+void path_ping_way(struct session *s, const struct path_addr *addr)
+{
+    path_ping(s, paths_find(&s->paths, addr), 0);
+}
+
+/* The best of those that were heard lately, or the ring: it needs no proof. */
 static void replace_best(struct session *s)
 {
     const struct path_addr ring = {.kind = PATH_RING, .peer = s->peer};
     struct paths *p = &s->paths;
     struct path *next = NULL;
 
-    for (size_t i = 0; i < p->count; i++)
-        if (p->v[i].addr.kind != PATH_RING && (next == NULL || p->v[i].heard_us > next->heard_us))
+    for (size_t i = 0; i < p->count; i++) {
+        bool lately = s->ss->env->now_us < p->v[i].heard_us + lately_us;
+
+        if (lately && (next == NULL || better(s, &p->v[i], next)))
             next = &p->v[i];
+    }
     if (next == NULL)
         next = paths_find(p, &ring);
     if (next == NULL)
@@ -570,10 +596,12 @@ static void ring_heard(struct session *s, const struct path_addr *from)
 
 void path_nominated(struct session *s, const struct path_addr *from)
 {
-    struct path *path = paths_from(&s->paths, from);
+    struct path *path = paths_from(&s->paths, from), *best = paths_best(&s->paths);
 
-    if (path != NULL && path != paths_best(&s->paths) && path->addr.kind != PATH_RING &&
-        id_cmp(&s->peer, &s->ss->config.node) < 0)
+    if (path == NULL || path == best || path->addr.kind == PATH_RING ||
+        (path->addr.kind == PATH_RELAY && path_addr_is_direct(&best->addr)))
+        return;
+    if (id_cmp(&s->peer, &s->ss->config.node) < 0)
         move_to(s, path);
 }
 

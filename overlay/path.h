@@ -15,7 +15,7 @@
  * peer that is heard from a new port of the address of a live path has not moved.
  *
  * The ring is a path like another, and always worth a probe: it needs no address, only the peer's
- * id.
+ * id. Relayed paths are proven like addresses; which there are is relay.c's affair.
  *
  * Never sends data, never judges whether the peer lives (session.c does), owns no timer: it names
  * its deadline.
@@ -41,7 +41,7 @@ enum {
     PATH_STARTS_S = 10,
     PATH_ROAMS_MAX = 8,      /* addresses that packets came from, challenged in PATH_STARTS_S */
     PATH_AMPLIFICATION = 3,  /* RFC 9000 8.1 */
-    PATH_ROUND_FIRST_S = 15, /* all candidates again while the ring is the best we have ... */
+    PATH_ROUND_FIRST_S = 15, /* all candidates again while no direct path is there ... */
     PATH_ROUND_LAST_S = 600, /* ... at an interval that doubles up to this */
 };
 
@@ -79,7 +79,7 @@ struct paths {
     uint8_t starts; /* candidates tried since starts_us */
     uint8_t roams;  /* addresses that packets came from, tried since starts_us */
     usec starts_us;
-    uint8_t rounds;   /* made since the ring became the best path */
+    uint8_t rounds;   /* made since the best path is none, or another, that is not direct */
     usec round_at_us; /* the next round; USEC_NEVER while a direct path is there */
 };
 
@@ -100,7 +100,10 @@ void path_heard(struct session *s, const struct path_addr *from, size_t len, boo
 bool path_may_answer(struct session *s, const struct path_addr *to, size_t len);
 /* Data came from there (len is what the caller knows at least). */
 void path_roamed(struct session *s, const struct endpoint *from, size_t len);
-/* The user knows another way. */
+/* The user knows another way, asks about one, or knows that one is gone. */
+bool path_way(const struct session *s, const struct path_addr *addr, struct session_way *out);
+void path_ping_way(struct session *s, const struct path_addr *addr);
+void path_drop(struct session *s, const struct path_addr *addr);
 void path_try(struct session *s, const struct path_addr *to);
 /* It leads nowhere any more. */
 void path_drop(struct session *s, const struct path_addr *addr);
@@ -111,7 +114,7 @@ void path_set_peer_endpoints(struct session *s, const struct endpoint *eps, size
  * peer does the same: at the start, and when both have the keys. */
 void path_check(struct session *s);
 /* The same from both ends at once: the peer is told of our candidates and does it when it hears of
- * them. Again later, while the ring is the best there is. */
+ * them. Again later, while no direct path is there. */
 void path_round(struct session *s);
 /* The peer does so now; our own next round is put off, so that one end's do for both. */
 void path_round_heard(struct session *s);
@@ -125,7 +128,7 @@ bool path_challenge_input(struct session *s, const struct path_addr *from, struc
 bool path_response_input(struct session *s, const struct path_addr *from, struct reader *r);
 
 /* A MSG_PING says that this is its sender's best path. The lower id chooses: its peer follows, so
- * that both ends hear each other on one path. */
+ * that both ends hear each other on one path; but never from a direct one to a relayed one. */
 void path_nominated(struct session *s, const struct path_addr *from);
 
 /* Probing: a MSG_PING over p (NULL: nothing); over every other path and the ring as well. */

@@ -30,6 +30,7 @@ bool path_addr_eq(const struct path_addr *a, const struct path_addr *b)
     case PATH_TCP:
         return a->conn == b->conn;
     case PATH_RING:
+    case PATH_RELAY:
         return id_eq(&a->peer, &b->peer) && id_eq(&a->via, &b->via);
     }
     return false;
@@ -43,6 +44,7 @@ bool path_addr_is_direct(const struct path_addr *a)
         return true;
     case PATH_NONE:
     case PATH_RING:
+    case PATH_RELAY:
         return false;
     }
     return false;
@@ -551,6 +553,18 @@ void session_try_path(struct session *s, const struct path_addr *to)
     else if (s->state == SESSION_UP)
         path_try(s, to);
     session_schedule(s);
+}
+
+bool session_way(const struct session *s, const struct path_addr *addr, struct session_way *out)
+{
+    *out = (struct session_way){.best = false};
+    return s->state == SESSION_UP && path_way(s, addr, out);
+}
+
+void session_ping_way(struct session *s, const struct path_addr *addr)
+{
+    if (s->state == SESSION_UP)
+        path_ping_way(s, addr);
 }
 
 void session_drop_way(struct session *s, const struct path_addr *addr)

@@ -31,11 +31,12 @@
 
 enum path_kind {
     PATH_NONE,
-    PATH_UDP,  /* endpoint */
-    PATH_RING, /* hop by hop over the ring to `peer`, if `via` is not zero through that node's leaf
-                  connection */
-    PATH_TCP,  /* connection `conn` of the host, to or from `ep` */
-    /* PATH_RELAY: a later change; switches over this enum have no default */
+    PATH_UDP,   /* endpoint */
+    PATH_RING,  /* hop by hop over the ring to `peer`, if `via` is not zero through that node's leaf
+                   connection */
+    PATH_TCP,   /* connection `conn` of the host, to or from `ep` */
+    PATH_RELAY, /* to `peer` by a channel through `via`, which both ends have a session with */
+    /* switches over this enum have no default */
 };
 
 /* Where a packet goes to or came from. */
@@ -44,7 +45,7 @@ struct path_addr {
     struct endpoint ep;  /* PATH_UDP, PATH_TCP */
     uint32_t conn;       /* PATH_TCP: never 0; with PATH_TCP_ACCEPTED when the peer opened it,
                           and ep is not where it listens */
-    struct id peer, via; /* PATH_RING */
+    struct id peer, via; /* PATH_RING, PATH_RELAY */
 };
 bool path_addr_eq(const struct path_addr *a, const struct path_addr *b);
 /* No third node is on the way. */
@@ -174,9 +175,19 @@ void session_probe_now(struct session *s);
  * -ERR_BAD_STATE, -ERR_RANGE (over MESSAGE_MAX). */
 int session_send(struct session *s, uint8_t type, const void *body, size_t len);
 /* Another way to reach this peer: it is probed with a challenge and used once it answers and is
- * better. Better: UDP before TCP before ring; link-local/LAN/IPv6 before others at similar RTT;
- * lower RTT with 20% hysteresis. */
+ * better. Better: UDP before TCP before relayed before ring; link-local/LAN/IPv6 before others at
+ * similar RTT; lower RTT with 20% hysteresis, of two relayed ones with 6%. */
 void session_try_path(struct session *s, const struct path_addr *to);
+/* How one of the session's validated paths does. */
+struct session_way {
+    bool best;
+    usec heard_us; /* the last authenticated packet that came by it */
+    usec rtt_us;   /* smoothed; 0: not measured */
+};
+/* False: that is none of its paths. */
+bool session_way(const struct session *s, const struct path_addr *addr, struct session_way *out);
+/* Asks for a sign of life over it. */
+void session_ping_way(struct session *s, const struct path_addr *addr);
 /* It leads nowhere any more: forgotten, and the best of the others takes over at once. */
 void session_drop_way(struct session *s, const struct path_addr *addr);
 /* Is that one of the session's validated paths? */

@@ -7,9 +7,12 @@ enum { PEERS_TIMEOUT_S = 10 };
 
 static void add_row(struct table *t, const json_t *p)
 {
-    char id[9], rtt[32], roles[64], span[32], path[48];
+    char id[9], by[9], rtt[32], roles[64], span[32], path[48];
     const json_t *age = json_object_get(p, "age_s");
+    const char *relay = NULL;
 
+    if (json_is_string(json_object_get(p, "relay")))
+        relay = short_id(json_object_get(p, "relay"), by);
     table_cell(t, text_of(p, "hostname", "-"));
     table_cell(t, text_of(p, "ipv4", "-"));
     table_cell(t, short_id(json_object_get(p, "id"), id));
@@ -17,7 +20,7 @@ static void add_row(struct table *t, const json_t *p)
     snprintf(path, sizeof path, "%s%s", text_of(p, "path", "down"),
              json_is_true(json_object_get(p, "plain")) ? ", plain" : "");
     table_cell(t, path);
-    table_cell(t, text_of(p, "endpoint", "-"));
+    table_cell(t, relay != NULL ? relay : text_of(p, "endpoint", "-"));
     table_cell(t, ms_text(json_object_get(p, "rtt_ms"), rtt));
     table_cell(t, list_text(json_object_get(p, "roles"), roles, sizeof roles));
     table_cell(t, json_is_number(age) ? span_text(json_number_value(age), span) : "-");
@@ -43,8 +46,8 @@ static void print_refused(const json_t *refused)
 
 static void print_peers(const json_t *result)
 {
-    static const char *const headings[] = {"NAME",     "IPV4", "ID",    "NETWORK", "PATH",
-                                           "ENDPOINT", "RTT",  "ROLES", "UP",      "WHY"};
+    static const char *const headings[] = {"NAME", "IPV4", "ID",    "NETWORK", "PATH",
+                                           "BY",   "RTT",  "ROLES", "UP",      "WHY"};
     const json_t *peers = json_object_get(result, "peers"), *p;
     struct table *t;
     size_t i;

@@ -162,6 +162,11 @@ static void on_ring_changed(void *ctx)
     n->changed_dirty = true;
 }
 
+static void on_legs_changed(void *ctx)
+{
+    node_set_forward_dirty(ctx);
+}
+
 static void on_lost(void *ctx, const struct id *key, const struct id *winner)
 {
     struct node *n = ctx;
@@ -309,6 +314,7 @@ static struct overlay *node_overlay_new(struct node *n)
         .peer_down = on_peer_down,
         .data_changed = on_data_changed,
         .ring_changed = on_ring_changed,
+        .legs_changed = on_legs_changed,
     };
 
     return overlay_new(&n->config.overlay, n->env, &host, n);

@@ -455,7 +455,7 @@ static int forward_add_keys(struct node *n, struct forward *f, const struct over
     struct forward_peer entry = {.network = n->config.network, .flow = flow->counters};
     int peer, r = 0;
 
-    if (data->tx && data->udp) {
+    if (data->tx && data->udp && data->channel == 0) {
         entry.path = FORWARD_UDP;
         entry.to = data->to;
         entry.tx = data->tx;

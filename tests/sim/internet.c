@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "overlay/core/err.h"
+#include "overlay/core/table.h"
 #include "overlay/core/wire.h"
 #include "tests/sim/account.h"
 
@@ -163,6 +164,18 @@ bool internet_together(const struct internet *n, uint32_t a, uint32_t b)
     return n->places[a].part == n->places[b].part;
 }
 
+bool internet_apart(const struct internet *n, uint32_t a, uint32_t b)
+{
+    const uint32_t pair[2] = {a < b ? a : b, a < b ? b : a};
+    uint8_t bytes[8];
+
+    if (n->apart <= 0 || pair[0] < n->apart_from || a == b)
+        return false;
+    put_u32(bytes, pair[0]);
+    put_u32(bytes + 4, pair[1]);
+    return (double)(siphash(n->apart_key, bytes, sizeof(bytes)) >> 11) / 0x1p53 < n->apart;
+}
+
 bool internet_connected(const struct internet *n, uint32_t from, uint32_t to)
 {
     if (!internet_together(n, from, to))
@@ -262,6 +275,7 @@ void internet_send(struct internet *n, struct agenda *q, usec now_us, uint32_t h
     n->sent++;
     if (place == INTERNET_NOBODY || !source_of(n, host, to->addr.family, &from) ||
         !leave_box(n, now_us, host, &from, to) || !internet_connected(n, host, (uint32_t)place) ||
+        internet_apart(n, host, (uint32_t)place) ||
         random_chance(&n->random, n->faults.loss)) {
         n->lost++;
         copies = 0;

@@ -53,6 +53,9 @@ struct internet {
     size_t box_count;
     struct internet_cut cuts[INTERNET_CUTS_MAX];
     size_t cut_count;
+    uint8_t apart_key[16]; /* of the draw which pairs cannot reach each other */
+    double apart;          /* their share of all pairs */
+    uint32_t apart_from;   /* hosts below that are reached by everybody */
     uint64_t sent, lost;
 };
 
@@ -84,6 +87,9 @@ long internet_arrive(struct internet *n, usec now_us, const struct packet *p);
 usec internet_one_way(const struct internet *n, uint32_t from, uint32_t to);
 /* There is a way for packets from one host to the other: no cut, no partition. */
 bool internet_connected(const struct internet *n, uint32_t from, uint32_t to);
+/* The two can never reach each other directly, whatever heals: a NAT or firewall of the worst kind
+ * between them. */
+bool internet_apart(const struct internet *n, uint32_t a, uint32_t b);
 /* No partition between them. */
 bool internet_together(const struct internet *n, uint32_t a, uint32_t b);
 void internet_cut(struct internet *n, uint32_t from, uint32_t to);

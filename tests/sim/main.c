@@ -46,6 +46,8 @@ int main(int argc, char **argv)
         return nat_command(&o);
     case COMMAND_REMOVAL:
         return removal_command(&o);
+    case COMMAND_RELAY:
+        return relay_command(&o);
     }
     return EXIT_USAGE;
 }

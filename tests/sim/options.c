@@ -23,6 +23,9 @@ static const char usage[] =
     "kinds\n"
     "       peal-sim removal --nodes N --seed S [--latency FILE] [--loss P] [--json]   somebody is "
     "removed\n"
+    "       peal-sim relay  --nodes N --seed S --latency FILE [--json]   what pairs without a "
+    "direct way "
+    "get\n"
     "\n"
     "Thousands of real nodes in one process, in virtual time, repeatable from a seed.\n"
     "\n"
@@ -35,6 +38,7 @@ static const char usage[] =
     "  --start SECONDS    hosts start within (default 1)\n"
     "  --bootstraps K     the first K hosts are known to all (default 2)\n"
     "  --loss P           of all packets: 0.01 is one in a hundred\n"
+    "  --no-direct P      a share of all pairs can never reach each other; bootstraps can\n"
     "  --churn R          hosts a minute crash or leave, and come back\n"
     "  --partition A:F:P  from second A, for F seconds, into P parts\n"
     "  --crash AT:SHARE   at second AT a share of all hosts dies\n"
@@ -69,6 +73,7 @@ enum {
     OPT_START,
     OPT_BOOTSTRAPS,
     OPT_LOSS,
+    OPT_APART,
     OPT_CHURN,
     OPT_PARTITION,
     OPT_CRASH,
@@ -102,6 +107,7 @@ static const struct option long_options[] = {
     {"start", required_argument, NULL, OPT_START},
     {"bootstraps", required_argument, NULL, OPT_BOOTSTRAPS},
     {"loss", required_argument, NULL, OPT_LOSS},
+    {"no-direct", required_argument, NULL, OPT_APART},
     {"churn", required_argument, NULL, OPT_CHURN},
     {"partition", required_argument, NULL, OPT_PARTITION},
     {"crash", required_argument, NULL, OPT_CRASH},
@@ -259,6 +265,8 @@ static bool read_option(struct options *o, int option, const char *value)
         return read_u32(value, 1, 8, &o->bootstraps);
     case OPT_LOSS:
         return read_number(value, 0, 1, &o->loss);
+    case OPT_APART:
+        return read_number(value, 0, 1, &o->apart);
     case OPT_CHURN:
         return read_number(value, 0, 1e6, &o->churn);
     case OPT_PARTITION:
@@ -311,8 +319,9 @@ static bool read_option(struct options *o, int option, const char *value)
 static bool read_command(struct options *o, const char *word)
 {
     static const char *const names[] = {
-        [COMMAND_RUN] = "run", [COMMAND_CHECK] = "check",     [COMMAND_SMALL] = "small",
-        [COMMAND_NAT] = "nat", [COMMAND_REMOVAL] = "removal", [COMMAND_CLAIMS] = "claims"};
+        [COMMAND_RUN] = "run",    [COMMAND_CHECK] = "check",     [COMMAND_SMALL] = "small",
+        [COMMAND_NAT] = "nat",    [COMMAND_REMOVAL] = "removal", [COMMAND_CLAIMS] = "claims",
+        [COMMAND_RELAY] = "relay"};
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         if (word == NULL || strcmp(word, names[i]) != 0)

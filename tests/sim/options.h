@@ -15,7 +15,8 @@ enum command {
     COMMAND_SMALL,
     COMMAND_NAT,
     COMMAND_CLAIMS,
-    COMMAND_REMOVAL
+    COMMAND_REMOVAL,
+    COMMAND_RELAY,
 };
 
 enum { OPTIONS_SIZES_MAX = 16 }; /* runs of one command */
@@ -31,6 +32,7 @@ struct options {
     const char *latency;              /* path; NULL: constant */
     double delay_ms, jitter_ms;
     double loss;
+    double apart; /* share of pairs without a direct way */
     double churn; /* a minute */
     bool partition;
     double partition_at_s, partition_for_s;

@@ -89,7 +89,7 @@ static double per_measured(const struct report *r, size_t bytes)
     return r->measured > 0 ? (double)bytes / (double)r->measured : 0;
 }
 
-static json_t *json_stats(struct stats *s)
+json_t *report_stats(struct stats *s)
 {
     if (s->count == 0)
         return json_null();
@@ -129,7 +129,7 @@ static json_t *json_leases(struct report *r)
         return json_null();
     return json_pack("{s:I, s:I, s:I, s:o}", "asked", (json_int_t)l->asked, "at_first",
                      (json_int_t)l->at_first, "correct", (json_int_t)l->right, "ms",
-                     json_stats(&l->ms));
+                     report_stats(&l->ms));
 }
 
 static json_t *json_claims(struct report *r)
@@ -139,7 +139,7 @@ static json_t *json_claims(struct report *r)
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "conflicts", (json_int_t)c->conflicts,
                      "unsettled", (json_int_t)c->doubled, "doubled_at_heal",
                      (json_int_t)r->claims_apart, "taken", (json_int_t)r->claims_taken, "again",
-                     (json_int_t)r->claims_again, "seconds", json_stats(&r->claim_s));
+                     (json_int_t)r->claims_again, "seconds", report_stats(&r->claim_s));
 }
 
 static json_t *json_options(const struct options *o)
@@ -197,18 +197,18 @@ static json_t *json_report(struct report *r)
     json_object_set_new(j, "bytes_per_node", json_real(per_measured(r, r->memory_bytes)));
     json_object_set_new(j, "record_bytes_per_node", json_real(per_measured(r, r->record_bytes)));
     json_object_set_new(j, "bytes_one_node_max", json_integer((json_int_t)w->account_peak));
-    json_object_set_new(j, "hops", json_stats(&a->hops));
+    json_object_set_new(j, "hops", report_stats(&a->hops));
     json_object_set_new(j, "latency_ms",
-                        json_pack("{s:o, s:o, s:o}", "overlay", json_stats(&a->overlay_ms), "relay",
-                                  json_null(), "direct", json_stats(&a->direct_ms)));
+                        json_pack("{s:o, s:o, s:o}", "overlay", report_stats(&a->overlay_ms),
+                                  "relay", json_null(), "direct", report_stats(&a->direct_ms)));
     json_object_set_new(j, "links_per_node", json_real(per_node(w, (double)links_of_all(w))));
     json_object_set_new(j, "upkeep_bytes_per_s", json_unless_negative(r->upkeep_bytes_per_s));
     json_object_set_new(j, "upkeep_by_message", json_idle(r));
     json_object_set_new(j, "ring_complete_s", json_seconds(w->ring.complete_us));
     json_object_set_new(j, "heal_s", json_unless_negative(r->liveness.ideal_s));
     json_object_set_new(j, "settled_s", json_unless_negative(r->liveness.settled_s));
-    json_object_set_new(j, "join_ms", json_stats(&r->join_ms));
-    json_object_set_new(j, "join_bound_ms", json_stats(&r->join_bound_ms));
+    json_object_set_new(j, "join_ms", report_stats(&r->join_ms));
+    json_object_set_new(j, "join_bound_ms", report_stats(&r->join_bound_ms));
     json_object_set_new(j, "all_up_s", json_seconds(w->all_up_us));
     json_object_set_new(j, "lookups",
                         json_pack("{s:I, s:I, s:I, s:I}", "asked", (json_int_t)a->asked, "answered",
@@ -217,7 +217,7 @@ static json_t *json_report(struct report *r)
     json_object_set_new(j, "gets",
                         json_pack("{s:I, s:I, s:I, s:o}", "asked", (json_int_t)w->dht.asked,
                                   "at_once", (json_int_t)w->dht.at_once, "correct",
-                                  (json_int_t)w->dht.right, "ms", json_stats(&w->dht.get_ms)));
+                                  (json_int_t)w->dht.right, "ms", report_stats(&w->dht.get_ms)));
     json_object_set_new(j, "leases_after_crash", json_leases(r));
     json_object_set_new(j, "claims", json_claims(r));
     return j;

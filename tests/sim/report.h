@@ -4,6 +4,8 @@
 #ifndef PEAL_SIM_REPORT_H
 #define PEAL_SIM_REPORT_H
 
+#include <jansson.h>
+
 #include "tests/sim/leases.h"
 #include "tests/sim/liveness.h"
 #include "tests/sim/options.h"
@@ -45,6 +47,8 @@ void report_print(struct report *r);
 /* Fills in size. */
 void report_sum_up(struct report *r);
 void report_clear(struct report *r);
+/* A series as it stands in every report; null when empty. */
+json_t *report_stats(struct stats *s);
 
 /* Wall clock, for progress and speed; the one place that reads it. */
 double wall_seconds(void);

@@ -33,6 +33,7 @@ bool run_config(const struct options *o, struct latency *latency, struct world_c
         .log_level = o->log_level,
         .log_host = o->log_host,
         .follow = o->follow,
+        .apart = o->apart,
     };
     CHECK(net_parse(&c->range, c->nodes < 20000 ? "10.77.0.0/16" : "10.0.0.0/8"));
     if (o->latency == NULL)

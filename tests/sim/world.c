@@ -70,6 +70,13 @@ static void world_give_families(struct world *w)
             w->internet.places[i].families |= INTERNET_V6;
 }
 
+static void world_draw_apart(struct world *w)
+{
+    struct random r = random_new(w->config.seed, RANDOM_PLACE, 3);
+
+    random_bytes(&r, w->internet.apart_key, sizeof(w->internet.apart_key));
+}
+
 /* Bootstraps are never boxed. */
 static void world_box_hosts(struct world *w)
 {
@@ -110,6 +117,9 @@ struct world *world_new(const struct world_config *config)
     claims_init(&w->claims, w->host_count);
     internet_init(&w->internet, w->host_count, random_new(config->seed, RANDOM_LINK, 0));
     w->internet.delay_us = config->delay_us;
+    w->internet.apart = config->apart;
+    w->internet.apart_from = config->bootstraps;
+    world_draw_apart(w);
     w->internet.latency = config->latency;
     faults_init(&w->faults, random_new(config->seed, RANDOM_FAULT, 0));
     world_place_hosts(w);

@@ -40,6 +40,7 @@ struct world_config {
     int32_t clock_ppm_max;
     int64_t wall_skew_max_s;
     double families6; /* share of hosts that also have IPv6 */
+    double apart;     /* share of pairs that cannot reach each other; bootstraps can */
     double boxed;     /* share of hosts behind NAT boxes, hosts_per_box together */
     struct nat_kind box;
     uint32_t hosts_per_box;

@@ -44,6 +44,7 @@ struct net_node {
     struct overlay_from last_from;
     uint8_t last[NET_BODY_MAX];
     size_t last_len;
+    usec data_us; /* data arrived last */
     uint64_t sent_packets, sent_bytes; /* IP and UDP headers included */
 };
 
@@ -52,6 +53,8 @@ struct overlay_net {
     usec (*delay_of)(unsigned from, unsigned to); /* NULL: delay_us */
     const struct overlay_host *callbacks;         /* of nodes that start from now on */
     unsigned loss_percent;
+    /* Sees every packet that leaves; false drops it. */
+    bool (*hook)(struct overlay_net *net, unsigned from, unsigned to, uint8_t *pkt, size_t len);
     uint64_t random, seq, delivered;
     size_t count;
     struct net_node *nodes[NET_NODES_MAX];
@@ -144,7 +147,10 @@ static inline void net_send(void *ctx, const struct endpoint *to, const uint8_t 
         p->at_us = net->now_us + net->delay_of(n->number, number);
     p->from = n->ep;
     memcpy(p->bytes, pkt, len);
-    net_push(net, p);
+    if (net->hook != NULL && !net->hook(net, n->number, number, p->bytes, len))
+        free(p);
+    else
+        net_push(net, p);
 }
 
 static inline void net_message(void *ctx, const struct overlay_from *from, uint8_t proto,
@@ -163,6 +169,7 @@ static inline void net_data(void *ctx, uint8_t *pkt, size_t len)
     struct net_node *n = ctx;
 
     n->messages++;
+    n->data_us = n->net->now_us;
     n->last_len = len < NET_BODY_MAX ? len : NET_BODY_MAX;
     memcpy(n->last, pkt, n->last_len);
 }
@@ -186,6 +193,10 @@ static inline void net_ring_changed(void *ctx)
     ((struct net_node *)ctx)->ring_changes++;
 }
 
+static inline void net_legs_changed(void *ctx)
+{
+}
+
 static const struct overlay_host net_callbacks = {
     .send = net_send,
     .message = net_message,
@@ -194,6 +205,7 @@ static const struct overlay_host net_callbacks = {
     .peer_down = net_down,
     .data_changed = net_peer_ignored,
     .ring_changed = net_ring_changed,
+    .legs_changed = net_legs_changed,
 };
 
 static inline struct overlay_net *net_new(uint64_t seed, usec delay_us)
