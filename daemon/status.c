@@ -509,6 +509,8 @@ char *status_metrics(struct daemon *d)
                 (unsigned long long)value);
     fprintf(out, "# TYPE peal_plain_paths_total counter\npeal_plain_paths_total %llu\n",
             (unsigned long long)plane_plain_paths(host_plane(d->host)));
+    fprintf(out, "# TYPE peal_relayed_packets_total counter\npeal_relayed_packets_total %llu\n",
+            (unsigned long long)plane_relayed(host_plane(d->host)));
     for (struct network *n; (n = daemon_next(d, &i)) != NULL; i++)
         network_metrics(out, n);
     return fclose(out) == 0 ? text : NULL;

@@ -35,7 +35,6 @@
 #include "overlay/overlay_internal.h"
 
 enum {
-    RELAY_HEADER_LEN = 8,
     RELAY_WAYS = 3,                  /* one carries, two stand by */
     RELAY_WAYS_MAX = RELAY_WAYS + 1, /* while one is replaced */
     RELAY_CANDIDATES_MAX = 48,       /* in a list; the nearest are told */

@@ -42,6 +42,8 @@ struct forward {
     size_t head_count, head_size;
     struct receiver *receivers;
     size_t receiver_count, receiver_size;
+    struct forward_leg *legs; /* channel 0: slot is free */
+    size_t leg_count, leg_size;
 };
 
 struct forward_flow *forward_flow_new(uint32_t token)
@@ -90,6 +92,12 @@ void forward_free(struct forward *f)
     for (size_t i = 0; i < f->receiver_size; i++) {
         seal_key_unref(f->receivers[i].rx);
     }
+    for (size_t i = 0; i < f->leg_size; i++) {
+        meter_unref(f->legs[i].each);
+        meter_unref(f->legs[i].all);
+        forward_flow_unref(f->legs[i].flow);
+    }
+    free(f->legs);
     free(f->peers);
     free(f->routes);
     free(f->heads);
@@ -284,6 +292,61 @@ int forward_add_rx(struct forward *f, int peer, struct seal_key *rx)
     return 0;
 }
 
+/* As with receiver indexes: the numbers are our own, and random. */
+static size_t find_leg(const struct forward *f, uint32_t channel)
+{
+    size_t mask = f->leg_size - 1;
+    size_t slot = channel & mask;
+    while (f->legs[slot].channel != 0 && f->legs[slot].channel != channel) {
+        slot = (slot + 1) & mask;
+    }
+    return slot;
+}
+
+static int grow_legs(struct forward *f)
+{
+    if (f->leg_count * 2 < f->leg_size) {
+        return 0;
+    }
+    size_t old_size = f->leg_size;
+    struct forward_leg *old = f->legs;
+    size_t size = old_size == 0 ? SLOTS_MIN : old_size * 2;
+    struct forward_leg *grown = size <= PEERS_MAX ? calloc(size, sizeof(*grown)) : NULL;
+    if (grown == NULL) {
+        return size <= PEERS_MAX ? -ERR_NOMEM : -ERR_RANGE;
+    }
+    f->legs = grown;
+    f->leg_size = size;
+    for (size_t i = 0; i < old_size; i++) {
+        if (old[i].channel != 0) {
+            f->legs[find_leg(f, old[i].channel)] = old[i];
+        }
+    }
+    free(old);
+    return 0;
+}
+
+int forward_add_leg(struct forward *f, const struct forward_leg *leg)
+{
+    CHECK(leg->channel != 0 && (leg->ends_here || (leg->each != NULL && leg->all != NULL)));
+    struct forward_flow *flow = leg->ends_here ? NULL : forward_flow_new(leg->channel);
+    int err = flow == NULL && !leg->ends_here ? -ERR_NOMEM : grow_legs(f);
+    if (err != 0) {
+        forward_flow_unref(flow);
+        return err;
+    }
+    struct forward_leg *mine = &f->legs[find_leg(f, leg->channel)];
+    CHECK(mine->channel == 0);
+    *mine = *leg;
+    mine->flow = flow;
+    if (!leg->ends_here) {
+        meter_ref(mine->each);
+        meter_ref(mine->all);
+    }
+    f->leg_count++;
+    return 0;
+}
+
 const struct forward_network *forward_network(const struct forward *f, uint16_t number)
 {
     if (number >= NETWORKS_MAX || !f->networks[number].present) {
@@ -342,4 +405,13 @@ struct seal_key *forward_rx(const struct forward *f, uint32_t index,
         *peer = &f->peers[r->peer];
     }
     return r->rx;
+}
+
+const struct forward_leg *forward_leg(const struct forward *f, uint32_t channel)
+{
+    if (f->leg_size == 0 || channel == 0) {
+        return NULL;
+    }
+    const struct forward_leg *leg = &f->legs[find_leg(f, channel)];
+    return leg->channel != 0 ? leg : NULL;
 }

@@ -2,7 +2,8 @@
  * forward.h - what the data plane knows: an immutable snapshot, built by the control thread,
  * published whole, read by workers without a lock.
  *
- * It maps (network, inner address) to peers, and receiver index to (key object, peer). A peer
+ * It maps (network, inner address) to peers, receiver index to (key object, peer), and the channel
+ * numbers of relay packets to where they go on. A peer
  * entry says with which key and over which path frames leave. Several addresses may lead to one
  * peer and several peers may own one address (routers of one LAN); the source check of a received
  * packet is the same map: its inner source must lead to the peer that sent it.
@@ -16,12 +17,14 @@
 
 #include "overlay/core/addr.h"
 #include "overlay/core/env.h"
+#include "overlay/core/meter.h"
 #include "overlay/crypto/seal.h"
 
 /* How packets of a peer leave. */
 enum forward_path {
-    FORWARD_NONE, /* no key or no path yet: the frame goes to the control thread */
-    FORWARD_UDP,  /* straight to peer.to */
+    FORWARD_NONE,  /* no key or no path yet: the frame goes to the control thread */
+    FORWARD_UDP,   /* straight to peer.to */
+    FORWARD_RELAY, /* to the relay at peer.to, behind a relay header with peer.channel */
 };
 
 /* Lives as long as a session or a snapshot refers to it. Workers write it with relaxed atomics. */
@@ -40,9 +43,21 @@ void forward_flow_unref(struct forward_flow *f);
 struct forward_peer {
     uint16_t network; /* number of the network, 0..NETWORKS_MAX-1 */
     enum forward_path path;
-    struct endpoint to;        /* FORWARD_UDP */
+    struct endpoint to;        /* not FORWARD_NONE */
+    uint32_t channel;          /* FORWARD_RELAY */
     struct seal_key *tx;       /* NULL with FORWARD_NONE; a reference is held */
     struct forward_flow *flow; /* a reference is held */
+};
+
+/* Relay packets that come from one endpoint under one channel number. */
+struct forward_leg {
+    uint32_t channel;
+    struct endpoint from;
+    bool ends_here; /* what is behind the header is for us; else it goes on: */
+    struct endpoint to;
+    uint32_t onward;           /* under this number, */
+    struct meter *each, *all;  /* as far as both let it; references are held */
+    struct forward_flow *flow; /* made with the entry: what is known of the path onward */
 };
 
 /* One network's side of us. */
@@ -71,6 +86,8 @@ int forward_add_peer(struct forward *f, const struct forward_peer *peer);
 int forward_add_address(struct forward *f, int peer, const struct addr *addr);
 /* Packets with this key's receiver index are that peer's; old and new keys while it renews. */
 int forward_add_rx(struct forward *f, int peer, struct seal_key *rx);
+/* Copies the entry but for `flow`, takes references of its own. */
+int forward_add_leg(struct forward *f, const struct forward_leg *leg);
 void forward_free(struct forward *f);
 
 /* Reading: any thread. */
@@ -83,5 +100,7 @@ bool forward_source_ok(const struct forward *f, const struct forward_peer *peer,
                        const struct addr *src);
 struct seal_key *forward_rx(const struct forward *f, uint32_t index,
                             const struct forward_peer **peer);
+/* NULL: no such channel. */
+const struct forward_leg *forward_leg(const struct forward *f, uint32_t channel);
 
 #endif

@@ -7,6 +7,7 @@
 #include "overlay/core/wire.h"
 #include "tap/device.h"
 #include "tap/ndp.h"
+#include "tap/relay.h"
 #include "tap/worker.h"
 
 enum {
@@ -24,6 +25,7 @@ struct datagram {
     uint8_t *packet;
     size_t len;
     struct endpoint from;
+    bool relayed; /* `from` is the relay's */
 };
 
 static void hand_up(struct worker *w, const struct datagram *d)
@@ -34,9 +36,9 @@ static void hand_up(struct worker *w, const struct datagram *d)
 
 /* A packet that authenticated came from elsewhere than we send to. One worker reports it. */
 static void note_roaming(struct worker *w, const struct forward_peer *peer,
-                         const struct endpoint *from)
+                         const struct datagram *d)
 {
-    if (peer->path == FORWARD_UDP && endpoint_eq(&peer->to, from)) {
+    if (d->relayed || (peer->path == FORWARD_UDP && endpoint_eq(&peer->to, &d->from))) {
         return;
     }
     usec before = atomic_load_explicit(&peer->flow->roamed_us, memory_order_relaxed);
@@ -47,7 +49,7 @@ static void note_roaming(struct worker *w, const struct forward_peer *peer,
         worker_upcall(w, &(struct plane_item){.kind = PLANE_ROAMED,
                                               .network = peer->network,
                                               .token = peer->flow->token,
-                                              .from = *from});
+                                              .from = d->from});
     }
 }
 
@@ -176,8 +178,32 @@ static void data_in(struct worker *w, const struct datagram *d)
         return;
     }
     count_received(w, peer, (size_t)len);
-    note_roaming(w, peer, &d->from);
+    note_roaming(w, peer, d);
     inner_in(w, d, peer, (size_t)len);
+}
+
+/* Data of ours that came over a relay is opened here; the control thread wants to know by which way
+ * the rest came. */
+static void relay_packet_in(struct worker *w, const struct datagram *d)
+{
+    struct datagram inner = {.packet = d->packet + RELAY_HEADER_LEN,
+                             .len = d->len - RELAY_HEADER_LEN,
+                             .from = d->from,
+                             .relayed = true};
+    switch (relay_in(w, &d->from, d->packet, d->len)) {
+    case RELAY_GONE:
+        return;
+    case RELAY_UNKNOWN:
+        hand_up(w, d);
+        return;
+    case RELAY_INNER:
+        if (inner.packet[0] == PACKET_DATA) {
+            data_in(w, &inner);
+        } else {
+            hand_up(w, d);
+        }
+        return;
+    }
 }
 
 static bool is_stun(const struct datagram *d)
@@ -195,8 +221,10 @@ static void datagram_in(struct worker *w, const struct datagram *d)
     case PACKET_HANDSHAKE:
     case PACKET_COOKIE:
     case PACKET_CONTROL:
-    case PACKET_RELAY:
         hand_up(w, d);
+        return;
+    case PACKET_RELAY:
+        relay_packet_in(w, d);
         return;
     default:
         if (is_stun(d)) {
@@ -248,6 +276,7 @@ void inbound_serve(struct worker *w, bool failing)
     }
     run_end(w);
     coalesce_flush(&w->coalesce);
+    worker_flush(w);
     if (failing) {
         drop_errors(w->udp_fd);
     }

@@ -12,11 +12,13 @@
 #include "tap/device.h"
 #include "tap/icmp.h"
 #include "tap/ndp.h"
+#include "tap/relay.h"
 #include "tap/worker.h"
 
 enum {
     /* No ordinary frame is longer, so that a sealed one fits into a batch. */
-    FRAME_ROOM = BATCH_ROOM - PACKET_HEADER_LEN - PACKET_TAG_LEN + ETH_HEADER_LEN,
+    FRAME_ROOM =
+        BATCH_ROOM - RELAY_HEADER_LEN - PACKET_HEADER_LEN - PACKET_TAG_LEN + ETH_HEADER_LEN,
     INNER_MAX = PACKET_MAX - PACKET_HEADER_LEN - PACKET_TAG_LEN,
     DHCP_SERVER_PORT = 67, /* RFC 2131 4.1 */
     /* Of one round: then it is the network's turn. Larger ones keep pings waiting. */
@@ -74,7 +76,7 @@ static void hand_up(struct worker *w, struct frame *f, enum plane_item_kind kind
     }
 }
 
-static void flush(struct worker *w)
+void worker_flush(struct worker *w)
 {
     struct batch_refused refused = batch_send(&w->out, w->udp_fd, w->now_us);
     for (unsigned i = 0; i < refused.too_big; i++) {
@@ -170,16 +172,23 @@ static void too_big(struct worker *w, const struct frame *f)
 /* Where and how the packets of one frame go. */
 struct way {
     const struct forward_peer *peer;
+    size_t ahead; /* bytes of relay header in front of each */
     union sockaddr_any to;
     socklen_t to_len;
     uint8_t flags;
     uint64_t packets, bytes; /* sealed */
 };
 
+/* Where the next packet is sealed; its IP packet lies PACKET_HEADER_LEN later. */
+static uint8_t *way_packet(struct worker *w, const struct way *way)
+{
+    return batch_packet(&w->out) + way->ahead;
+}
+
 /* Seals the `len` bytes of IP packet that lie in the batch's next buffer. */
 static void seal_out(struct worker *w, struct way *way, size_t len)
 {
-    uint8_t *packet = batch_packet(&w->out);
+    uint8_t *packet = way_packet(w, way);
     int sealed = way->to_len == 0
                      ? -ERR_RANGE
                      : seal_packet(w->seal, way->peer->tx, PACKET_DATA, way->flags, packet, len);
@@ -187,7 +196,11 @@ static void seal_out(struct worker *w, struct way *way, size_t len)
         worker_drop(w, PLANE_DROP_SEND);
         return;
     }
-    batch_add(&w->out, (size_t)sealed, &way->to, way->to_len, way->peer->flow, w->now_us);
+    if (way->ahead > 0) {
+        relay_header_put(batch_packet(&w->out), way->peer->channel);
+    }
+    batch_add(&w->out, way->ahead + (size_t)sealed, &way->to, way->to_len, way->peer->flow,
+              w->now_us);
     way->packets++;
     way->bytes += len;
 }
@@ -209,9 +222,9 @@ static void segments_out(struct worker *w, struct frame *f, struct way *way)
     way->flags |= undone ? PACKET_FLAG_CSUM_UNDONE : 0;
     for (;;) {
         if (batch_full(&w->out)) {
-            flush(w);
+            worker_flush(w);
         }
-        len = segment_next(&f->segments, batch_packet(&w->out) + PACKET_HEADER_LEN, undone);
+        len = segment_next(&f->segments, way_packet(w, way) + PACKET_HEADER_LEN, undone);
         if (len == 0) {
             return;
         }
@@ -236,13 +249,14 @@ static void packet_out(struct worker *w, struct frame *f, struct way *way)
         worker_drop(w, PLANE_DROP_INNER);
         return;
     }
-    memcpy(batch_packet(&w->out) + PACKET_HEADER_LEN, f->bytes + ETH_HEADER_LEN, f->ip.len);
+    memcpy(way_packet(w, way) + PACKET_HEADER_LEN, f->bytes + ETH_HEADER_LEN, f->ip.len);
     seal_out(w, way, f->ip.len);
 }
 
 static void peer_out(struct worker *w, struct frame *f, const struct forward_peer *peer)
 {
     struct way way = {.peer = peer, .flags = PACKET_FLAG_IP};
+    way.ahead = peer->path == FORWARD_RELAY ? RELAY_HEADER_LEN : 0;
     way.to_len = sockaddr_put(&way.to, &peer->to, w->udp_is_v6);
     if ((f->super ? segment_max(&f->segments) : f->ip.len) > INNER_MAX) {
         too_big(w, f);
@@ -383,10 +397,10 @@ void outbound_serve(struct worker *w, uint16_t network, bool failing)
            serve_frame(w, network, fd, &bytes)) {
         frames++;
         if (batch_full(&w->out)) {
-            flush(w);
+            worker_flush(w);
         }
     }
-    flush(w);
+    worker_flush(w);
     if (failing && frames == 0) {
         worker_drop(w, PLANE_DROP_DEVICE);
         worker_lose_device(w, network);

@@ -59,6 +59,8 @@ const char *plane_drop_text(enum plane_drop d)
         return "device";
     case PLANE_DROP_TOO_BIG:
         return "too_big";
+    case PLANE_DROP_RELAY_RATE:
+        return "relay_rate";
     case PLANE_DROP_COUNT:
         break;
     }
@@ -244,6 +246,15 @@ uint64_t plane_plain_paths(const struct plane *p)
     uint64_t sum = 0;
     for (unsigned i = 0; i < p->worker_count; i++) {
         sum += atomic_load_explicit(&p->workers[i].plain_paths, memory_order_relaxed);
+    }
+    return sum;
+}
+
+uint64_t plane_relayed(const struct plane *p)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < p->worker_count; i++) {
+        sum += atomic_load_explicit(&p->workers[i].relayed, memory_order_relaxed);
     }
     return sum;
 }

@@ -28,7 +28,8 @@
 extern const struct mac plane_virtual_mac; /* FE:FD:00:00:00:00 */
 
 enum plane_item_kind {
-    PLANE_PACKET, /* a datagram that workers do not open: handshake, cookie, control, relay, STUN */
+    PLANE_PACKET, /* a datagram that workers do not open: handshake, cookie, control, STUN, and what
+                     came over a relay but data */
     PLANE_FRAME,  /* from the device: an Ethernet frame to an address without a usable peer */
     PLANE_LOCAL,  /* from the device: an Ethernet frame for the service address, or DHCP */
     PLANE_RESOLVE,    /* somebody asked for `addr` (ARP, NDP) and no peer is known; no bytes */
@@ -65,6 +66,7 @@ enum plane_drop {
     PLANE_DROP_BACKLOG,     /* the link is slower than what is sent to it (backlog.h) */
     PLANE_DROP_DEVICE,      /* the kernel refused the frame */
     PLANE_DROP_TOO_BIG,
+    PLANE_DROP_RELAY_RATE, /* of others, above what we would forward */
     PLANE_DROP_COUNT,
 };
 const char *plane_drop_text(enum plane_drop d); /* "forged", ... */
@@ -101,5 +103,7 @@ int plane_send(struct plane *p, const struct endpoint *to, const uint8_t *pkt, s
 uint64_t plane_drops(const struct plane *p, enum plane_drop d);
 /* How often a path was found to refuse joined messages (UDP_SEGMENT) and was given plain ones. */
 uint64_t plane_plain_paths(const struct plane *p);
+/* Packets forwarded for others. */
+uint64_t plane_relayed(const struct plane *p);
 
 #endif

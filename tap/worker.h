@@ -49,6 +49,7 @@ struct worker {
     _Atomic uint8_t features[NETWORKS_MAX];   /* of that queue; enum device_feature */
     _Atomic uint64_t drops[PLANE_DROP_COUNT]; /* written by the worker */
     _Atomic uint64_t plain_paths;             /* the same */
+    _Atomic uint64_t relayed;                 /* packets forwarded for others; the same */
 
     /* The worker's own. */
     const struct forward *forward; /* read by each serve, valid during a round */
@@ -84,6 +85,9 @@ void worker_write_frame(struct worker *w, uint16_t network, const uint8_t *frame
 void worker_write_vectors(void *worker, uint16_t network, const struct iovec *vectors, int count);
 /* The kernel took the device away: forget the queue, or its error would wake us for ever. */
 void worker_lose_device(struct worker *w, uint16_t network);
+
+/* Sends what is in the batch. */
+void worker_flush(struct worker *w);
 
 /* At most one batch each. `failing`: the kernel reports an error on the queue. */
 void outbound_serve(struct worker *w, uint16_t network, bool failing);

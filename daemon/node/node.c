@@ -288,7 +288,7 @@ void node_settle(struct node *n)
         n->addresses_dirty = false;
         node_tell_addresses(n);
     }
-    if (n->forward_dirty && node_has_device(n)) {
+    if (n->forward_dirty) {
         n->forward_dirty = false;
         n->host.forward_changed(n->ctx);
     }

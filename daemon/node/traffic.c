@@ -455,8 +455,9 @@ static int forward_add_keys(struct node *n, struct forward *f, const struct over
     struct forward_peer entry = {.network = n->config.network, .flow = flow->counters};
     int peer, r = 0;
 
-    if (data->tx && data->udp && data->channel == 0) {
-        entry.path = FORWARD_UDP;
+    if (data->tx && data->udp) {
+        entry.path = data->channel != 0 ? FORWARD_RELAY : FORWARD_UDP;
+        entry.channel = data->channel;
         entry.to = data->to;
         entry.tx = data->tx;
     }
@@ -531,6 +532,26 @@ static int forward_add_all(struct node *n, struct forward *f)
     return r < 0 ? r : 0;
 }
 
+/* Relay packets, of others and of our own. */
+static int forward_add_legs(const struct node *n, struct forward *f)
+{
+    struct overlay_leg leg;
+    int r = 0;
+
+    for (size_t i = 0; r >= 0 && overlay_leg_next(n->overlay, &i, &leg);) {
+        struct forward_leg entry = {.channel = leg.channel,
+                                    .from = leg.from,
+                                    .ends_here = leg.ends_here,
+                                    .to = leg.to,
+                                    .onward = leg.onward,
+                                    .each = leg.each,
+                                    .all = leg.all};
+
+        r = forward_add_leg(f, &entry);
+    }
+    return r;
+}
+
 int node_forward(struct node *n, struct forward *f)
 {
     struct forward_network net = {
@@ -540,10 +561,10 @@ int node_forward(struct node *n, struct forward *f)
         .ipv6 = n->config.ipv6,
         .service = n->service,
     };
-    int r;
+    int r = forward_add_legs(n, f);
 
-    if (!node_has_device(n))
-        return 0;
+    if (r < 0 || !node_has_device(n))
+        return r;
     if (own_has_address(&n->own))
         net.own4 = n->own.facts.ipv4;
     net.own6 = n->own.ipv6.addr;

@@ -9,6 +9,7 @@ enum {
     PACKET_MAX = 1500,       /* the largest packet we put on a UDP path that is not segmented */
     PACKET_HEADER_LEN = 16,  /* control and data: type, flags, zero, index, counter */
     PACKET_TAG_LEN = 16,
+    RELAY_HEADER_LEN = 8,    /* in front of a packet on its way to or from a relay: type, zero, channel */
     MESSAGE_MAX = 1280,      /* a control message's body, so that it fits any path with its route header */
     FRAME_MAX = 65550,       /* an inner frame with a super-frame's length */
     NETWORKS_MAX = 64,       /* groups and the public overlay in one daemon */
