@@ -510,7 +510,7 @@ void link_data_changed(struct overlay *o, struct session *s)
 static void ask_missing(struct overlay *o, const struct link *teller, const struct ring_said *said,
                         enum ring_side side)
 {
-    const struct ring_entry *e = said->entries + (side == RING_LEFT ? 0 : said->counts[RING_LEFT]);
+    const struct ring_entry *e = ring_said_side(said, side);
     size_t n = said->counts[side];
     struct id reach = {{0}};
 

@@ -127,6 +127,13 @@ static size_t said_count(const struct ring_said *said)
     return (size_t)said->counts[RING_LEFT] + said->counts[RING_RIGHT] + said->shortcuts;
 }
 
+const struct ring_entry *ring_said_side(const struct ring_said *said, enum ring_side side)
+{
+    if (said->counts[side] == 0)
+        return NULL;
+    return said->entries + (side == RING_LEFT ? 0 : said->counts[RING_LEFT]);
+}
+
 int ring_hear(struct ring *ring, struct ring_peer *peer, const struct ring_said *said,
               bool with_shortcuts)
 {
@@ -603,15 +610,13 @@ static bool taken_in(const struct ring *ring, enum ring_side side)
     enum ring_side back = side == RING_LEFT ? RING_RIGHT : RING_LEFT;
     const struct ring_list *list = &ring->wanted[side];
     const struct ring_peer *peer;
-    size_t at;
+    const struct ring_entry *first;
 
     if (list->count == 0)
         return false;
     peer = ring_find(ring, &list->id[0]);
-    if (peer == NULL || peer->said.counts[back] == 0)
-        return false;
-    at = back == RING_LEFT ? 0 : peer->said.counts[RING_LEFT];
-    return id_eq(&peer->said.entries[at].id, &ring->self);
+    first = peer != NULL ? ring_said_side(&peer->said, back) : NULL;
+    return first != NULL && id_eq(&first->id, &ring->self);
 }
 
 bool ring_joined(const struct ring *ring)
@@ -734,8 +739,8 @@ static void update_members(struct ring *ring)
         if (peer->state != OVERLAY_MEMBER)
             continue;
         wide += peer->shortcut ? 0.5 : 0;
-        add_run(&g, &peer->id, said->entries, said->counts[RING_LEFT],
-                said->entries + said->counts[RING_LEFT], said->counts[RING_RIGHT]);
+        add_run(&g, &peer->id, ring_said_side(said, RING_LEFT), said->counts[RING_LEFT],
+                ring_said_side(said, RING_RIGHT), said->counts[RING_RIGHT]);
     }
     own = members_from_gaps(&g, wide, &exact);
     logs = weight * log2(own);

@@ -113,6 +113,8 @@ void ring_touch(struct ring *ring);
  * was. */
 int ring_hear(struct ring *ring, struct ring_peer *peer, const struct ring_said *said,
               bool with_shortcuts);
+/* One side of what was said, closest first; NULL: nobody. */
+const struct ring_entry *ring_said_side(const struct ring_said *said, enum ring_side side);
 void ring_peer_clear(struct ring_peer *peer);
 
 /* Somebody named this node: worth a session if it turns out to be near, not opened before delay_us
