@@ -33,8 +33,9 @@ enum {
     NATPMP_WAIT_MS = 2000, /* it repeats by itself until then */
     UPNP_DISCOVER_MS = 2000,
     UPNP_TTL = 2,
-    UPNP_PORTS_TRIED = 4, /* the same port, then random ones */
-    UPNP_CONFLICT = 718,  /* ConflictInMappingEntry (WANIPConnection:1 2.4.16) */
+    UPNP_PORTS_TRIED = 4,     /* the same port, then random ones */
+    UPNP_ONLY_FOR_EVER = 725, /* OnlyPermanentLeasesSupported: then we are to take it away */
+    UPNP_CONFLICT = 718,      /* ConflictInMappingEntry (WANIPConnection:1 2.4.16) */
 };
 
 struct mapper {
@@ -232,6 +233,8 @@ static bool upnp_map(struct mapper *m, uint32_t lifetime_s)
     for (int i = 0; i < UPNP_PORTS_TRIED && rc == UPNP_CONFLICT; i++) {
         port = i == 0 ? m->external_port : random_port();
         rc = upnp_add(m, port, lifetime_s);
+        if (rc == UPNP_ONLY_FOR_EVER)
+            rc = upnp_add(m, port, 0);
     }
     m->grant.external.port = port;
     m->grant.lifetime_s = lifetime_s;

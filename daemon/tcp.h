@@ -26,7 +26,7 @@ enum {
     TCP_STRANGERS_MAX = 64, /* victim: the newest */
     TCP_STRANGERS_PER_SOURCE = 4,
     TCP_STRANGER_S = 5,
-    TCP_CONNS_MAX = 1024, /* in all; victim: the newest */
+    TCP_CONNS_MAX = 512, /* in all; half of what a process may open; victim: the newest */
     TCP_QUEUE_BYTES = 256 * 1024,
 };
 

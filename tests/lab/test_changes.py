@@ -29,7 +29,7 @@ def pair(shared_lab):
 def longest_gap(h, to, change, seconds=5):
     """Traffic h -> to, back and forth all the time; how long it stood still around the change. A TCP stream lives on."""
     wait_for("traffic before", lambda: h.ping(to.address(), wait=1, check=False), 10)
-    server = to.spawn("iperf3", "-s", "-1", "--forceflush", log="iperf.log")
+    server = to.spawn("iperf3", "-s", "-1", "--forceflush", log=f"iperf-{time.monotonic()}.log")
     wait_for("iperf3 listens", lambda: "listening" in server.log(), 5)
     stream = h.spawn("iperf3", "-c", to.address(), "-t", str(seconds), "-b", "500K", log="stream.log")
     flow = h.spawn("ping", "-n", "-D", "-i", "0.05", "-w", str(seconds), to.address(), log=f"flow-{time.monotonic()}.log")

@@ -26,7 +26,7 @@ def settled(a, b, path):
 
 
 def stream(a, b):
-    server = b.spawn("iperf3", "-s", "-1", "--forceflush", log="iperf.log")
+    server = b.spawn("iperf3", "-s", "-1", "--forceflush", log=f"iperf-{time.monotonic()}.log")
     wait_for("iperf3 listens", lambda: "listening" in server.log(), 5)
     r = json.loads(a.sh("iperf3", "-c", b.address(), "-t", "1", "-J", timeout=15).stdout)
     return r["end"]["sum_received"]["bits_per_second"]
@@ -90,3 +90,27 @@ def test_strangers_on_tcp_get_nothing_and_do_not_keep_others_out(lab):
     assert result["answered"] == 0      # not a byte to anybody who is nobody
     assert result["garbage_s"] < 1      # what is no packet ends it
     assert 4 <= result["idle_s"] <= 8   # and silence does after 5 s
+
+
+def test_more_than_a_connection_carries_is_dropped_and_the_session_stays(lab):
+    a, slow = lab.host("a"), nat.slow_host(lab, "slow", delay_ms=10, mbit=4)
+    blob = lab.psk_blob("narrow", "--bootstrap", f"{a.ip}:4747")
+    slow.sh("nft", "-f", "-", input="table inet lab { chain o { type filter hook output priority 0; "
+                                    "udp sport 4747 drop; }\n}\n")
+    for h in (a, slow):
+        h.start()
+    join_all(blob, a, slow)
+    settled(a, slow, "tcp")
+    since = a.peer("slow")["age_s"]
+    server = slow.spawn("iperf3", "-s", "-1", "--forceflush", log="iperf.log")
+    wait_for("iperf3 listens", lambda: "listening" in server.log(), 5)
+    flood = a.spawn("iperf3", "-u", "-b", "40M", "-t", "4", "-c", slow.address(), log="flood.log")
+    wait_for("the flood ends", lambda: not flood.alive(), 20)
+    assert a.ping(slow.address(), wait=3)
+    peer = a.peer("slow")
+    assert peer["path"] == "tcp" and peer["age_s"] >= since + 4, peer
+    metrics = a.peal("metrics").stdout
+    dropped = next(line for line in metrics.splitlines() if 'reason="tcp_queue_full"' in line)
+    assert int(dropped.split()[-1]) > 100
+    rss = next(line for line in open(f"/proc/{a.daemon.pid}/status") if line.startswith("VmRSS"))
+    assert int(rss.split()[1]) < 64 * 1024
