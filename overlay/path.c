@@ -688,6 +688,8 @@ static void trial_passed(struct session *s, struct path_trial *t, const struct p
 
     if (path != best && (moved || better(s, path, best)))
         move_to(s, path);
+    if (path->rtt_us == 0) /* which challenge was answered is not known */
+        path_ping(s, path, 0);
 }
 
 bool path_response_input(struct session *s, const struct path_addr *from, struct reader *r)
