@@ -114,6 +114,16 @@ static size_t message_put(uint8_t *at, uint8_t type, const void *body, size_t le
     return MSG_HEADER_LEN + len;
 }
 
+static void packet_out(struct session *s, uint8_t *pkt)
+{
+    struct sessions *ss = s->ss;
+    const struct path *best = paths_best(&s->paths);
+
+    if (best != NULL && path_addr_eq(&ss->out.to, &best->addr))
+        s->sent_us = ss->env->now_us;
+    packet_send(ss, s->keys, &ss->out.to, pkt, ss->out.len);
+}
+
 void sessions_flush(struct sessions *ss)
 {
     struct session *s = ss->out.session;
@@ -122,7 +132,7 @@ void sessions_flush(struct sessions *ss)
     ss->out.session = NULL;
     ss->out.pkt = NULL;
     if (s != NULL)
-        packet_send(ss, s->keys, &ss->out.to, pkt, ss->out.len);
+        packet_out(s, pkt);
     free(pkt);
 }
 
@@ -152,6 +162,14 @@ void session_queue(struct session *s, const struct path_addr *to, uint8_t type, 
         ss->out.len = 0;
     }
     ss->out.len += message_put(ss->out.pkt + PACKET_HEADER_LEN + ss->out.len, type, body, len);
+}
+
+void session_keepalive(struct session *s)
+{
+    uint8_t pkt[PACKET_HEADER_LEN + PACKET_TAG_LEN];
+
+    s->sent_us = s->ss->env->now_us;
+    packet_send(s->ss, s->keys, &paths_best(&s->paths)->addr, pkt, 0);
 }
 
 void session_send_under(struct session *s, struct control *c, const struct path_addr *to,

@@ -77,48 +77,72 @@ void sessions_set_endpoints(struct sessions *ss, const struct endpoint *eps, siz
     if (n > 0)
         memcpy(ss->own, eps, n * sizeof(*eps));
     ss->own_count = (uint8_t)n;
-    ss->seen_count = 0; /* of the network that we were in */
+    ss->seen_count = ss->outside_count = 0; /* of the network that we were in */
     for (size_t i = 0; i < ss->count; i++)
         session_moved(ss->all[i]);
     sessions_flush(ss);
 }
 
 enum {
-    REPORTS_MAX = 32, /* different endpoints compared; victim: the newest */
+    REPORTS_MAX = 64, /* looked at; victim: the last */
     ALONE_MAX = 2,    /* told of when no two peers agree */
 };
 
-struct report {
+/* One endpoint and all who see us there. */
+struct place {
     struct endpoint us;
     uint32_t reporters;
     usec since_us; /* the oldest reporter's */
 };
 
-static bool reports(const struct sessions *ss, const struct session *s)
+static bool reports(const struct session *s)
 {
     const struct path *best = paths_best(&s->paths);
 
     return s->state == SESSION_UP && s->observed.addr.family != 0 && best != NULL &&
-           best->addr.kind == PATH_UDP && !endpoint_among(&s->observed, ss->own, ss->own_count);
+           best->addr.kind == PATH_UDP;
 }
 
-static void report_count(struct report *list, size_t *n, const struct session *s)
+bool session_is_mapped(const struct session *s)
+{
+    return reports(s) && !endpoint_among(&s->observed, s->ss->own, s->ss->own_count);
+}
+
+static size_t reports_collect(const struct sessions *ss, struct nat_report v[REPORTS_MAX])
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < ss->outside_count; i++)
+        v[n++] = ss->outside[i];
+    for (size_t i = 0; i < ss->count && n < REPORTS_MAX; i++) {
+        const struct session *s = ss->all[i];
+
+        if (!reports(s))
+            continue;
+        v[n++] =
+            (struct nat_report){.by = paths_best(&s->paths)->addr.ep,
+                                .us = s->observed,
+                                .lan = sessions_on_lan(ss, &paths_best(&s->paths)->addr.ep.addr),
+                                .since_us = s->up_us};
+    }
+    return n;
+}
+
+static void place_count(struct place *list, size_t *n, const struct nat_report *r)
 {
     size_t i = 0;
 
-    while (i < *n && !endpoint_eq(&list[i].us, &s->observed))
+    while (i < *n && !endpoint_eq(&list[i].us, &r->us))
         i++;
-    if (i == REPORTS_MAX)
-        return;
     if (i == *n)
-        list[(*n)++] = (struct report){.us = s->observed, .since_us = s->up_us};
+        list[(*n)++] = (struct place){.us = r->us, .since_us = r->since_us};
     list[i].reporters++;
-    list[i].since_us = usec_min(list[i].since_us, s->up_us);
+    list[i].since_us = usec_min(list[i].since_us, r->since_us);
 }
 
 static int most_reporters_first(const void *a, const void *b)
 {
-    const struct report *x = a, *y = b;
+    const struct place *x = a, *y = b;
 
     if (x->reporters != y->reporters)
         return x->reporters < y->reporters ? 1 : -1;
@@ -129,17 +153,34 @@ static int most_reporters_first(const void *a, const void *b)
 
 static size_t seen_choose(const struct sessions *ss, struct endpoint out[SESSION_SEEN_MAX])
 {
-    struct report list[REPORTS_MAX];
-    size_t n = 0, count = 0;
+    struct nat_report v[REPORTS_MAX];
+    struct place list[REPORTS_MAX];
+    size_t reported = reports_collect(ss, v), n = 0, count = 0;
 
-    for (size_t i = 0; i < ss->count; i++)
-        if (reports(ss, ss->all[i]))
-            report_count(list, &n, ss->all[i]);
+    for (size_t i = 0; i < reported; i++)
+        if (!endpoint_among(&v[i].us, ss->own, ss->own_count))
+            place_count(list, &n, &v[i]);
     qsort(list, n, sizeof(*list), most_reporters_first);
     for (size_t i = 0; i < n && count < SESSION_SEEN_MAX; i++)
         if (list[i].reporters > 1 || (list[0].reporters == 1 && count < ALONE_MAX))
             out[count++] = list[i].us;
     return count;
+}
+
+void sessions_nat(const struct sessions *ss, struct overlay_nat *out)
+{
+    struct nat_report v[REPORTS_MAX];
+    size_t n = reports_collect(ss, v);
+
+    *out = (struct overlay_nat){.keepalive_us = 0};
+    nat_judge(v, n, ss->own, ss->own_count, out);
+    for (size_t i = 0; i < ss->seen_count; i++)
+        out->reflexive[out->reflexive_count++] = ss->seen[i];
+    for (size_t i = 0; i < n && out->reflexive_count < OVERLAY_REFLEXIVE_MAX; i++)
+        if (!endpoint_among(&v[i].us, out->reflexive, out->reflexive_count))
+            out->reflexive[out->reflexive_count++] = v[i].us;
+    if (out->mapping != OVERLAY_NAT_MAPPING_NONE && n > 0)
+        out->keepalive_us = SEC(SESSION_KEEPALIVE_S);
 }
 
 /* Peers that have no direct path yet hear of a new reflexive address. */
@@ -157,6 +198,29 @@ static void seen_refresh(struct sessions *ss)
             path_news(ss->all[i]);
 }
 
+static bool is_place(const struct endpoint *us)
+{
+    return us->addr.family != 0 && us->port != 0 && !addr_is_multicast(&us->addr) &&
+           !addr_is_unspecified(&us->addr);
+}
+
+void sessions_observed_by(struct sessions *ss, const struct endpoint *by, const struct endpoint *us)
+{
+    size_t i = 0;
+
+    if (!is_place(us))
+        return;
+    while (i < ss->outside_count && !endpoint_eq(&ss->outside[i].by, by))
+        i++;
+    if (i == ss->outside_count && ss->outside_count < SESSION_OUTSIDE_MAX)
+        ss->outside_count++;
+    i = i < SESSION_OUTSIDE_MAX ? i : SESSION_OUTSIDE_MAX - 1;
+    memmove(&ss->outside[1], &ss->outside[0], i * sizeof(ss->outside[0]));
+    ss->outside[0] = (struct nat_report){.by = *by, .us = *us, .since_us = ss->env->now_us};
+    seen_refresh(ss);
+    sessions_flush(ss);
+}
+
 void session_seen_changed(struct session *s)
 {
     if (s->observed.addr.family != 0)
@@ -165,10 +229,7 @@ void session_seen_changed(struct session *s)
 
 void session_observed(struct session *s, const struct endpoint *us)
 {
-    if (us->addr.family == 0 || us->port == 0 || addr_is_multicast(&us->addr) ||
-        addr_is_unspecified(&us->addr))
-        return;
-    if (endpoint_eq(us, &s->observed))
+    if (!is_place(us) || endpoint_eq(us, &s->observed))
         return;
     s->observed = *us;
     seen_refresh(s->ss);

@@ -800,6 +800,16 @@ size_t overlay_peers(const struct overlay *o, struct overlay_peer_info *out, siz
     return n;
 }
 
+void overlay_nat(const struct overlay *o, struct overlay_nat *out)
+{
+    sessions_nat(o->sessions, out);
+}
+
+void overlay_observed(struct overlay *o, const struct endpoint *by, const struct endpoint *us)
+{
+    sessions_observed_by(o->sessions, by, us);
+}
+
 size_t overlay_refusals(const struct overlay *o, struct overlay_refusal *out, size_t max)
 {
     struct session_refused refused[16];

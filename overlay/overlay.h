@@ -222,6 +222,40 @@ struct overlay_peer_info {
     char why[96]; /* one English clause: why this path, or why it is not up */
 };
 size_t overlay_peers(const struct overlay *o, struct overlay_peer_info *out, size_t max); /* sorted by id */
+/* What is known of the NAT that we are behind, from what neighbours and STUN servers see. */
+enum overlay_nat_mapping { /* RFC 4787 4.1 */
+    OVERLAY_NAT_MAPPING_UNKNOWN,
+    OVERLAY_NAT_MAPPING_NONE,        /* others see an address of our own */
+    OVERLAY_NAT_MAPPING_INDEPENDENT, /* others agree */
+    OVERLAY_NAT_MAPPING_DEPENDENT,   /* they do not; one of the two below */
+    OVERLAY_NAT_MAPPING_ADDRESS,
+    OVERLAY_NAT_MAPPING_ADDRESS_AND_PORT,
+};
+enum overlay_nat_filtering { /* RFC 4787 5 */
+    OVERLAY_NAT_FILTERING_UNKNOWN,
+    OVERLAY_NAT_FILTERING_NONE,        /* there is no NAT */
+    OVERLAY_NAT_FILTERING_INDEPENDENT, /* a packet came from where we had not sent to */
+    OVERLAY_NAT_FILTERING_DEPENDENT,   /* none came, though asked for */
+    OVERLAY_NAT_FILTERING_ADDRESS,     /* one came from another port of where we had sent to */
+};
+enum overlay_known { OVERLAY_KNOWN_NOT, OVERLAY_KNOWN_NO, OVERLAY_KNOWN_YES };
+enum { OVERLAY_REFLEXIVE_MAX = 8 };
+struct overlay_nat {
+    enum overlay_nat_mapping mapping;
+    enum overlay_nat_filtering filtering;
+    enum overlay_known keeps_ports; /* outside our port is the same as inside */
+    enum overlay_known hairpin;     /* two behind it reach each other by its outer address */
+    struct endpoint reflexive[OVERLAY_REFLEXIVE_MAX]; /* where others see us; most reporters first */
+    size_t reflexive_count;
+    usec keepalive_us; /* how long a mapping is left without a packet; 0: none are needed */
+};
+const char *overlay_nat_mapping_text(enum overlay_nat_mapping m);
+const char *overlay_nat_filtering_text(enum overlay_nat_filtering f);
+const char *overlay_known_text(enum overlay_known k); /* yes, no, unknown */
+void overlay_nat(const struct overlay *o, struct overlay_nat *out);
+/* A STUN server outside sees us so. */
+void overlay_observed(struct overlay *o, const struct endpoint *by, const struct endpoint *us);
+
 /* Handshakes lately refused: endpoint, user or id, verdict. */
 struct overlay_refusal {
     struct endpoint from;

@@ -123,7 +123,7 @@ static bool candidate_ok(const struct session *s, const struct endpoint *ep)
     return endpoint_acceptable(ep, own, n);
 }
 
-static bool on_our_lan(const struct sessions *ss, const struct addr *a)
+bool sessions_on_lan(const struct sessions *ss, const struct addr *a)
 {
     for (size_t i = 0; i < ss->own_count; i++) {
         const struct addr *own = &ss->own[i].addr;
@@ -145,7 +145,7 @@ static enum rank rank_of(const struct session *s, const struct path_addr *addr)
         return RANK_RELAY;
     if (addr_is_loopback(&addr->ep.addr))
         return RANK_LOOPBACK;
-    if (on_our_lan(s->ss, &addr->ep.addr))
+    if (sessions_on_lan(s->ss, &addr->ep.addr))
         return RANK_LAN;
     return addr->ep.addr.family == 6 ? RANK_IPV6 : RANK_IPV4;
 }
@@ -632,6 +632,15 @@ bool path_may_answer(struct session *s, const struct path_addr *to, size_t len)
     return true;
 }
 
+/* The peer proves the best path anew: it has seen us come from elsewhere. */
+static void ask_where_we_are(struct session *s, const struct path_addr *from)
+{
+    struct path *best = paths_best(&s->paths);
+
+    if (best->addr.kind == PATH_UDP && paths_from(&s->paths, from) == best && best->pinged_us == 0)
+        path_ping(s, best, PING_ASK_ENDPOINT);
+}
+
 bool path_challenge_input(struct session *s, const struct path_addr *from, struct reader *r)
 {
     uint8_t body[PATH_CHALLENGE_LEN + 19];
@@ -646,6 +655,7 @@ bool path_challenge_input(struct session *s, const struct path_addr *from, struc
     write_endpoint(&w, from->kind == PATH_UDP ? &from->ep : &none);
     if (path_may_answer(s, from, MESSAGE_PACKET_LEN + writer_len(&w)))
         session_queue(s, from, MSG_PATH_RESPONSE, body, writer_len(&w));
+    ask_where_we_are(s, from);
     return true;
 }
 

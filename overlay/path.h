@@ -89,6 +89,9 @@ usec paths_deadline(const struct paths *p);
 /* NULL when none is left. */
 struct path *paths_best(const struct paths *p);
 
+/* An address next to one of ours. */
+bool sessions_on_lan(const struct sessions *ss, const struct addr *a);
+
 /* The rest works on the session that the paths belong to. */
 
 /* Proven by the handshake. Becomes best when there is none. NULL: out of memory. */

@@ -5,6 +5,9 @@
  * authenticated packet over the best path counts as heard. A probe goes over the best path, and
  * from the second on over every path and the ring. After three timeouts without an answer (2.4 s at
  * least) the peer is silent; when another path answered meanwhile, it takes over.
+ *
+ * A path through a NAT of ours is kept open: the NAT forgets us when we send nothing for a while.
+ * Whatever goes out counts; when nothing did, an empty packet does.
  */
 #include "overlay/session_internal.h"
 
@@ -36,9 +39,15 @@ static usec probe_due_us(const struct session *s)
     return usec_min(heard_us + silent_us, s->data_probe_us);
 }
 
+/* RFC 4787 REQ-5 allows a mapping no less than 2 minutes, but many live for 30 s. */
+static usec keepalive_due_us(const struct session *s)
+{
+    return session_is_mapped(s) ? s->sent_us + SEC(SESSION_KEEPALIVE_S) : USEC_NEVER;
+}
+
 usec probe_deadline(const struct session *s)
 {
-    return s->probes > 0 ? s->probe_at_us : probe_due_us(s);
+    return usec_min(s->probes > 0 ? s->probe_at_us : probe_due_us(s), keepalive_due_us(s));
 }
 
 static void probe_stop(struct session *s)
@@ -74,7 +83,7 @@ static void probe_send(struct session *s)
     s->probe_at_us =
         usec_min(s->ss->env->now_us + probe_interval_us(s, s->probes), probe_verdict_us(s));
     if (paths_best(&s->paths) != NULL)
-        path_ping(s, paths_best(&s->paths), 0);
+        path_ping(s, paths_best(&s->paths), PING_ASK_ENDPOINT);
     if (s->probes > 1)
         path_ping_others(s);
 }
@@ -103,6 +112,8 @@ void probe_tick(struct session *s)
         probe_unanswered(s);
     else if (s->probes == 0 && now_us >= probe_due_us(s))
         probe_begin(s);
+    else if (now_us >= keepalive_due_us(s))
+        session_keepalive(s);
 }
 
 void probe_heard(struct session *s, const struct path_addr *from)
@@ -156,6 +167,8 @@ void session_data_seen(struct session *s, usec last_tx_us, usec last_rx_us, uint
     last_tx_us = usec_min(last_tx_us, now_us);
     last_rx_us = usec_min(last_rx_us, now_us);
     data_heard(s, last_rx_us);
+    if (last_tx_us > s->sent_us)
+        s->sent_us = last_tx_us;
     if (last_tx_us > s->heard_us)
         s->data_probe_us = s->heard_us + data_silent_us;
     else

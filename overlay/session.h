@@ -120,6 +120,14 @@ void sessions_flush(struct sessions *ss);
 void sessions_set_endpoints(struct sessions *ss, const struct endpoint *eps, size_t n);
 /* config.removed grew: ends the sessions of those that it lists now. */
 void sessions_removed(struct sessions *ss);
+/* Somebody who is no peer, at `by`, sees us as `us`. */
+void sessions_observed_by(struct sessions *ss, const struct endpoint *by,
+                          const struct endpoint *us);
+struct overlay_nat;
+/* All that is known of our NAT. */
+void sessions_nat(const struct sessions *ss, struct overlay_nat *out);
+void sessions_set_crl(struct sessions *ss,
+                      const struct cert_crl *crl); /* ends sessions that it lists */
 /* After a renewal: used from the next handshake on. Borrowed. */
 void sessions_set_cert(struct sessions *ss, const uint8_t *der, size_t len);
 

@@ -18,12 +18,15 @@
 #include "overlay/handshake.h"
 #include "overlay/hello.h"
 #include "overlay/msg.h"
+#include "overlay/nat.h"
 #include "overlay/path.h"
 
 enum {
     SESSION_INDICES_EACH = 10, /* receiver indices one session can hold at most */
     SESSION_REFUSED_MAX = 16,  /* refusals remembered; victim: the oldest */
     SESSION_SEEN_MAX = 4,      /* reflexive endpoints told of; victim: that of fewest reporters */
+    SESSION_OUTSIDE_MAX = 8,   /* STUN servers' reports kept; victim: the oldest */
+    SESSION_KEEPALIVE_S = 20,  /* longest silence on a path through a NAT of ours */
     SESSION_COALESCE_MAX = 1200,
     MESSAGE_PACKET_LEN = PACKET_HEADER_LEN + MSG_HEADER_LEN + PACKET_TAG_LEN, /* plus a body */
     SESSION_PACKET_MAX = MESSAGE_PACKET_LEN + MESSAGE_MAX,
@@ -93,6 +96,7 @@ struct session {
     usec probe_at_us; /* the next probe, or the end of the one under way */
     usec probe_since_us;
     usec data_probe_us; /* data went out unanswered: probe then; USEC_NEVER */
+    usec sent_us;       /* anything over the best path; a NAT's mapping lives from then */
     usec roamed_us;     /* data came from elsewhere than the best path */
     usec rekey_at_us;
     struct endpoint observed; /* how the peer sees us */
@@ -135,7 +139,8 @@ struct sessions {
 
     struct endpoint own[HELLO_ENDPOINTS_MAX];
     struct endpoint seen[SESSION_SEEN_MAX]; /* reflexive, that of most reporters first */
-    uint8_t own_count, seen_count;
+    struct nat_report outside[SESSION_OUTSIDE_MAX]; /* not of peers; newest first */
+    uint8_t own_count, seen_count, outside_count;
 
     struct { /* messages waiting for the end of the call: of one session and one path */
         struct session *session;
@@ -193,6 +198,9 @@ void session_tell_endpoints(struct session *s);
 /* The peer told us how it sees us. */
 void session_observed(struct session *s, const struct endpoint *us);
 
+/* The way to it leads through a NAT of ours, by what it sees. */
+bool session_is_mapped(const struct session *s);
+
 /* It reports no more. */
 void session_seen_changed(struct session *s);
 
@@ -218,6 +226,8 @@ void control_input(struct sessions *ss, const struct path_addr *from, uint8_t *p
 
 /* Forgets what is coalesced. */
 void sessions_drop_out(struct sessions *ss);
+/* A packet with nothing in it, over the best path. */
+void session_keepalive(struct session *s);
 /* One message over a given path, coalesced where it can be. */
 void session_queue(struct session *s, const struct path_addr *to, uint8_t type, const void *body,
                    size_t len);

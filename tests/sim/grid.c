@@ -246,6 +246,25 @@ static void run_batch(struct grid *g, int shift)
         pair_judge(g, &g->pairs[i]);
 }
 
+/* Everybody knows by now what its box does. */
+static void judge_knowledge(struct grid *g)
+{
+    for (int i = 0; i < 2 * GRID_KINDS; i++) {
+        struct pair p = {.number = i % GRID_KINDS * (GRID_KINDS + 1),
+                         .a = &g->world->hosts[SIDE_A + i],
+                         .b = &g->world->hosts[SIDE_A + i]};
+        enum overlay_nat_mapping right = mapping_of(i % GRID_KINDS) == NAT_ENDPOINT_INDEPENDENT
+                                             ? OVERLAY_NAT_MAPPING_INDEPENDENT
+                                             : OVERLAY_NAT_MAPPING_DEPENDENT;
+        struct overlay_nat nat;
+
+        overlay_nat(host_overlay(p.a), &nat);
+        g->result->known += nat.mapping == right;
+        if (nat.mapping != right)
+            violated(g, &p, "does not know its own mapping");
+    }
+}
+
 static void put_in_boxes(struct grid *g)
 {
     struct internet *n = &g->world->internet;
@@ -277,6 +296,7 @@ void grid_run(const struct grid_options *o, struct grid_result *r)
     run(&g, SEC(SETTLE_S));
     g.world->watch = look;
     g.world->watch_ctx = &g;
+    judge_knowledge(&g);
     for (int shift = 0; shift < GRID_KINDS; shift++)
         run_batch(&g, shift);
     world_free(g.world);
@@ -333,6 +353,8 @@ static void print_text(struct grid_result *r, uint64_t seeds)
            (double)sums[1] / 36 / (double)seeds);
     printf("  reachable                            %.4f of 81\n",
            (double)sums[2] / 81 / (double)seeds);
+    printf("  know how their box maps              %.4f of 18 hosts\n",
+           (double)r->known / 18 / (double)seeds);
     print_stats("time to first packet, round trips", &r->first_rtts);
     print_stats("time to direct, ms", &r->direct_ms);
     print_stats("the same less 100 ms, round trips", &r->direct_rtts);
@@ -358,12 +380,13 @@ static void print_json(struct grid_result *r, const struct options *o, uint64_t 
     options_print(o, command, sizeof(command));
     for (int i = 0; i < GRID_PAIRS; i++)
         json_array_append_new(pairs, json_integer(r->pairs[i].direct));
-    j = json_pack("{s:s, s:s, s:I, s:o, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:s}", "schema",
-                  "peal.sim.nat/1", "command", command, "seeds", (json_int_t)seeds, "direct", pairs,
-                  "direct_expected", (json_int_t)sums[0], "direct_beyond_theory",
-                  (json_int_t)sums[1], "reachable", (json_int_t)sums[2], "first_packet_rtts",
-                  json_stats(&r->first_rtts), "direct_ms", json_stats(&r->direct_ms),
-                  "direct_less_100ms_rtts", json_stats(&r->direct_rtts), "direct_from_session_ms",
+    j = json_pack("{s:s, s:s, s:I, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:s}",
+                  "schema", "peal.sim.nat/1", "command", command, "seeds", (json_int_t)seeds,
+                  "direct", pairs, "direct_expected", (json_int_t)sums[0], "direct_beyond_theory",
+                  (json_int_t)sums[1], "reachable", (json_int_t)sums[2], "know_mapping",
+                  (json_int_t)r->known, "first_packet_rtts", json_stats(&r->first_rtts),
+                  "direct_ms", json_stats(&r->direct_ms), "direct_less_100ms_rtts",
+                  json_stats(&r->direct_rtts), "direct_from_session_ms",
                   json_stats(&r->direct_session_ms), "violations", (json_int_t)r->violations,
                   "first_violation", r->violation);
     json_dumpf(j, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));

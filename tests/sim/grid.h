@@ -40,6 +40,7 @@ struct grid_result {
     struct stats direct_ms;         /* from the traffic's first packet */
     struct stats direct_rtts;       /* the same less 100 ms, in round trips */
     struct stats direct_session_ms; /* from the session */
+    uint64_t known;                 /* hosts that know how their box maps */
     uint64_t violations;
     char violation[256]; /* the first */
 };

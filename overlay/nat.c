@@ -1,0 +1,119 @@
+#include "overlay/nat.h"
+
+const char *overlay_nat_mapping_text(enum overlay_nat_mapping m)
+{
+    switch (m) {
+    case OVERLAY_NAT_MAPPING_UNKNOWN:
+        break;
+    case OVERLAY_NAT_MAPPING_NONE:
+        return "none";
+    case OVERLAY_NAT_MAPPING_INDEPENDENT:
+        return "endpoint-independent";
+    case OVERLAY_NAT_MAPPING_DEPENDENT:
+        return "endpoint-dependent";
+    case OVERLAY_NAT_MAPPING_ADDRESS:
+        return "address-dependent";
+    case OVERLAY_NAT_MAPPING_ADDRESS_AND_PORT:
+        return "address-and-port-dependent";
+    }
+    return "unknown";
+}
+
+const char *overlay_nat_filtering_text(enum overlay_nat_filtering f)
+{
+    switch (f) {
+    case OVERLAY_NAT_FILTERING_UNKNOWN:
+        break;
+    case OVERLAY_NAT_FILTERING_NONE:
+        return "none";
+    case OVERLAY_NAT_FILTERING_INDEPENDENT:
+        return "endpoint-independent";
+    case OVERLAY_NAT_FILTERING_DEPENDENT:
+        return "endpoint-dependent";
+    case OVERLAY_NAT_FILTERING_ADDRESS:
+        return "address-dependent";
+    }
+    return "unknown";
+}
+
+const char *overlay_known_text(enum overlay_known k)
+{
+    switch (k) {
+    case OVERLAY_KNOWN_NOT:
+        break;
+    case OVERLAY_KNOWN_NO:
+        return "no";
+    case OVERLAY_KNOWN_YES:
+        return "yes";
+    }
+    return "unknown";
+}
+
+static bool is_own(const struct endpoint *ep, const struct endpoint *own, size_t own_count)
+{
+    for (size_t i = 0; i < own_count; i++)
+        if (endpoint_eq(ep, &own[i]))
+            return true;
+    return false;
+}
+
+/* Remotes outside are asked; those on the LAN only where there are none. IPv6 has no NAT that we
+ * would care for. */
+static bool counts(const struct nat_report *r, bool outside)
+{
+    return r->by.addr.family == 4 && r->lan != outside;
+}
+
+/* Two reports about the same address of ours: what they say of how mappings depend on the remote.
+ */
+struct comparison {
+    bool addresses_agree; /* two remotes at different addresses see the same */
+    bool differ;          /* two see different ports */
+    bool ports_agree;     /* two ports of one address see the same */
+    bool ports_differ;
+};
+
+static void compare(const struct nat_report *a, const struct nat_report *b, struct comparison *c)
+{
+    bool agree = endpoint_eq(&a->us, &b->us), one_host = addr_eq(&a->by.addr, &b->by.addr);
+
+    c->addresses_agree |= agree && !one_host;
+    c->differ |= !agree;
+    c->ports_agree |= agree && one_host && a->by.port != b->by.port;
+    c->ports_differ |= !agree && one_host && a->by.port != b->by.port;
+}
+
+static enum overlay_nat_mapping mapping_of(const struct comparison *c)
+{
+    if (c->ports_differ)
+        return OVERLAY_NAT_MAPPING_ADDRESS_AND_PORT;
+    if (c->differ)
+        return c->ports_agree ? OVERLAY_NAT_MAPPING_ADDRESS : OVERLAY_NAT_MAPPING_DEPENDENT;
+    return c->addresses_agree ? OVERLAY_NAT_MAPPING_INDEPENDENT : OVERLAY_NAT_MAPPING_UNKNOWN;
+}
+
+void nat_judge(const struct nat_report *v, size_t n, const struct endpoint *own, size_t own_count,
+               struct overlay_nat *out)
+{
+    struct comparison c = {false};
+    bool outside = false, mapped = false, any = false, kept = true;
+
+    for (size_t i = 0; i < n; i++)
+        outside |= counts(&v[i], true);
+    for (size_t i = 0; i < n; i++) {
+        if (!counts(&v[i], outside))
+            continue;
+        any = true;
+        mapped |= !is_own(&v[i].us, own, own_count);
+        kept &= own_count > 0 && v[i].us.port == own[0].port;
+        for (size_t k = 0; k < i; k++)
+            if (counts(&v[k], outside))
+                compare(&v[i], &v[k], &c);
+    }
+    if (!any)
+        return;
+    out->mapping = mapped ? mapping_of(&c) : OVERLAY_NAT_MAPPING_NONE;
+    out->keeps_ports = kept ? OVERLAY_KNOWN_YES : OVERLAY_KNOWN_NO;
+    if (!mapped)
+        out->filtering = OVERLAY_NAT_FILTERING_NONE;
+}
