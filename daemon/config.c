@@ -257,7 +257,7 @@ static const struct key daemon_keys[] = {
     {"state", read_path, offsetof(struct config, state), KEY_AT_START},
     {"socket", read_path, offsetof(struct config, socket), KEY_AT_START},
     {"operators", read_user_group, offsetof(struct config, operators), KEY_LIVE},
-    {"stun", read_hostports, offsetof(struct config, stun), KEY_UNUSED},
+    {"stun", read_hostports, offsetof(struct config, stun), KEY_AT_START},
     {"proxy", read_proxy, offsetof(struct config, proxy), KEY_AT_START},
     {"port_mapping", read_bool, offsetof(struct config, port_mapping), KEY_AT_START},
     {"port_search", read_bool, offsetof(struct config, port_search), KEY_UNUSED},

@@ -293,6 +293,8 @@ static void on_links_changed(void *ctx, bool routes)
     }
     lan_changed(d->lan);
     portmap_restart(d->portmap);
+    host_ask_again(d->host);
+    resolver_retry(d->stun_names);
 }
 
 /* --- Start and end --- */
@@ -399,6 +401,21 @@ static int open_metrics(struct daemon *d)
     return d->config.metrics.addr.family && !d->metrics ? -1 : 0;
 }
 
+static void on_stun_server(void *ctx, const struct endpoint *server)
+{
+    struct daemon *d = ctx;
+
+    host_add_stun(d->host, server);
+}
+
+static int open_stun(struct daemon *d)
+{
+    d->stun_names = resolver_new(&d->loop, NULL, on_stun_server, d);
+    if (d->stun_names)
+        resolver_add(d->stun_names, &d->config.stun);
+    return d->stun_names ? 0 : -1;
+}
+
 int daemon_start(struct daemon *d, const struct daemon_options *options, struct config *config)
 {
     memset(d, 0, sizeof *d);
@@ -413,7 +430,7 @@ int daemon_start(struct daemon *d, const struct daemon_options *options, struct 
     if (lock_state(d) || start_control(d))
         return -1;
     privilege_drop(d->config.state);
-    if (open_udp(d) || open_links(d) || open_metrics(d))
+    if (open_udp(d) || open_stun(d) || open_links(d) || open_metrics(d))
         return -1;
     open_tcp(d);
     d->started_us = host_now(d->host);
@@ -480,6 +497,7 @@ bool daemon_close(struct daemon *d)
     resolver_free(d->proxy);
     lan_free(d->lan);
     portmap_free(d->portmap);
+    resolver_free(d->stun_names);
     if (d->links)
         links_free(d->links);
     if (d->host)

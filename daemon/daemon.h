@@ -46,6 +46,7 @@ struct daemon {
     struct lan *lan;                                 /* NULL: off */
     struct resolver *proxy;                          /* finds the HTTP proxy; NULL: none */
     struct network *networks[DAEMON_NETWORKS_MAX];   /* by number; NULL: free */
+    struct resolver *stun_names;                     /* of STUN servers */
     struct join *joins;                              /* enrolments under way */
     struct helper *helpers;                          /* requests to groups' services under way */
     struct endpoint endpoints[DAEMON_ENDPOINTS_MAX]; /* our interface addresses with the port */

@@ -216,6 +216,12 @@ static void on_dns_reply(void *ctx, const uint8_t *bytes, size_t len)
         node_dns_reply(n->node, bytes, len);
 }
 
+void network_observed(struct network *n, const struct endpoint *by, const struct endpoint *us)
+{
+    if (network_enter(n))
+        overlay_observed(node_overlay(n->node), by, us);
+}
+
 struct node *network_enter(struct network *n)
 {
     host_clock(n->daemon->host, &n->env);

@@ -54,8 +54,8 @@ static void failed(struct resolver *r, size_t i, int status)
 
     /* Said once per name; after that it is a machine without network, not news. */
     if (n->wait_ms == 0)
-        log_write(LOG_LEVEL_WARN, r->group, "cannot resolve %s: %s; asking again",
-                  r->list.v[i].host, uv_strerror(status));
+        log_write(LOG_LEVEL_WARN, r->group[0] ? r->group : NULL,
+                  "cannot resolve %s: %s; asking again", r->list.v[i].host, uv_strerror(status));
     n->wait_ms = n->wait_ms ? n->wait_ms * 2 : RESOLVE_RETRY_MS;
     if (n->wait_ms > RESOLVE_RETRY_MAX_MS)
         n->wait_ms = RESOLVE_RETRY_MAX_MS;
@@ -136,7 +136,7 @@ struct resolver *resolver_new(uv_loop_t *loop, const char *group,
     if (!r)
         return NULL;
     r->loop = loop;
-    snprintf(r->group, sizeof r->group, "%s", group);
+    snprintf(r->group, sizeof r->group, "%s", group ? group : "");
     r->found = found;
     r->ctx = ctx;
     uv_timer_init(loop, &r->timer);

@@ -1,6 +1,6 @@
 /*
- * resolve.h - bootstrap names to endpoints, in libuv's threads. A name that cannot be resolved is
- * asked again, 2 s growing to 60 s; addresses are given at once.
+ * resolve.h - names of bootstraps and STUN servers to endpoints, in libuv's threads. A name that
+ * cannot be resolved is asked again, 2 s growing to 60 s; addresses are given at once.
  */
 #ifndef PEAL_DAEMON_RESOLVE_H
 #define PEAL_DAEMON_RESOLVE_H
@@ -11,8 +11,8 @@
 
 struct resolver;
 
-/* `found` is called for each endpoint of each name, at most RESOLVE_PER_NAME of one, later or from
- * resolver_add itself. NULL: out of memory. */
+/* group: for the log; NULL for the daemon's own. `found` is called for each endpoint of each name,
+ * at most RESOLVE_PER_NAME of one, later or from resolver_add itself. NULL: out of memory. */
 struct resolver *resolver_new(uv_loop_t *loop, const char *group,
                               void (*found)(void *ctx, const struct endpoint *ep), void *ctx);
 void resolver_free(struct resolver *r); /* nothing is called any more */

@@ -206,9 +206,51 @@ static json_t *public_json(struct daemon *d)
     return json_pack("{s:b, s:n, s:i}", "enabled", 0, "id", "connections", 0);
 }
 
-static json_t *nat_json(void)
+/* All networks go out by the same port: the one that knows most speaks for all. */
+static void read_nat(struct daemon *d, struct overlay_nat *out)
 {
-    return json_pack("{s:s, s:[]}", "mapping", "unknown", "reflexive");
+    unsigned i = 0;
+
+    *out = (struct overlay_nat){.mapping = OVERLAY_NAT_MAPPING_UNKNOWN};
+    for (struct network *n; (n = daemon_next(d, &i)) != NULL; i++) {
+        struct node *node = network_enter(n);
+        struct overlay_nat nat;
+
+        if (!node)
+            continue;
+        overlay_nat(node_overlay(node), &nat);
+        if (nat.mapping > out->mapping ||
+            (nat.mapping == out->mapping && nat.reflexive_count > out->reflexive_count))
+            *out = nat;
+    }
+}
+
+/* The contract's word; which kind of dependence is in `mapping_detail`. */
+static const char *mapping_word(enum overlay_nat_mapping m)
+{
+    return overlay_nat_mapping_text(
+        m > OVERLAY_NAT_MAPPING_DEPENDENT ? OVERLAY_NAT_MAPPING_DEPENDENT : m);
+}
+
+static json_t *known_json(enum overlay_known k)
+{
+    return k == OVERLAY_KNOWN_NOT ? json_null() : json_boolean(k == OVERLAY_KNOWN_YES);
+}
+
+static json_t *nat_json(struct daemon *d)
+{
+    json_t *reflexive = json_array();
+    struct overlay_nat nat;
+
+    read_nat(d, &nat);
+    for (size_t i = 0; i < nat.reflexive_count; i++)
+        json_array_append_new(reflexive, endpoint_json(&nat.reflexive[i]));
+    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "mapping", mapping_word(nat.mapping),
+                     "mapping_detail", overlay_nat_mapping_text(nat.mapping), "filtering",
+                     overlay_nat_filtering_text(nat.filtering), "keeps_ports",
+                     known_json(nat.keeps_ports), "hairpin", known_json(nat.hairpin), "keepalive_s",
+                     nat.keepalive_us ? json_real(seconds(nat.keepalive_us)) : json_null(),
+                     "reflexive", reflexive);
 }
 
 json_t *status_json(struct daemon *d)
@@ -217,7 +259,7 @@ json_t *status_json(struct daemon *d)
 
     return json_pack("{s:s, s:s, s:I, s:i, s:o, s:o, s:o}", "schema", "peal.status/1", "version",
                      PEAL_VERSION, "uptime_s", (json_int_t)(up / 1000000), "port", (int)d->port,
-                     "public", public_json(d), "nat", nat_json(), "networks", networks_json(d));
+                     "public", public_json(d), "nat", nat_json(d), "networks", networks_json(d));
 }
 
 json_t *status_netcheck_json(struct daemon *d)
@@ -227,7 +269,7 @@ json_t *status_netcheck_json(struct daemon *d)
     for (size_t i = 0; i < d->endpoints_count; i++)
         json_array_append_new(own, endpoint_json(&d->endpoints[i]));
     return json_pack("{s:s, s:i, s:o, s:o}", "schema", "peal.netcheck/1", "port", (int)d->port,
-                     "endpoints", own, "nat", nat_json());
+                     "endpoints", own, "nat", nat_json(d));
 }
 
 /* --- peers --- */

@@ -5,6 +5,7 @@
 #include "daemon/tcp.h"
 #include "overlay/core/err.h"
 #include "overlay/core/wire.h"
+#include "overlay/stun.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -55,6 +56,8 @@ struct host {
     struct links_outside outside;
     bool outside_known;
     uint64_t dropped_no_network, dropped_stun, dropped_inside;
+    struct env env; /* stun's */
+    struct stun *stun;
     struct outbox outbox;
 };
 
@@ -186,12 +189,17 @@ static void packet(struct host *h, const struct plane_item *item)
     const uint8_t *pkt = item->bytes;
     struct network *n;
 
-    if (item->len < 2 || pkt[0] < PACKET_HANDSHAKE) {
+    if (item->len < 2 || (pkt[0] < PACKET_HANDSHAKE && pkt[0] > STUN_FIRST_BYTE_MAX)) {
         h->dropped_stun++;
         return;
     }
     if (is_inside(h, &item->from.addr)) {
         h->dropped_inside++;
+        return;
+    }
+    if (pkt[0] <= STUN_FIRST_BYTE_MAX) {
+        host_clock(h, &h->env);
+        stun_input(h->stun, &item->from, pkt, item->len);
         return;
     }
     if (pkt[0] == PACKET_HANDSHAKE && pkt[1] == 1) {
@@ -318,6 +326,8 @@ static void on_timer(uv_poll_t *poll, int status, int events)
         if (h->networks[i])
             network_tick(h->networks[i]);
     }
+    host_clock(h, &h->env);
+    stun_tick(h->stun);
 }
 
 static void publish(struct host *h)
@@ -376,6 +386,12 @@ static void arm(struct host *h, usec at_us)
     CHECK(timerfd_settime(h->timer_fd, TFD_TIMER_ABSTIME, &t, NULL) == 0);
 }
 
+void host_ask_again(struct host *h)
+{
+    host_clock(h, &h->env);
+    stun_ask_again(h->stun);
+}
+
 static void outside_changed(struct host *h)
 {
     bool restored = h->restored;
@@ -385,6 +401,7 @@ static void outside_changed(struct host *h)
     if (h->resumed)
         log_write(LOG_LEVEL_INFO, NULL, "back from suspend: asking all peers anew");
     h->resumed = h->restored = false;
+    host_ask_again(h);
     for (unsigned i = 0; i < NETWORKS_MAX; i++) {
         if (!h->networks[i])
             continue;
@@ -398,9 +415,10 @@ static void outside_changed(struct host *h)
 static void on_before_sleep(uv_prepare_t *prepare)
 {
     struct host *h = prepare->data;
-    usec least = USEC_NEVER;
+    usec least;
 
     outside_changed(h);
+    least = stun_deadline(h->stun);
     for (unsigned i = 0; i < NETWORKS_MAX; i++) {
         if (h->networks[i]) {
             network_turn(h->networks[i]);
@@ -417,6 +435,34 @@ static bool poll_start(struct host *h, uv_poll_t *poll, int fd, uv_poll_cb cb)
     return uv_poll_init(h->loop, poll, fd) == 0 && uv_poll_start(poll, UV_READABLE, cb) == 0;
 }
 
+static void on_stun_send(void *ctx, const struct endpoint *to, const uint8_t *pkt, size_t len)
+{
+    host_send(ctx, to, pkt, len);
+}
+
+/* Every group goes out by the same port. */
+static void on_stun_seen(void *ctx, const struct endpoint *server, const struct endpoint *us)
+{
+    struct host *h = ctx;
+
+    for (unsigned i = 0; i < NETWORKS_MAX; i++) {
+        if (h->networks[i])
+            network_observed(h->networks[i], server, us);
+    }
+}
+
+static const struct stun_host stun_host = {.send = on_stun_send, .seen = on_stun_seen};
+
+void host_add_stun(struct host *h, const struct endpoint *server)
+{
+    char text[ENDPOINT_TEXT_SIZE];
+
+    host_clock(h, &h->env);
+    if (stun_add_server(h->stun, server) != 0)
+        log_write(LOG_LEVEL_WARN, NULL, "more than %d STUN servers: %s is not asked",
+                  STUN_SERVERS_MAX, endpoint_text(server, text));
+}
+
 struct host *host_new(uv_loop_t *loop, int udp_fd, bool udp_is_v6, unsigned workers)
 {
     const struct plane_config config = {
@@ -429,6 +475,9 @@ struct host *host_new(uv_loop_t *loop, int udp_fd, bool udp_is_v6, unsigned work
     h->workers = workers;
     h->armed_us = USEC_NEVER;
     randombytes_buf(h->hash_key, sizeof h->hash_key);
+    host_env(h, &h->env);
+    h->stun = stun_new(&h->env, &stun_host, h);
+    CHECK(h->stun != NULL);
     h->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
     CHECK(h->timer_fd >= 0);
     h->tcp = tcp_new(loop, &tcp_host, h);
@@ -439,6 +488,7 @@ struct host *host_new(uv_loop_t *loop, int udp_fd, bool udp_is_v6, unsigned work
         log_write(LOG_LEVEL_ERROR, NULL, "cannot start the data plane: %s", strerror(errno));
         close(h->timer_fd);
         close(udp_fd);
+        stun_free(h->stun);
         free(h);
         return NULL;
     }
@@ -455,6 +505,7 @@ static void on_last_closed(uv_handle_t *handle)
     struct host *h = handle->data;
 
     plane_free(h->plane);
+    stun_free(h->stun);
     close(h->timer_fd);
     close(h->udp_fd);
     free(h);
@@ -517,7 +568,10 @@ void host_forward_changed(struct host *h)
 bool host_counter(const struct host *h, size_t i, const char **name, uint64_t *value)
 {
     static const char *const names[] = {"no_network", "stun", "inside"};
-    const uint64_t *values[] = {&h->dropped_no_network, &h->dropped_stun, &h->dropped_inside};
+    uint64_t values[] = {h->dropped_no_network, h->dropped_stun, h->dropped_inside};
+
+    for (int c = STUN_COUNT_MALFORMED; c < STUN_COUNT_MAX; c++)
+        values[1] += stun_counted(h->stun, (enum stun_count)c);
 
     if (i < PLANE_DROP_COUNT) {
         *name = plane_drop_text((enum plane_drop)i);
@@ -528,6 +582,6 @@ bool host_counter(const struct host *h, size_t i, const char **name, uint64_t *v
     if (i >= ARRAY_LEN(names))
         return tcp_counter(h->tcp, i - ARRAY_LEN(names), name, value);
     *name = names[i];
-    *value = *values[i];
+    *value = values[i];
     return true;
 }

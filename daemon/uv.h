@@ -39,6 +39,12 @@ usec host_now(struct host *h);
  */
 void host_set_outside(struct host *h, const struct links_outside *outside);
 
+/* A STUN server that is asked how it sees our port; every network is told. Anybody's Binding
+ * requests to our port are answered. */
+void host_add_stun(struct host *h, const struct endpoint *server);
+/* Our addresses changed: asks them now. */
+void host_ask_again(struct host *h);
+
 struct plane *host_plane(struct host *h);
 unsigned host_workers(const struct host *h);
 void host_send(struct host *h, const struct endpoint *to, const uint8_t *pkt, size_t len);

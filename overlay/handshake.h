@@ -28,8 +28,8 @@
  * with the very same message 2. A message 1 touches no session; only message 3, which cannot be
  * replayed because it answers our own ephemeral, does.
  *
- * Half-open slots: HALF_OPEN_MAX, HALF_OPEN_PER_SOURCE of one address (IPv6: one /64), 5 s; victim:
- * the oldest, of the same source first. Above HANDSHAKE_LOAD message 1s a second, or with three
+ * Half-open slots: HALF_OPEN_MAX, HALF_OPEN_PER_SOURCE of one address (IPv6: one /64), 5 s from the
+ * last message 1 and 10 s in all; victim: the oldest, of the same source first. Above HANDSHAKE_LOAD message 1s a second, or with three
  * quarters of the slots taken, a cookie is asked for first. MAC2 of messages 2 and 3 is zero, that
  * of message 1 zero or right: any other brings a cookie.
  */

@@ -192,10 +192,13 @@ static void packet3_send(struct session *s)
 {
     struct sessions *ss = s->ss;
     const struct attempt *a = s->attempt;
+    struct path_addr to = a->packet3_to;
     uint8_t ping[5] = {0};
 
-    for (int i = copies(a, &a->packet3_to); i > 0; i--)
-        ss->host.send(ss->ctx, &a->packet3_to, a->packet3, a->packet3_len);
+    for (int i = copies(a, &to); i > 0; i--) {
+        ss->host.send(ss->ctx, &to, a->packet3, a->packet3_len);
+        to.via = (struct id){{0}}; /* the way that the answer named may be broken */
+    }
     if (a->next != NULL)
         session_send_under(s, a->next, &a->packet3_to, MSG_PING, ping, sizeof(ping));
     else

@@ -20,16 +20,37 @@ struct half_open {
     uint8_t *packet2;
     size_t packet2_len;
     bool told_all; /* our endpoints fitted into it */
-    usec until_us;
+    usec born_us, until_us;
 };
 
-static void half_open_free(struct sessions *ss, struct half_open *ho)
+static void half_open_append(struct sessions *ss, struct half_open *ho)
+{
+    ho->next = NULL;
+    ho->link = ss->half_open_last;
+    *ho->link = ho;
+    ss->half_open_last = &ho->next;
+}
+
+static void half_open_unlink(struct sessions *ss, struct half_open *ho)
 {
     *ho->link = ho->next;
     if (ho->next != NULL)
         ho->next->link = ho->link;
     else
         ss->half_open_last = ho->link;
+}
+
+/* Its message 1 came again: message 3 may take as long from now. Twice the time is all there is. */
+static void half_open_again(struct sessions *ss, struct half_open *ho)
+{
+    ho->until_us = usec_min(ss->env->now_us + timeout_us, ho->born_us + 2 * timeout_us);
+    half_open_unlink(ss, ho);
+    half_open_append(ss, ho);
+}
+
+static void half_open_free(struct sessions *ss, struct half_open *ho)
+{
+    half_open_unlink(ss, ho);
     ss->half_open_count--;
     index_drop(ss, &ho->ref);
     noise_free(ho->noise);
@@ -114,10 +135,9 @@ static struct half_open *half_open_new(struct sessions *ss, const struct path_ad
     ho->from = *from;
     ho->remote_index = get_u32(pkt + OFFSET_SENDER);
     memcpy(ho->noise1, pkt + HEADER1_LEN, handshake_noise1_len(ss));
+    ho->born_us = ss->env->now_us;
     ho->until_us = ss->env->now_us + timeout_us;
-    ho->link = ss->half_open_last;
-    *ho->link = ho;
-    ss->half_open_last = &ho->next;
+    half_open_append(ss, ho);
     ss->half_open_count++;
     return ho;
 }
@@ -198,7 +218,9 @@ void responder_message1(struct sessions *ss, const struct path_addr *from, const
         cookie_send(ss, from, pkt, len);
         return;
     }
-    if (ho == NULL)
+    if (ho != NULL)
+        half_open_again(ss, ho);
+    else
         ho = half_open_new(ss, from, pkt);
     if (ho == NULL)
         return;
@@ -217,7 +239,7 @@ void responder_message1(struct sessions *ss, const struct path_addr *from, const
  */
 static bool both_opened(const struct session *s, const struct half_open *ho, const struct hello *h)
 {
-    usec began_us = ho->until_us - timeout_us;
+    usec began_us = ho->born_us;
 
     return s->incarnation == h->incarnation && s->keys->initiator &&
            began_us < s->up_us + SEC(SESSION_OVERLAP_S) && began_us <= s->keys->confirmed_us;

@@ -5,15 +5,28 @@
 
 enum { NETCHECK_TIMEOUT_S = 10 };
 
+static const char *known_text(const json_t *v)
+{
+    return json_is_boolean(v) ? (json_is_true(v) ? "yes" : "no") : "unknown";
+}
+
 static void print_netcheck(const json_t *r)
 {
     const json_t *nat = json_object_get(r, "nat");
-    char list[1024];
+    const json_t *keepalive = json_object_get(nat, "keepalive_s");
+    char list[1024], span[32];
 
     printf("UDP port     %lld\n", (long long)json_integer_value(json_object_get(r, "port")));
     printf("addresses    %s\n", list_text(json_object_get(r, "endpoints"), list, sizeof list));
     printf("seen as      %s\n", list_text(json_object_get(nat, "reflexive"), list, sizeof list));
-    printf("NAT mapping  %s\n", text_of(nat, "mapping", "unknown"));
+    printf("NAT mapping  %s\n", text_of(nat, "mapping_detail", "unknown"));
+    printf("filtering    %s\n", text_of(nat, "filtering", "unknown"));
+    printf("keeps ports  %s\n", known_text(json_object_get(nat, "keeps_ports")));
+    printf("hairpin      %s\n", known_text(json_object_get(nat, "hairpin")));
+    if (json_is_number(keepalive))
+        printf("keepalive    every %s\n", span_text(json_number_value(keepalive), span));
+    else
+        printf("keepalive    none needed\n");
 }
 
 int cli_netcheck(const struct cli *cli)

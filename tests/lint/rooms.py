@@ -42,7 +42,7 @@ ROOMS = [
     Room("tap/", [CORE, CRYPTO + "seal.h"], archive="peal_tap"),
     Room("daemon/node/", [CORE, CRYPTO, "overlay/overlay.h", "dht/", "dhcp/", "dns/"] + TAP_BYTES,
          PURE, archive="peal_node"),
-    Room("daemon/", [CORE, CRYPTO, "overlay/overlay.h", "dht/", "dhcp/", "dns/", "tap/"],
+    Room("daemon/", [CORE, CRYPTO, "overlay/overlay.h", "overlay/stun.h", "dht/", "dhcp/", "dns/", "tap/"],
          libraries=["sodium", "openssl", "uv", "curl", "mnl", "inih", "jansson"]),
     Room("ca-web/", [CORE, CRYPTO + "cert.h", CRYPTO + "removed.h", CRYPTO + "secret.h"],
          libraries=["sodium", "openssl", "sqlite3", "microhttpd", "gnutls", "jansson", "qrencode", "curl"]),
