@@ -126,14 +126,13 @@ void sessions_observed_by(struct sessions *ss, const struct endpoint *by,
 struct overlay_nat;
 /* All that is known of our NAT. */
 void sessions_nat(const struct sessions *ss, struct overlay_nat *out);
-void sessions_set_crl(struct sessions *ss,
-                      const struct cert_crl *crl); /* ends sessions that it lists */
 /* After a renewal: used from the next handshake on. Borrowed. */
 void sessions_set_cert(struct sessions *ss, const uint8_t *der, size_t len);
 
 /* Opens a session over `to`; expect NULL: whoever answers there. With a session or an attempt to
  * `expect` already there, that one is returned (and `to` becomes one more path to try). NULL: full.
- * Retries at 0.25, 0.5, 1 s ... (RTT is not known), gives up after 5 s with down(TIMEOUT). */
+ * Retries at 0.25, 0.75, 1.75 s ... (RTT is not known), over the ring sooner; gives up after 5 s
+ * with down(TIMEOUT). */
 struct session *session_open(struct sessions *ss, const struct path_addr *to,
                              const struct id *expect);
 /* Says goodbye (MSG_CLOSE) when it is up; down() is called later, from input or tick, never from
