@@ -197,6 +197,20 @@ struct session *session_new(struct sessions *ss)
     return s;
 }
 
+/* A node that many joined through had many sessions for a while. */
+static void all_give_room_back(struct sessions *ss)
+{
+    struct session **all;
+
+    if (ss->size <= SESSIONS_FIRST || 4 * ss->count > ss->size)
+        return;
+    all = realloc(ss->all, ss->size / 2 * sizeof(*all));
+    if (all == NULL)
+        return;
+    ss->all = all;
+    ss->size /= 2;
+}
+
 static void session_free(struct session *s)
 {
     struct sessions *ss = s->ss;
@@ -205,6 +219,7 @@ static void session_free(struct session *s)
     index_drop(ss, &s->token);
     ss->all[s->position] = ss->all[--ss->count];
     ss->all[s->position]->position = s->position;
+    all_give_room_back(ss);
     paths_clear(&s->paths);
     free(s->cert);
     free(s);

@@ -65,6 +65,20 @@ static void settle(struct heap *h, size_t i, struct timer *t)
         sift_down(h, i, t);
 }
 
+/* When three quarters of the array are empty. */
+static void give_room_back(struct heap *h)
+{
+    struct timer **v;
+
+    if (h->size <= HEAP_SIZE_MIN || 4 * h->count > h->size)
+        return;
+    v = realloc(h->v, h->size / 2 * sizeof(struct timer *));
+    if (v == NULL)
+        return;
+    h->v = v;
+    h->size /= 2;
+}
+
 static void take_out(struct heap *h, struct timer *t)
 {
     size_t i = t->pos - 1;
@@ -73,6 +87,7 @@ static void take_out(struct heap *h, struct timer *t)
     t->pos = 0;
     if (last != t)
         settle(h, i, last);
+    give_room_back(h);
 }
 
 static void make_room(struct heap *h)

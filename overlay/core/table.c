@@ -46,19 +46,19 @@ void *table_get(const struct table *t, const void *key)
     return t->size > 0 ? t->slots[slot_of(t, key)] : NULL;
 }
 
-static int grow(struct table *t)
+static int resize(struct table *t, size_t size)
 {
-    struct table wider = *t;
+    struct table other = *t;
 
-    wider.size = t->size > 0 ? 2 * t->size : TABLE_SIZE_MIN;
-    wider.slots = calloc(wider.size, sizeof *wider.slots);
-    if (wider.slots == NULL)
+    other.size = size;
+    other.slots = calloc(size, sizeof *other.slots);
+    if (other.slots == NULL)
         return -ERR_NOMEM;
     for (size_t i = 0; i < t->size; i++)
         if (t->slots[i] != NULL)
-            wider.slots[slot_of(&wider, key_of(t, t->slots[i]))] = t->slots[i];
+            other.slots[slot_of(&other, key_of(t, t->slots[i]))] = t->slots[i];
     free(t->slots);
-    *t = wider;
+    *t = other;
     return 0;
 }
 
@@ -68,7 +68,8 @@ int table_put(struct table *t, void *value)
 
     if (t->count >= t->max)
         return -ERR_FULL;
-    if (4 * (t->count + 1) > 3 * t->size && grow(t) < 0)
+    if (4 * (t->count + 1) > 3 * t->size &&
+        resize(t, t->size > 0 ? 2 * t->size : TABLE_SIZE_MIN) < 0)
         return -ERR_NOMEM;
     slot = slot_of(t, key_of(t, value));
     CHECK(t->slots[slot] == NULL);
@@ -106,6 +107,8 @@ void *table_remove(struct table *t, const void *key)
         return NULL;
     close_hole(t, slot);
     t->count--;
+    if (t->size > TABLE_SIZE_MIN && 4 * t->count <= t->size)
+        (void)resize(t, t->size / 2); /* out of memory: it stays wide */
     return value;
 }
 

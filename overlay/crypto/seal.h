@@ -36,7 +36,7 @@ enum seal_alg { SEAL_CHACHA20_POLY1305 = 1, SEAL_AES_256_GCM = 2 };
 
 enum {
     SEAL_WINDOW_DATA = 16384, /* counters remembered; design asks for at least 8192 */
-    SEAL_WINDOW_CONTROL = 256, /* a control session has never as many packets under way */
+    SEAL_WINDOW_CONTROL = 128, /* a control session has never as many packets under way */
 };
 
 struct seal_key;
