@@ -172,6 +172,25 @@ enum outcome account_set_password(struct desk *d, const struct account *account,
     return desk_close(d, o);
 }
 
+enum outcome account_set_admin(struct desk *d, const struct account *account, bool admin)
+{
+    enum outcome o = desk_open(d, VERB_ADMIN_SET, 0, account->row);
+
+    if (o != OUT_OK)
+        return o;
+    int changed = store_run(d->store,
+                            "UPDATE users SET admin = ?2 WHERE id = ?1 AND admin <> ?2 AND"
+                            " (?2 OR EXISTS (SELECT 1 FROM users WHERE admin AND id <> ?1))",
+                            VALUES(v_int(account->row), v_int(admin)));
+    if (changed < 0)
+        o = desk_failed(changed);
+    else if (changed == 0 && account->admin && !admin)
+        o = OUT_LAST_ADMIN;
+    else if (changed == 1)
+        o = desk_audit(d, VERB_ADMIN_SET, 0, account->name, admin ? "administrator" : "user");
+    return desk_close(d, o);
+}
+
 enum outcome account_log_in(struct desk *d, const char *name, const char *password,
                             struct account *out)
 {

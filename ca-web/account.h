@@ -36,6 +36,8 @@ enum outcome account_add(struct desk *d, enum verb verb, const char *name, const
                          const char *password, bool admin, struct account *out);
 enum outcome account_set_password(struct desk *d, const struct account *account,
                                   const char *password);
+/* Service administrator or not. OUT_LAST_ADMIN. VERB_ADMIN_SET. */
+enum outcome account_set_admin(struct desk *d, const struct account *account, bool admin);
 /* OUT_OK and *out, or OUT_WRONG_LOGIN. */
 enum outcome account_log_in(struct desk *d, const char *name, const char *password,
                             struct account *out);

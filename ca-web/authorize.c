@@ -37,6 +37,8 @@ static const struct rule {
                     SCOPE_NONE}, /* the link's token is checked by the doer */
     [VERB_USER_ADD] = {"user.add", ABOVE, 0, SCOPE_NONE},
     [VERB_USER_EDIT] = {"user.edit", ROLE_CONSOLE, ROLE_USER | ROLE_SELF, SCOPE_NONE},
+    [VERB_USER_LIST] = {"user.list", ABOVE, 0, SCOPE_NONE},
+    [VERB_ADMIN_SET] = {"admin.set", ABOVE, 0, SCOPE_NONE},
     [VERB_TOKEN_MAKE] = {"token.make", 0, ROLE_USER | ROLE_SELF, SCOPE_NONE},
     [VERB_TOKEN_END] = {"token.end", 0, ROLE_USER | ROLE_SELF, SCOPE_NONE},
     [VERB_GROUP_ADD] = {"group.add", ABOVE, 0, SCOPE_MANAGE},

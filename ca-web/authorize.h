@@ -56,6 +56,8 @@ enum verb {
     VERB_SETUP,
     VERB_USER_ADD,
     VERB_USER_EDIT, /* password of the object's user */
+    VERB_USER_LIST, /* every account of the service, and what was done to them */
+    VERB_ADMIN_SET,
     VERB_TOKEN_MAKE,
     VERB_TOKEN_END,
     VERB_GROUP_ADD,

@@ -78,6 +78,20 @@ static int user_password(struct console *c, const char *const *args)
     return report(o, args[0]);
 }
 
+static int user_admin(struct console *c, const char *const *args)
+{
+    struct account account;
+    enum outcome o = account_find(&c->desk, args[0], &account);
+
+    if (strcmp(args[1], "yes") && strcmp(args[1], "no")) {
+        fprintf(stderr, "peal-ca: user admin takes yes or no, not %s\n", args[1]);
+        return EXIT_STATUS_USAGE;
+    }
+    if (o == OUT_OK)
+        o = account_set_admin(&c->desk, &account, !strcmp(args[1], "yes"));
+    return report(o, args[0]);
+}
+
 static int user_factor_off(struct console *c, const char *const *args)
 {
     struct account account;
@@ -345,6 +359,7 @@ static const struct command {
 } commands[] = {
     {"user", "add", 1, user_add, "user add NAME --email E [--password-file F] [--admin]"},
     {"user", "password", 1, user_password, "user password NAME --password-file F"},
+    {"user", "admin", 2, user_admin, "user admin NAME yes|no"},
     {"user", "factor-off", 1, user_factor_off, "user factor-off NAME"},
     {"group", "add", 1, group_add_command, "group add NAME --owner USER"},
     {"member", "request", 2, member_request_command, "member request GROUP USER [--reason TEXT]"},

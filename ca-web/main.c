@@ -16,6 +16,7 @@ static const char usage_text[] =
     "                     [--mail smtp://host:port --mail-from ADDR [--mail-login FILE]]\n"
     "       peal-ca user add NAME --email E [--password-file FILE] [--admin]\n"
     "       peal-ca user password NAME --password-file FILE\n"
+    "       peal-ca user admin NAME yes|no\n"
     "       peal-ca user factor-off NAME\n"
     "       peal-ca group add NAME --owner USER [--ipv4 10.77.0.0/16] [--domain NAME.peal]\n"
     "                     [--bootstrap host:port,...] [--public-bootstrap host:port,...] [--psk]\n"

@@ -79,6 +79,8 @@ static const struct meaning meanings[OUT_COUNT] = {
                          "this user is a member already; a member is removed by revoking"},
     [OUT_LAST_OWNER] = {"last_owner", 409, EXIT_STATUS_FAILED,
                         "a group keeps at least one owner; make somebody else owner first"},
+    [OUT_LAST_ADMIN] = {"last_admin", 409, EXIT_STATUS_FAILED,
+                        "the service keeps at least one administrator; make another one first"},
     [OUT_CHANGED] = {"changed", 412, EXIT_STATUS_FAILED,
                      "somebody else has changed this meanwhile; look at it again"},
     [OUT_NO_VERSION] = {"no_version", 428, EXIT_STATUS_FAILED,

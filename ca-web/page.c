@@ -22,6 +22,8 @@ static void navigation(struct visit *v)
         html_open(t, "nav", "aria-label", "Main", NULL);
         html_element(t, "a", "Groups", "href", "/groups", NULL);
         html_element(t, "a", "Machines", "href", "/machines", NULL);
+        if (desk_authorize(&v->desk, VERB_USER_LIST, 0, 0) == OUT_OK)
+            html_element(t, "a", "Service", "href", "/service", NULL);
         html_element(t, "a", v->desk.actor.name, "href", "/account", "title", "Your account", NULL);
         page_form_begin(v, "/logout", "inline");
         page_form_end(v, "Log out", "quiet");

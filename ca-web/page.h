@@ -96,6 +96,9 @@ void page_factor(struct visit *v);
 void page_factor_post(struct visit *v);
 void page_factor_off_post(struct visit *v);
 void page_machines(struct visit *v);
+/* page_service.c: accounts, for service administrators */
+void page_service(struct visit *v);
+void page_administrators_post(struct visit *v);
 /* page_groups.c: the list, making one */
 void page_groups(struct visit *v);
 void page_new_group(struct visit *v);

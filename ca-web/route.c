@@ -64,6 +64,8 @@ static const struct route {
     {HTTP_POST, ROUTE_PAGE, "/account/factor", page_factor_post},
     {HTTP_POST, ROUTE_PAGE, "/account/factor/off", page_factor_off_post},
     {HTTP_GET, ROUTE_PAGE, "/machines", page_machines},
+    {HTTP_GET, ROUTE_PAGE, "/service", page_service},
+    {HTTP_POST, ROUTE_PAGE, "/service/administrators", page_administrators_post},
     {HTTP_GET, ROUTE_PAGE, "/groups", page_groups},
     {HTTP_GET, ROUTE_PAGE, "/new-group", page_new_group},
     {HTTP_POST, ROUTE_PAGE, "/new-group", page_new_group_post},

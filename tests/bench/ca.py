@@ -117,7 +117,7 @@ def pages(ca):
     assert alice.submit("/login", name="alice", password="correct horse").status == 303
     for path in ("/groups", "/groups/lab", f"/groups/lab?page={MEMBERS // 50}", "/groups/lab?q=user09&sort=time",
                  "/groups/lab?state=requested&sort=name", "/groups/lab/members/user00001", "/groups/lab/roles",
-                 "/groups/lab/invitations", "/groups/lab/audit", "/groups/lab/settings", "/account", "/machines"):
+                 "/groups/lab/invitations", "/groups/lab/audit", "/groups/lab/settings", "/account", "/machines", "/service", "/service?page=150&q=user"):
         def get(path=path):
             assert alice.get(path).status == 200
         median, most = timed(get)
@@ -182,7 +182,7 @@ def main():
     folder = tempfile.mkdtemp(prefix="peal-bench-ca-")
     ca = Ca(os.path.join(folder, "data"))
     try:
-        ca.user("alice", password="correct horse")
+        ca.user("alice", "--admin", password="correct horse")
         ca.run("group", "add", "lab", "--owner", "alice", "--ipv4", "10.77.0.0/16")
         os.sched_setaffinity(0, {0})
         ca.start("--quiet")

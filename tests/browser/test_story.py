@@ -194,6 +194,9 @@ def story(ca, folder, browser, look):
     browser.become("root")
     administer(ca, browser, url, look)
 
+    browser.click("Service")
+    browser.sees("Accounts", "carol")
+    look("service")
     browser.go(url + "/groups/lab")
     look("group-owner")
     browser.click("bob")

@@ -46,6 +46,30 @@ static void names_mails_and_passwords_are_checked(void **state)
     bench_close(&b);
 }
 
+static void the_service_keeps_an_administrator(void **state)
+{
+    struct bench b;
+    struct account chief;
+
+    bench_open(&b);
+    assert_int_equal(
+        account_add(&b.desk, VERB_USER_ADD, "chief", "c@example.org", NULL, true, &chief), OUT_OK);
+    struct account alice = bench_user(&b, "alice");
+    struct desk d = bench_as(&b, &alice);
+    assert_int_equal(account_set_admin(&d, &alice, true), OUT_NOT_PERMITTED);
+    assert_int_equal(account_set_admin(&b.desk, &chief, false), OUT_LAST_ADMIN);
+    assert_int_equal(account_set_admin(&b.desk, &alice, true), OUT_OK);
+    assert_int_equal(account_set_admin(&b.desk, &alice, true), OUT_OK);
+    assert_int_equal(account_set_admin(&b.desk, &chief, false), OUT_OK);
+    assert_int_equal(account_find(&b.desk, "alice", &alice), OUT_OK);
+    assert_true(alice.admin);
+    assert_int_equal(account_set_admin(&b.desk, &alice, false), OUT_LAST_ADMIN);
+    assert_int_equal(
+        store_int(b.desk.store, 0, "SELECT count(*) FROM audit WHERE verb = 'admin.set'", VALUES()),
+        2);
+    bench_close(&b);
+}
+
 static void only_the_right_password_logs_in(void **state)
 {
     struct bench b;
@@ -246,6 +270,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_mails_and_passwords_are_checked),
+        cmocka_unit_test(the_service_keeps_an_administrator),
         cmocka_unit_test(only_the_right_password_logs_in),
         cmocka_unit_test(the_set_up_link_works_once),
         cmocka_unit_test(a_session_ends_unused_old_or_by_log_out),

@@ -26,6 +26,7 @@ static const struct {
     /*                     soam aaao osmc  */
     {VERB_REGISTER, "yyyyyyyyyyyy"},       {VERB_SETUP, "yyyyyyyyyyyy"},
     {VERB_USER_ADD, "lnnnnnnnnyny"},       {VERB_USER_EDIT, "lnyynnnnnnny"},
+    {VERB_USER_LIST, "lnnnnnnnnyny"},      {VERB_ADMIN_SET, "lnnnnnnnnyny"},
     {VERB_TOKEN_MAKE, "lnyynnnnnnnn"},     {VERB_TOKEN_END, "lnyynnnnnnnn"},
     {VERB_GROUP_ADD, "lnnnnnnnnyny"},      {VERB_GROUP_ASK, "lyyyyyyyyyny"},
     {VERB_GROUP_LIST, "lnnnnnnnnyny"},     {VERB_MEMBER_LIST, "lnnnyyyynyny"},
