@@ -10,7 +10,7 @@
 enum { TLS_CERTIFICATE_DAYS = 30 };
 
 struct tls_context {
-    SSL_CTX *ctx;
+    SSL_CTX *ctx; /* from the first connection on: it takes 3 MB, and most never need it */
 };
 
 struct tls {
@@ -50,20 +50,22 @@ static bool use_fresh_certificate(SSL_CTX *ctx)
 
 struct tls_context *tls_context_new(void)
 {
-    struct tls_context *c = calloc(1, sizeof *c);
+    return calloc(1, sizeof(struct tls_context));
+}
 
-    if (!c)
-        return NULL;
-    c->ctx = SSL_CTX_new(TLS_method());
-    if (c->ctx && SSL_CTX_set_min_proto_version(c->ctx, TLS1_3_VERSION) == 1 &&
-        SSL_CTX_set_num_tickets(c->ctx, 0) == 1 && use_fresh_certificate(c->ctx)) {
-        SSL_CTX_set_verify(c->ctx, SSL_VERIFY_NONE, NULL);
-        SSL_CTX_set_session_cache_mode(c->ctx, SSL_SESS_CACHE_OFF);
-        SSL_CTX_set_mode(c->ctx, SSL_MODE_RELEASE_BUFFERS);
-        return c;
+static SSL_CTX *new_ctx(void)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_method());
+
+    if (ctx && SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) == 1 &&
+        SSL_CTX_set_num_tickets(ctx, 0) == 1 && use_fresh_certificate(ctx)) {
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
+        SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+        SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
+        return ctx;
     }
     ERR_clear_error();
-    tls_context_free(c);
+    SSL_CTX_free(ctx);
     return NULL;
 }
 
@@ -77,9 +79,11 @@ void tls_context_free(struct tls_context *c)
 
 struct tls *tls_new(struct tls_context *c, bool server)
 {
-    struct tls *t = calloc(1, sizeof *t);
+    struct tls *t = NULL;
 
-    if (!t)
+    if (!c->ctx)
+        c->ctx = new_ctx();
+    if (!c->ctx || !(t = calloc(1, sizeof *t)))
         return NULL;
     t->ssl = SSL_new(c->ctx);
     t->in = BIO_new(BIO_s_mem());

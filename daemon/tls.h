@@ -14,12 +14,13 @@
 struct tls_context; /* key and certificate, shared by all connections */
 struct tls;         /* one connection */
 
-/* NULL: OpenSSL does not want to. */
+/* NULL: no memory. */
 struct tls_context *tls_context_new(void);
 void tls_context_free(struct tls_context *c);
 
 enum { TLS_FIRST_BYTE = 22 }; /* of a client's hello: content type handshake (RFC 8446 5.1) */
 
+/* NULL: no memory, or OpenSSL does not want to. */
 struct tls *tls_new(struct tls_context *c, bool server);
 void tls_free(struct tls *t);
 

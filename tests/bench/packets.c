@@ -42,7 +42,7 @@ enum {
     BATCH = 64,
     BUFFER_BYTES = 8 << 20, /* of the server's socket: what it cannot hold is not the way's loss */
     STEPS_MAX = 14,
-    STEP_US = 250 * 1000,
+    STEP_US = 200 * 1000,
     PAUSE_NS = 30 * 1000,
     RATE_FIRST = 50 * 1000, /* a second */
     RATE_MAX = 4 * 1000 * 1000,
