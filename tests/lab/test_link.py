@@ -28,4 +28,4 @@ def test_members_meet_over_a_lossy_link(lab):
         h.start()
         h.join(blob, hostname=h.name)
     wait_for("the first answer", lambda: a.ping(b.address(), wait=1, check=False), 10)
-    assert len(a.ping(b.address(), count=20, check=False)) >= 8
+    assert len(a.ping(b.address(), count=20, interval=0.05, wait=1, check=False)) >= 8
