@@ -231,7 +231,11 @@ void session_observed(struct session *s, const struct endpoint *us)
 {
     if (!is_place(us) || endpoint_eq(us, &s->observed))
         return;
+    bool moved = session_is_mapped(s);
+
     s->observed = *us;
     seen_refresh(s->ss);
+    if (moved)
+        sessions_suspect_nat(s->ss);
     session_event(s, EVENT_OBSERVED);
 }

@@ -94,8 +94,25 @@ static void probe_begin(struct session *s)
     probe_send(s);
 }
 
+/*
+ * A path of ours through a NAT is silent, or led somewhere else than before: the NAT may have
+ * restarted, or we are behind another one. Then all such paths are dead, and none of the peers can
+ * tell us: each is asked, and sees where we are now.
+ */
+void sessions_suspect_nat(struct sessions *ss)
+{
+    if (ss->env->now_us < ss->suspected_us + SEC(SESSION_SUSPECT_S))
+        return;
+    ss->suspected_us = ss->env->now_us;
+    for (size_t i = 0; i < ss->count; i++)
+        if (session_is_mapped(ss->all[i]))
+            session_probe_now(ss->all[i]);
+}
+
 static void probe_unanswered(struct session *s)
 {
+    if (s->probes == 2 && session_is_mapped(s))
+        sessions_suspect_nat(s->ss);
     if (s->probes > 1 && path_fail_over(s, s->probe_since_us))
         probe_stop(s);
     else if (s->ss->env->now_us < probe_verdict_us(s))

@@ -26,6 +26,7 @@ enum {
     SESSION_REFUSED_MAX = 16,  /* refusals remembered; victim: the oldest */
     SESSION_SEEN_MAX = 4,      /* reflexive endpoints told of; victim: that of fewest reporters */
     SESSION_OUTSIDE_MAX = 8,   /* STUN servers' reports kept; victim: the oldest */
+    SESSION_SUSPECT_S = 5,     /* between two rounds of asking whether our NAT has changed */
     SESSION_KEEPALIVE_S = 20,  /* longest silence on a path through a NAT of ours */
     SESSION_COALESCE_MAX = 1200,
     MESSAGE_PACKET_LEN = PACKET_HEADER_LEN + MSG_HEADER_LEN + PACKET_TAG_LEN, /* plus a body */
@@ -74,7 +75,7 @@ enum session_event {
 };
 
 struct session {
-    struct id peer; /* first known by `expect`, then proven; key of sessions.by_peer */
+    struct id peer;         /* first known by `expect`, then proven; key of sessions.by_peer */
     struct sign_public key; /* once known */
     struct cert *cert;      /* NULL without a CA, and until known */
     struct sessions *ss;
@@ -138,9 +139,10 @@ struct sessions {
     uint32_t load_count, load_before;
 
     struct endpoint own[HELLO_ENDPOINTS_MAX];
-    struct endpoint seen[SESSION_SEEN_MAX]; /* reflexive, that of most reporters first */
+    struct endpoint seen[SESSION_SEEN_MAX];         /* reflexive, that of most reporters first */
     struct nat_report outside[SESSION_OUTSIDE_MAX]; /* not of peers; newest first */
     uint8_t own_count, seen_count, outside_count;
+    usec suspected_us; /* our NAT was suspected last */
 
     struct { /* messages waiting for the end of the call: of one session and one path */
         struct session *session;
@@ -240,6 +242,8 @@ void session_send_under(struct session *s, struct control *c, const struct path_
 /* Something authenticated arrived, not necessarily over the best path. */
 void probe_heard(struct session *s, const struct path_addr *from);
 void probe_tick(struct session *s);
+/* Our NAT may have changed: asks every peer that we reach through it. */
+void sessions_suspect_nat(struct sessions *ss);
 usec probe_deadline(const struct session *s);
 
 enum ping_flag {

@@ -19,6 +19,11 @@ enum {
     PING_S = 1,
     PING_TRIES = 24, /* with one packet of five lost on each hop */
     MAPPING_LIFE_S = 120,
+    CHANGE_APART_S = 2, /* between two pairs' changes */
+    CHANGE_S = 16,      /* a change is watched so long */
+    CHANGE_PING_MS = 200,
+    CHANGE_TRAFFIC_S = 3,
+    CHANGE_DIRECT_S = 15,
 };
 
 /* ---- theory ---- */
@@ -63,7 +68,10 @@ bool grid_expects_direct(int a, int b)
 
 /* ---- a pair under way ---- */
 
+struct grid;
+
 struct pair {
+    struct grid *grid;
     int number;
     struct host *a, *b;
     bool fresh;  /* they had nothing to do with each other */
@@ -71,6 +79,8 @@ struct pair {
     unsigned pings;
     bool answered;                           /* the latest ping */
     usec began_us, up_us, key_us, direct_us; /* 0: not yet */
+    bool was_direct;                         /* before a change */
+    usec again_us, direct_again_us;          /* first round trips after it; 0: none yet */
     bool half;                               /* one end, at least, sent directly at some time */
 };
 
@@ -235,8 +245,10 @@ static void run_batch(struct grid *g, int shift)
     for (int i = 0; i < GRID_KINDS; i++) {
         int k = (i + shift) % GRID_KINDS;
 
-        g->pairs[i] = (struct pair){
-            .number = i * GRID_KINDS + k, .a = &w->hosts[SIDE_A + i], .b = &w->hosts[SIDE_B + k]};
+        g->pairs[i] = (struct pair){.grid = g,
+                                    .number = i * GRID_KINDS + k,
+                                    .a = &w->hosts[SIDE_A + i],
+                                    .b = &w->hosts[SIDE_B + k]};
     }
     w->internet.faults.loss = 0;
     ping_all(g);
@@ -270,6 +282,99 @@ static void judge_knowledge(struct grid *g)
         if (nat.mapping != right)
             violated(g, &p, "does not know its own mapping");
     }
+}
+
+/* ---- changes ---- */
+
+static void on_change_ping(void *ctx, const struct overlay_ping_result *r)
+{
+    struct pair *p = ctx;
+    const struct grid_options *o = p->grid->options;
+    usec now_us = p->grid->world->now_us;
+
+    if (!r->answered || now_us - r->rtt_us < p->began_us)
+        return;
+    if (p->again_us == 0)
+        p->again_us = now_us;
+    if (p->direct_again_us == 0 && r->rtt_us < 2 * o->delay_us + MSEC(5))
+        p->direct_again_us = now_us;
+}
+
+static void change_judge(struct grid *g, const struct pair *p, struct grid_change *c)
+{
+    double traffic_s = (double)(p->again_us - p->began_us) / 1e6;
+    double direct_s = (double)(p->direct_again_us - p->began_us) / 1e6;
+
+    if (p->again_us != 0)
+        stats_add(&c->traffic_s, traffic_s);
+    if (p->was_direct && p->direct_again_us != 0)
+        stats_add(&c->direct_s, direct_s);
+    if (g->options->loss > 0)
+        return;
+    if (p->again_us == 0 || traffic_s > CHANGE_TRAFFIC_S)
+        violated(g, p, "no traffic again in time after a change");
+    if (p->was_direct && (p->direct_again_us == 0 || direct_s > CHANGE_DIRECT_S))
+        violated(g, p, "not direct again in time after a change");
+}
+
+static void pair_change_ping(struct pair *p)
+{
+    host_enter(p->a);
+    (void)overlay_demand(host_overlay(p->a), &p->b->identity.id);
+    (void)overlay_ping(host_overlay(p->a), &p->b->identity.id, OVERLAY_EXACT, SEC(PING_S), 0,
+                       on_change_ping, p);
+    host_exit(p->a);
+}
+
+static void note_direct(struct grid *g)
+{
+    for (int i = 0; i < GRID_KINDS; i++) {
+        struct overlay_data at_a, at_b;
+        struct pair *p = &g->pairs[i];
+
+        p->was_direct = sees(p->a, p->b, &at_a) && sees(p->b, p->a, &at_b) && at_a.udp && at_b.udp;
+    }
+}
+
+/* One pair after the other sees the change, and pings before it and until all is as before. */
+static void change_all(struct grid *g, void (*change)(struct grid *g, struct pair *p),
+                       struct grid_change *c)
+{
+    int apart = CHANGE_APART_S * 1000 / CHANGE_PING_MS, changed = 0;
+
+    note_direct(g);
+    for (int n = 0; n < CHANGE_S * 1000 / CHANGE_PING_MS + GRID_KINDS * apart; n++) {
+        if (n % apart == 0 && changed < GRID_KINDS) {
+            struct pair *p = &g->pairs[changed++];
+
+            p->began_us = g->world->now_us;
+            p->again_us = p->direct_again_us = 0;
+            change(g, p);
+        }
+        for (int i = 0; i < GRID_KINDS; i++)
+            pair_change_ping(&g->pairs[i]);
+        run(g, MSEC(CHANGE_PING_MS));
+    }
+    run(g, SEC(PING_S));
+    for (int i = 0; i < GRID_KINDS; i++)
+        change_judge(g, &g->pairs[i], c);
+}
+
+static void reboot_box(struct grid *g, struct pair *p)
+{
+    nat_forget(&g->world->internet.boxes[g->world->internet.places[p->a->index].box]);
+}
+
+/* It finds itself in a public network. */
+static void move_host(struct grid *g, struct pair *p)
+{
+    struct endpoint eps[2];
+
+    g->world->internet.places[p->a->index].box = INTERNET_NOBODY;
+    host_enter(p->a);
+    node_set_endpoints(p->a->node, eps, internet_endpoints(&g->world->internet, p->a->index, eps));
+    node_network_changed(p->a->node);
+    host_exit(p->a);
 }
 
 static void put_in_boxes(struct grid *g)
@@ -306,6 +411,9 @@ void grid_run(const struct grid_options *o, struct grid_result *r)
     judge_knowledge(&g);
     for (int shift = 0; shift < GRID_KINDS; shift++)
         run_batch(&g, shift);
+    g.world->watch = NULL;
+    change_all(&g, reboot_box, &r->reboot);
+    change_all(&g, move_host, &r->move);
     world_free(g.world);
 }
 
@@ -366,6 +474,10 @@ static void print_text(struct grid_result *r, uint64_t seeds)
     print_stats("time to direct, ms", &r->direct_ms);
     print_stats("the same less 100 ms, round trips", &r->direct_rtts);
     print_stats("time to direct from the session, ms", &r->direct_session_ms);
+    print_stats("traffic after a box restarts, s", &r->reboot.traffic_s);
+    print_stats("direct again, s", &r->reboot.direct_s);
+    print_stats("traffic after one end moves, s", &r->move.traffic_s);
+    print_stats("direct again, s", &r->move.direct_s);
     printf("  violations                           %llu%s%s\n", (unsigned long long)r->violations,
            r->violations > 0 ? ", the first " : "", r->violation);
 }
@@ -387,15 +499,18 @@ static void print_json(struct grid_result *r, const struct options *o, uint64_t 
     options_print(o, command, sizeof(command));
     for (int i = 0; i < GRID_PAIRS; i++)
         json_array_append_new(pairs, json_integer(r->pairs[i].direct));
-    j = json_pack("{s:s, s:s, s:I, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:s}",
-                  "schema", "peal.sim.nat/1", "command", command, "seeds", (json_int_t)seeds,
-                  "direct", pairs, "direct_expected", (json_int_t)sums[0], "direct_beyond_theory",
-                  (json_int_t)sums[1], "reachable", (json_int_t)sums[2], "know_mapping",
-                  (json_int_t)r->known, "first_packet_rtts", json_stats(&r->first_rtts),
-                  "direct_ms", json_stats(&r->direct_ms), "direct_less_100ms_rtts",
-                  json_stats(&r->direct_rtts), "direct_from_session_ms",
-                  json_stats(&r->direct_session_ms), "violations", (json_int_t)r->violations,
-                  "first_violation", r->violation);
+    j = json_pack(
+        "{s:s, s:s, s:I, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, "
+        "s:s}",
+        "schema", "peal.sim.nat/1", "command", command, "seeds", (json_int_t)seeds, "direct", pairs,
+        "direct_expected", (json_int_t)sums[0], "direct_beyond_theory", (json_int_t)sums[1],
+        "reachable", (json_int_t)sums[2], "know_mapping", (json_int_t)r->known, "first_packet_rtts",
+        json_stats(&r->first_rtts), "direct_ms", json_stats(&r->direct_ms),
+        "direct_less_100ms_rtts", json_stats(&r->direct_rtts), "direct_from_session_ms",
+        json_stats(&r->direct_session_ms), "reboot_traffic_s", json_stats(&r->reboot.traffic_s),
+        "reboot_direct_s", json_stats(&r->reboot.direct_s), "move_traffic_s",
+        json_stats(&r->move.traffic_s), "move_direct_s", json_stats(&r->move.direct_s),
+        "violations", (json_int_t)r->violations, "first_violation", r->violation);
     json_dumpf(j, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
     printf("\n");
     json_decref(j);
@@ -425,5 +540,9 @@ int nat_command(const struct options *o)
     stats_clear(&r.direct_ms);
     stats_clear(&r.direct_rtts);
     stats_clear(&r.direct_session_ms);
+    stats_clear(&r.reboot.traffic_s);
+    stats_clear(&r.reboot.direct_s);
+    stats_clear(&r.move.traffic_s);
+    stats_clear(&r.move.direct_s);
     return r.violations > 0 ? EXIT_VIOLATED : 0;
 }

@@ -7,6 +7,10 @@
  * when, after both have probed, each can hear the other. That holds for 45 pairs of 81; the others
  * stay on the ring, and every one must be reachable.
  *
+ * Then things change while pings go: one box after the other restarts and knows nothing any more;
+ * one host after the other is in another network with another address. Traffic must be back within
+ * 3 s, and direct within 15 s where it was.
+ *
  * Times are counted from the traffic's first packet, in round trips of the ring path that carries
  * the signalling, and only for pairs that had nothing to do with each other before.
  */
@@ -40,7 +44,11 @@ struct grid_result {
     struct stats direct_ms;         /* from the traffic's first packet */
     struct stats direct_rtts;       /* the same less 100 ms, in round trips */
     struct stats direct_session_ms; /* from the session */
-    uint64_t known;                 /* hosts that know how their box maps */
+    struct grid_change {
+        struct stats traffic_s; /* from the change to the first round trip, by any path */
+        struct stats direct_s;  /* to the first over a direct path, where there was one before */
+    } reboot, move;
+    uint64_t known; /* hosts that know how their box maps */
     uint64_t violations;
     char violation[256]; /* the first */
 };
