@@ -93,7 +93,10 @@ struct grid {
 
 static bool sees(const struct host *h, const struct host *peer, struct overlay_data *d)
 {
-    return overlay_data(host_overlay(h), &peer->identity.id, d);
+    bool up = overlay_data(host_overlay(h), &peer->identity.id, d);
+
+    d->udp = d->udp && d->channel == 0; /* through a relay is not direct */
+    return up;
 }
 
 static void pair_look(const struct world *w, struct pair *p)
