@@ -9,8 +9,7 @@ enum {
     BAD_DOUBLED = 5,
     REPLACE_PERCENT = 90, /* of the sum of the worst way: what a new one must stay below */
 };
-static const usec ask_first_us = MSEC(100); /* by the end that drives; the other waits ... */
-static const usec ask_late_us = MSEC(1200); /* ... whether that one does */
+static const usec ask_first_us = MSEC(50);
 static const usec ask_again_us = MSEC(500);
 static const usec ask_idle_us = SEC(8);   /* with too few relays, but both lists known */
 static const usec checks_us = MSEC(300);  /* what direct checks take when they succeed */
@@ -164,7 +163,7 @@ static struct relay *relay_begin(struct overlay *o, struct link *l)
     *r = (struct relay){.link = l,
                         .alarm = {.timer.at_us = USEC_NEVER, .due = relay_due},
                         .began_us = o->env->now_us};
-    r->ask_us = o->env->now_us + (drives(o, l) ? ask_first_us : ask_late_us);
+    r->ask_us = o->env->now_us + ask_first_us;
     l->relay = r;
     turn_by(o, r, r->ask_us);
     return r;
@@ -452,12 +451,13 @@ static void ask(struct overlay *o, struct relay *r)
 {
     unsigned doubled = r->asks < ASKS_DOUBLED ? r->asks : ASKS_DOUBLED;
     usec interval_us = r->heard ? ask_idle_us : ask_again_us;
+    bool told_only = r->asks == 0 && !drives(o, r->link); /* the other end asks at the same time */
 
     if (o->env->now_us < r->ask_us || r->way_count >= RELAY_WAYS)
         return;
     r->ask_us = o->env->now_us + env_jitter(o->env, interval_us << doubled, 10);
     r->asks++;
-    tell_list(o, r, RELAY_LIST_ANSWER);
+    tell_list(o, r, told_only ? 0 : RELAY_LIST_ANSWER);
 }
 
 static struct relay_candidate *candidate_find(struct relay_candidate *v, size_t n,

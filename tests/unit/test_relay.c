@@ -200,12 +200,15 @@ static void the_quickest_of_those_that_both_reach_is_chosen(void **state)
  * apart; what is left in common must be made. */
 static void without_a_common_neighbour_one_is_made(void **state)
 {
-    for (uint64_t seed = 1; seed <= 3; seed++) {
-        struct overlay_net *net = ring(seed, 40, NULL);
+    for (uint64_t seed = 1, runs = 0; runs < 3; seed++) {
+        struct overlay_net *net = ring(seed, 40, a_and_b);
         struct net_node *a = net->nodes[A], *b = net->nodes[B];
 
-        world.apart = a_and_b;
-        net_run(net, SEC(10));
+        if (link_between(net, A, B) != NULL) { /* drawn as a shortcut */
+            net_free(net);
+            continue;
+        }
+        runs++;
         /* No overlap: what they share is told to relay for nobody. */
         for (size_t i = 0; i < net->count; i++)
             if (link_find(a->o, &net->nodes[i]->config.node) != NULL &&

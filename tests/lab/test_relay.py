@@ -1,0 +1,98 @@
+"""Two members that cannot reach each other: a third relays, another takes over when that one goes."""
+
+import json
+import re
+import signal
+import time
+
+import pytest
+
+from lab import wait_for
+
+
+@pytest.fixture(scope="module")
+def apart(shared_lab):
+    """a and b hear nothing of each other; r and s hear everybody."""
+    lab = shared_lab
+    hosts = [lab.host(n) for n in ("a", "b", "r", "s")]
+    a, b, r, _ = hosts
+    a.sh("nft", "-f", "-", input=f"""
+        table inet apart {{
+            chain out {{ type filter hook output priority 0; ip daddr {b.ip} drop; ip6 daddr {b.ip6} drop; }}
+            chain in {{ type filter hook input priority 0; ip saddr {b.ip} drop; ip6 saddr {b.ip6} drop; }}
+        }}""")
+    blob = lab.psk_blob("apart", "--bootstrap", f"{r.ip}:4747")
+    for h in hosts:
+        h.start()
+        h.join(blob, hostname=h.name, wait=0)
+    for h in hosts:
+        wait_for(f"{h.name} up", h.up, 20)
+    return lab
+
+
+def path_is_relay(lab):
+    a, b = lab.hosts["a"].peer("b"), lab.hosts["b"].peer("a")
+    return a and b and a["path"] == b["path"] == "relay" and a
+
+
+def relay_host(lab):
+    """By the id that `peal peers` names."""
+    a = wait_for("a relayed path", lambda: path_is_relay(lab), 10)
+    for n in ("r", "s"):
+        if any(p["id"] == a["relay"] for p in lab.hosts["a"].json("peers")["peers"] if p["hostname"] == n):
+            return lab.hosts[n]
+    raise AssertionError(a)
+
+
+def forwarded(h):
+    return int(re.search(r"^peal_relayed_packets_total (\d+)", h.peal("metrics").stdout, re.M).group(1))
+
+
+def test_a_third_member_relays_and_no_ping_is_lost(apart):
+    a, b = apart.hosts["a"], apart.hosts["b"]
+    a.ping(b.address(), count=1)  # over the ring, if need be: connectivity never waits
+    p = wait_for("a relayed path", lambda: path_is_relay(apart), 10)
+    p = wait_for("a stand-by", lambda: (path_is_relay(apart) or {}).get("standby_relays") and a.peer("b"), 10)
+    assert p["relay"] not in p["standby_relays"]
+    assert p["rtt_ms"] is not None and "relay" in p["why"]
+    relays = [apart.hosts["r"], apart.hosts["s"]]
+    before = sum(forwarded(h) for h in relays)
+    assert len(a.ping(b.address(), count=50, interval=0.02, wait=5)) == 50
+    assert sum(forwarded(h) for h in relays) >= before + 100  # by their workers, there and back
+    assert "relay" in relay_host(apart).peer("a")["roles"]
+    assert b.sh("ping", "-c", "3", "-i", "0.05", "-W", "2", "-s", "1300", a.address()).returncode == 0
+
+
+def outage(apart, event, duration=7):
+    """Seconds between two answers around the event, at most."""
+    a, b = apart.hosts["a"], apart.hosts["b"]
+    ping = a.spawn("ping", "-D", "-i", "0.05", "-w", str(duration), b.address(), log=f"outage{duration}.log")
+    time.sleep(1.5)
+    event()
+    ping.popen.wait(duration + 5)
+    times = [float(t) for t in re.findall(r"^\[(\d+\.\d+)\].*icmp_seq", ping.log(), re.M)]
+    return max(y - x for x, y in zip(times, times[1:])), times[-1] - times[0]
+
+
+def test_another_relay_takes_over_at_a_goodbye_and_within_3_seconds_of_a_death(apart):
+    first = relay_host(apart)
+    gap, span = outage(apart, lambda: first.daemon.stop(signal.SIGTERM))
+    assert gap < 0.5 and span > 6, gap
+    second = relay_host(apart)
+    assert second is not first
+    first.start()
+    wait_for("a stand-by", lambda: (path_is_relay(apart) or {}).get("standby_relays"), 60)
+    gap, span = outage(apart, lambda: second.daemon.stop(signal.SIGKILL), 8)
+    assert gap < 3 and span > 7, gap
+    assert relay_host(apart) is first
+
+
+def test_who_refuses_relays_for_nobody(apart):
+    a, b = apart.hosts["a"], apart.hosts["b"]
+    for n in ("r", "s"):
+        h = apart.hosts[n]
+        h.daemon.stop()
+        h.start("[daemon]\nrelay = no\n")
+    wait_for("a and b by the ring", lambda: (a.peer("b") or {}).get("path") == "overlay", 30)
+    wait_for("a ping", lambda: a.ping(b.address(), wait=2, check=False), 20)
+    assert json.dumps(a.peer("b")["relay"]) == "null"
