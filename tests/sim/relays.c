@@ -6,7 +6,7 @@
  * it measures the overlay's own round trip before, then how long after its session came up a relay
  * is in place, and the round trip over the relay that carries in the end: by the matrix, so that
  * all figures are of the same kind. Beside them the bounds: the best relay among the neighbours of
- * both, and the best of all hosts.
+ * both, and the best of all hosts. A pair that got no relay counts as a violation.
  */
 #include <jansson.h>
 #include <stdio.h>
@@ -300,7 +300,7 @@ int relay_command(const struct options *o)
         print_json(w, o, &f);
     else
         print_text(w, &f);
-    violated = w->violations > 0;
+    violated = w->violations > 0 || f.unrelayed > 0;
     figures_clear(&f);
     world_free(w);
     latency_clear(&latency);
