@@ -31,10 +31,7 @@ static const usec say_again_us = MSEC(300); /* at least; and more than two round
 static const usec say_apart_us = MSEC(100); /* between two lists, unless the state changed */
 static const usec unused_us = SEC(5);       /* before a connection that nobody needs is closed */
 static const usec first_word_us = SEC(1);
-/* The first neighbour on either side is watched; word of its end goes round in lists that lack it,
- * and the second and third neighbours of the dead ask it then (ask_missing). */
-static const usec probe_next_us = SEC(8);
-static const usec probe_near_us = SEC(25);
+static const usec probe_near_us = SEC(10);
 static const usec probe_far_us = SEC(60);
 static const usec settling_us = SEC(2); /* a new neighbour's lists are not complete before */
 static const usec fresh_us = SEC(1);    /* heard so lately: no need to ask whether it lives */
@@ -233,20 +230,13 @@ static void follow_path(struct overlay *o, struct link *l)
     l->peer.rtt = ring_rtt_code(session_rtt(l->session));
 }
 
-static usec probe_after_us(const struct overlay *o, const struct link *l, uint8_t roles)
-{
-    if ((roles & OVERLAY_ROLE_NEAR) == 0)
-        return probe_far_us;
-    return ring_is_next(&o->ring, &l->peer.id) ? probe_next_us : probe_near_us;
-}
-
 static void keep_as_needed(struct overlay *o, struct link *l)
 {
     uint8_t roles = l->mine | l->theirs;
 
     l->peer.needed = roles != 0;
     session_set_hold(l->session, l->peer.needed);
-    session_set_probe(l->session, probe_after_us(o, l, roles));
+    session_set_probe(l->session, (roles & OVERLAY_ROLE_NEAR) != 0 ? probe_near_us : probe_far_us);
     if (roles != 0)
         l->unused_us = 0;
     else if (l->unused_us == 0)

@@ -596,14 +596,6 @@ bool ring_is_near(const struct ring *ring, const struct id *id)
            list_has(&ring->wanted[RING_LEFT], id) || list_has(&ring->wanted[RING_RIGHT], id);
 }
 
-bool ring_is_next(const struct ring *ring, const struct id *id)
-{
-    for (int side = RING_LEFT; side <= RING_RIGHT; side++)
-        if (ring->near[side].count > 0 && id_eq(&ring->near[side].id[0], id))
-            return true;
-    return false;
-}
-
 /* The first of our wanted list on that side is up and says that we are its first on the other. */
 static bool taken_in(const struct ring *ring, enum ring_side side)
 {

@@ -142,8 +142,6 @@ usec ring_deadline(const struct ring *ring);
 
 /* Our near list holds it, or ought to: a session with it is worth keeping. */
 bool ring_is_near(const struct ring *ring, const struct id *id);
-/* The first of our near list on either side. */
-bool ring_is_next(const struct ring *ring, const struct id *id);
 /* Both ring neighbours of a joiner name it as theirs. */
 bool ring_joined(const struct ring *ring);
 /* We are the closest member that we know of. False before we are a member. */

@@ -170,9 +170,8 @@ size_t session_endpoints(const struct session *s, struct endpoint *out, size_t m
 void session_set_user(struct session *s, void *user);
 void *session_user(const struct session *s);
 void session_set_hold(struct session *s, bool hold);
-/* How long it may stay silent before it is probed (the next neighbours 8 s, other near ones 25 s,
- * shortcuts 60 s). One probe per pair: the lower id probes, the other side only when that fails to
- * come. Three timeouts (from RTT, at least 250 ms, at most 900 ms each; 2.4 s in all at least)
+/* How long it may stay silent before it is probed (near 10 s, shortcuts 60 s). One probe per pair:
+ * the lower id probes, the other side only when that fails to come. Three timeouts (from RTT, at least 250 ms, at most 900 ms each; 2.4 s in all at least)
  * without an answer: SILENT. */
 void session_set_probe(struct session *s, usec silent_us);
 /* Its best path left a probe unanswered: better not rely on it before data_changed tells that it
