@@ -12,7 +12,12 @@
 #include <string.h>
 #include <time.h>
 
-enum { STATUS_PEERS_MAX = 1024, STATUS_REFUSALS_MAX = 16, ID_PREFIX_MIN = 8 };
+enum {
+    STATUS_PEERS_MAX = 1024,
+    STATUS_REFUSALS_MAX = 16,
+    STATUS_CANDIDATES_MAX = 16,
+    ID_PREFIX_MIN = 8
+};
 
 /* --- Values --- */
 
@@ -237,20 +242,27 @@ static json_t *known_json(enum overlay_known k)
     return k == OVERLAY_KNOWN_NOT ? json_null() : json_boolean(k == OVERLAY_KNOWN_YES);
 }
 
-static json_t *nat_json(struct daemon *d)
+static json_t *nat_facts_json(const struct overlay_nat *nat)
 {
     json_t *reflexive = json_array();
+
+    for (size_t i = 0; i < nat->reflexive_count; i++)
+        json_array_append_new(reflexive, endpoint_json(&nat->reflexive[i]));
+    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "mapping", mapping_word(nat->mapping),
+                     "mapping_detail", overlay_nat_mapping_text(nat->mapping), "filtering",
+                     overlay_nat_filtering_text(nat->filtering), "keeps_ports",
+                     known_json(nat->keeps_ports), "hairpin", known_json(nat->hairpin),
+                     "keepalive_s",
+                     nat->keepalive_us ? json_real(seconds(nat->keepalive_us)) : json_null(),
+                     "reflexive", reflexive);
+}
+
+static json_t *nat_json(struct daemon *d)
+{
     struct overlay_nat nat;
 
     read_nat(d, &nat);
-    for (size_t i = 0; i < nat.reflexive_count; i++)
-        json_array_append_new(reflexive, endpoint_json(&nat.reflexive[i]));
-    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "mapping", mapping_word(nat.mapping),
-                     "mapping_detail", overlay_nat_mapping_text(nat.mapping), "filtering",
-                     overlay_nat_filtering_text(nat.filtering), "keeps_ports",
-                     known_json(nat.keeps_ports), "hairpin", known_json(nat.hairpin), "keepalive_s",
-                     nat.keepalive_us ? json_real(seconds(nat.keepalive_us)) : json_null(),
-                     "reflexive", reflexive);
+    return nat_facts_json(&nat);
 }
 
 json_t *status_json(struct daemon *d)
@@ -393,11 +405,36 @@ json_t *status_peers_json(struct daemon *d, struct network *only)
                      refused);
 }
 
+/* What was tried to reach the peer directly, and when that is done again. */
+static void add_candidates(struct network *n, const struct id *peer, json_t *why)
+{
+    struct overlay_candidate v[STATUS_CANDIDATES_MAX];
+    struct node *node = network_enter(n);
+    json_t *list = json_array();
+    usec next_us = USEC_NEVER, now_us = network_now(n);
+    struct overlay_nat nat = {.mapping = OVERLAY_NAT_MAPPING_UNKNOWN};
+    size_t count =
+        node ? overlay_candidates(node_overlay(node), peer, v, ARRAY_LEN(v), &next_us) : 0;
+
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(
+            list, json_pack("{s:o, s:s, s:o}", "endpoint", endpoint_json(&v[i].ep), "outcome",
+                            overlay_try_text(v[i].outcome), "rtt_ms", rtt_json(v[i].rtt_us)));
+    if (node)
+        overlay_nat(node_overlay(node), &nat);
+    json_object_set_new(why, "nat", nat_facts_json(&nat));
+    json_object_set_new(why, "candidates", list);
+    json_object_set_new(why, "next_try_s",
+                        next_us == USEC_NEVER
+                            ? json_null()
+                            : json_real(seconds(next_us > now_us ? next_us - now_us : 0)));
+}
+
 json_t *status_why_json(struct network *n, const struct id *peer)
 {
     size_t count, i = 0;
     struct overlay_peer_info *v = list_peers(n, &count);
-    json_t *refused = json_array(), *entry = NULL;
+    json_t *refused = json_array(), *entry = NULL, *why;
 
     while (i < count && !id_eq(&v[i].node, peer))
         i++;
@@ -409,8 +446,10 @@ json_t *status_why_json(struct network *n, const struct id *peer)
         json_decref(refused);
         return NULL;
     }
-    return json_pack("{s:s, s:o, s:o}", "schema", "peal.why/1", "peer", entry ? entry : json_null(),
-                     "refused", refused);
+    why = json_pack("{s:s, s:o, s:o}", "schema", "peal.why/1", "peer", entry ? entry : json_null(),
+                    "refused", refused);
+    add_candidates(n, peer, why);
+    return why;
 }
 
 static bool has_prefix(const struct id *id, const char *prefix)

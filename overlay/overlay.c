@@ -800,6 +800,32 @@ size_t overlay_peers(const struct overlay *o, struct overlay_peer_info *out, siz
     return n;
 }
 
+size_t overlay_candidates(const struct overlay *o, const struct id *peer,
+                          struct overlay_candidate *out, size_t max, usec *next_us)
+{
+    const struct link *l = link_find(o, peer);
+
+    *next_us = USEC_NEVER;
+    return l != NULL && l->up ? session_candidates(l->session, out, max, next_us) : 0;
+}
+
+const char *overlay_try_text(enum overlay_try t)
+{
+    switch (t) {
+    case OVERLAY_TRY_IN_USE:
+        return "in use";
+    case OVERLAY_TRY_ANSWERED:
+        return "answers";
+    case OVERLAY_TRY_UNDER_WAY:
+        return "being tried";
+    case OVERLAY_TRY_SILENT:
+        return "no answer";
+    case OVERLAY_TRY_NO_NEED:
+        return "not needed";
+    }
+    return "unknown";
+}
+
 void overlay_nat(const struct overlay *o, struct overlay_nat *out)
 {
     sessions_nat(o->sessions, out);

@@ -222,6 +222,25 @@ struct overlay_peer_info {
     char why[96]; /* one English clause: why this path, or why it is not up */
 };
 size_t overlay_peers(const struct overlay *o, struct overlay_peer_info *out, size_t max); /* sorted by id */
+/* The addresses that a peer named as its own, and what came of them. */
+enum overlay_try {
+    OVERLAY_TRY_IN_USE,
+    OVERLAY_TRY_ANSWERED, /* a path, but not the best */
+    OVERLAY_TRY_UNDER_WAY,
+    OVERLAY_TRY_SILENT,  /* was tried, and did not answer */
+    OVERLAY_TRY_NO_NEED, /* no better than the path in use */
+};
+struct overlay_candidate {
+    struct endpoint ep;
+    enum overlay_try outcome;
+    uint8_t tries; /* OVERLAY_TRY_UNDER_WAY */
+    usec rtt_us;   /* of a path; 0: not measured */
+};
+const char *overlay_try_text(enum overlay_try t);
+/* Up to max of them, and when all are tried next (USEC_NEVER: nothing better is looked for). Returns
+ * how many; 0 also for whom there is no session with. */
+size_t overlay_candidates(const struct overlay *o, const struct id *peer,
+                          struct overlay_candidate *out, size_t max, usec *next_us);
 /* What is known of the NAT that we are behind, from what neighbours and STUN servers see. */
 enum overlay_nat_mapping { /* RFC 4787 4.1 */
     OVERLAY_NAT_MAPPING_UNKNOWN,

@@ -786,3 +786,35 @@ usec path_timeout_us(const struct session *s)
         return timeout_most_us;
     return 4 * (usec)best->rtt_us > timeout_least_us ? 4 * (usec)best->rtt_us : timeout_least_us;
 }
+
+/* For people. */
+
+static struct overlay_candidate candidate_of(const struct session *s, const struct endpoint *ep)
+{
+    const struct path_addr addr = {.kind = PATH_UDP, .ep = *ep};
+    const struct path *path = paths_find(&s->paths, &addr), *best = paths_best(&s->paths);
+    const struct path_trial *t = trial_find(&s->paths, &addr);
+    struct overlay_candidate c = {.ep = *ep, .outcome = OVERLAY_TRY_SILENT};
+
+    if (path != NULL) {
+        c.outcome = path == best ? OVERLAY_TRY_IN_USE : OVERLAY_TRY_ANSWERED;
+        c.rtt_us = path->rtt_us;
+    } else if (t != NULL) {
+        c.outcome = OVERLAY_TRY_UNDER_WAY;
+        c.tries = t->tries;
+    } else if (best != NULL && rank_of(s, &addr) >= rank_of(s, &best->addr)) {
+        c.outcome = OVERLAY_TRY_NO_NEED;
+    }
+    return c;
+}
+
+size_t session_candidates(const struct session *s, struct overlay_candidate *out, size_t max,
+                          usec *next_us)
+{
+    size_t n = s->paths.peer_ep_count < max ? s->paths.peer_ep_count : max;
+
+    for (size_t i = 0; i < n; i++)
+        out[i] = candidate_of(s, &s->paths.peer_eps[i]);
+    *next_us = s->paths.round_at_us;
+    return n;
+}

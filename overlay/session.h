@@ -165,6 +165,11 @@ session_refusal(const struct session *s); /* why the last handshake was refused,
 /* Endpoints that the peer named as its own. */
 size_t session_endpoints(const struct session *s, struct endpoint *out, size_t max);
 
+struct overlay_candidate;
+/* The same with what came of each, and when they are tried next (USEC_NEVER: not). */
+size_t session_candidates(const struct session *s, struct overlay_candidate *out, size_t max,
+                          usec *next_us);
+
 /* The user's own pointer and hold. Without a hold a session that carried nothing for 60 s is
  * closed. */
 void session_set_user(struct session *s, void *user);

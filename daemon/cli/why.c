@@ -24,6 +24,27 @@ static void print_peer(const json_t *p)
     printf("  cipher    %s\n", text_of(p, "cipher", "no data sent yet"));
 }
 
+/* What was tried to reach it directly. */
+static void print_candidates(const json_t *result)
+{
+    const json_t *c, *next = json_object_get(result, "next_try_s");
+    char rtt[32], span[32];
+    size_t i;
+
+    json_array_foreach(json_object_get(result, "candidates"), i, c)
+    {
+        printf("  tried     %s: %s", text_of(c, "endpoint", "?"), text_of(c, "outcome", "?"));
+        if (json_is_number(json_object_get(c, "rtt_ms")))
+            printf(", %s", ms_text(json_object_get(c, "rtt_ms"), rtt));
+        printf("\n");
+    }
+    printf("  our NAT   mapping %s, filtering %s\n",
+           text_of(json_object_get(result, "nat"), "mapping_detail", "unknown"),
+           text_of(json_object_get(result, "nat"), "filtering", "unknown"));
+    if (json_is_number(next))
+        printf("  next try  in %s\n", span_text(json_number_value(next), span));
+}
+
 static void print_why(const json_t *result)
 {
     const json_t *refused = json_object_get(result, "refused"), *r;
@@ -32,6 +53,7 @@ static void print_why(const json_t *result)
 
     if (json_is_object(peer))
         print_peer(peer);
+    print_candidates(result);
     json_array_foreach(refused, i, r) printf("refused a handshake from %s: %s\n",
                                              text_of(r, "endpoint", "?"), text_of(r, "why", "?"));
 }

@@ -327,6 +327,33 @@ static void a_reflexive_address_is_passed_on_and_tried(void **state)
     world_free(w);
 }
 
+static void what_was_tried_is_told_with_its_outcome(void **state)
+{
+    struct world *w = two_over_the_ring(18);
+    struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
+    struct endpoint nowhere = world_ep(78, 7878);
+    struct overlay_candidate c[4];
+    usec next_us;
+
+    w->udp_cut = true;
+    sessions_set_endpoints(b->ss, (struct endpoint[]){b->ep, nowhere}, 2);
+    world_run(w, MSEC(500));
+    assert_int_equal(session_candidates(world_session(a, b), c, 4, &next_us), 2);
+    assert_int_equal(c[0].outcome, OVERLAY_TRY_UNDER_WAY);
+    assert_in_range(c[0].tries, 1, PATH_TRIES);
+    world_run(w, SEC(5));
+    assert_int_equal(session_candidates(world_session(a, b), c, 4, &next_us), 2);
+    assert_int_equal(c[0].outcome, OVERLAY_TRY_SILENT);
+    assert_in_range(next_us, a->env.now_us, a->env.now_us + SEC(PATH_ROUND_FIRST_S));
+    w->udp_cut = false;
+    world_run(w, SEC(40));
+    assert_int_equal(session_candidates(world_session(a, b), c, 4, &next_us), 2);
+    assert_int_equal(c[0].outcome, OVERLAY_TRY_IN_USE);
+    assert_true(endpoint_eq(&c[0].ep, &b->ep));
+    assert_true(next_us == USEC_NEVER);
+    world_free(w);
+}
+
 static void a_lan_address_beats_the_public_one(void **state)
 {
     struct world *w = world_two(10);
@@ -434,6 +461,7 @@ int main(void)
         cmocka_unit_test(a_path_that_works_one_way_only_is_given_up_by_both),
         cmocka_unit_test(a_peer_that_returns_to_a_known_address_is_followed),
         cmocka_unit_test(a_reflexive_address_is_passed_on_and_tried),
+        cmocka_unit_test(what_was_tried_is_told_with_its_outcome),
         cmocka_unit_test(a_lan_address_beats_the_public_one),
         cmocka_unit_test(a_ring_envelope_with_another_sender_adds_no_path),
         cmocka_unit_test(an_unanswered_challenge_is_sent_six_times),
