@@ -208,28 +208,10 @@ void fill_ring_changed(struct dht *d)
     d->fill.ever |= fill_done(d);
 }
 
-/* Those around us may be waiting for somebody who was filled. */
-static void tell_filled(struct dht *d)
-{
-    const struct replica *r = &d->replica;
-    struct parcel p;
-
-    parcel_start(&p, PARCEL_PAGE, 0);
-    write_u8(&p.w, VALUES_READY);
-    parcel_items(&p);
-    for (size_t i = 0; i < r->count; i++)
-        if (i != r->self)
-            parcel_send(d, &r->ring[i], &p);
-}
-
 static void filled(struct dht *d, struct side *s)
 {
-    bool first = !d->fill.ever;
-
     s->filled = true;
     d->fill.ever |= fill_done(d);
-    if (first && d->fill.ever)
-        tell_filled(d);
     repair_soon(d);
 }
 
@@ -415,31 +397,6 @@ static struct side *asked_side(struct dht *d, uint64_t id)
     return NULL;
 }
 
-/* Of those that this side is asking, the one to ask next. */
-static void ask_who_is_filled(struct dht *d, struct side *s, const struct id *who)
-{
-    size_t n = d->replica.lefts + d->replica.rights;
-
-    for (size_t i = 0; i < n; i++) {
-        s->hop = s->hop - s->hop % n + i;
-        if (id_eq(asked_peer(d, s), who)) {
-            ask_from_start(d, s);
-            return;
-        }
-    }
-}
-
-static void told_filled(struct dht *d, const struct id *who)
-{
-    struct side *sides[] = {&d->fill.sides[FILL_LEFT], &d->fill.sides[FILL_RIGHT]};
-
-    if (!replica_near(d, who) || id_eq(who, &d->config.node))
-        return;
-    for (size_t i = 0; i < ARRAY_LEN(sides); i++)
-        if (is_asking(sides[i]))
-            ask_who_is_filled(d, sides[i], who);
-}
-
 void fill_on_page(struct dht *d, const struct overlay_from *from, uint64_t id, struct reader *r)
 {
     uint8_t flags = read_u8(r);
@@ -449,10 +406,6 @@ void fill_on_page(struct dht *d, const struct overlay_from *from, uint64_t id, s
 
     if (!reader_done(r)) {
         dht_count(d, COUNT_MALFORMED);
-        return;
-    }
-    if (id == 0) {
-        told_filled(d, &from->node);
         return;
     }
     s = asked_side(d, id);

@@ -6,8 +6,7 @@
  * not filled itself (several joined beside each other), or is silent, the next one on that side is
  * asked, then those on the other: the first that was filled had everything before the others came
  * between us, and they have said what they were given since. A member that was filled before takes
- * the first answer. One page is under way per side, repeated until it comes. Who is filled for the
- * first time says so to those around it, so that they need not find out: it only makes them ask.
+ * the first answer. One page is under way per side, repeated until it comes.
  *
  * When nobody beside us was filled (yet: they go on being asked), or all that we knew on one side
  * are gone within FILL_GAP_US or two, a point's three holders may have died together. Then nobody

@@ -42,7 +42,7 @@ enum parcel_type {
     PARCEL_COPIED = 12, /* count 1, verdict 1 each */
     PARCEL_ASK =
         13, /* lo 20, hi 20, key 20, owner 20: what you have in [lo, hi) after (key, owner) */
-    PARCEL_PAGE = 14, /* flags 1 (enum values_flag), items; id 0: only the flags count */
+    PARCEL_PAGE = 14, /* flags 1 (enum values_flag), items */
     PARCEL_SYNC = 15, /* lo 20, hi 20, count 4, sum 8: do we hold the same? Silence means yes */
     PARCEL_LIST = 16, /* flags 1 (enum list_flag), lo 20, hi 20, count 1, versions 8 each */
     PARCEL_WANT = 17, /* count 1, versions 8 each */

@@ -151,7 +151,7 @@ static void those_who_join_together_are_ready_soon(void **state)
 
     world_init(&w, 11);
     world_grow(&w, 60, MSEC(5));
-    world_run(&w, MSEC(1500));
+    world_run(&w, MSEC(2500));
     for (size_t i = 0; i < w.count; i++)
         assert_true(dht_ready(w.nodes[i]->dht));
     world_clear(&w);
