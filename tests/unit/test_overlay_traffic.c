@@ -284,8 +284,13 @@ static void a_large_data_packet_goes_over_the_ring_in_parts(void **state)
 
     memset(pkt, 0x5a, sizeof pkt);
     pkt[0] = PACKET_DATA;
-    for (unsigned i = 0; i < 12; i++)
-        net_start_new(net);
+    for (unsigned i = 0; i < 12; i++) {
+        struct net_node *n = net_add(net);
+        unsigned first = 0;
+
+        n->config.relay_refused = true; /* else it would not stay on the ring */
+        net_start(n, &first, 1);
+    }
     a = net->nodes[2];
     b = net->nodes[8];
     a->deaf_to = b->number + 1;
