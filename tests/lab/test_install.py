@@ -9,7 +9,8 @@ import pytest
 
 from lab import BUILD, TOP, binary, run, wait_for
 
-PROGRAMS = {"usr/sbin/peald", "usr/bin/peal", "usr/bin/peal-ca", "usr/libexec/peal/peal-https"}
+PROGRAMS = {"usr/sbin/peald", "usr/bin/peal", "usr/bin/peal-ca", "usr/libexec/peal/peal-https",
+            "usr/libexec/peal/peal-portmap"}
 OTHERS = {
     "etc/peal/peald.conf",
     "usr/lib/systemd/system/peald.service",
