@@ -297,8 +297,17 @@ static void count(struct service *s, const struct route *route, int status)
             atomic_fetch_add(&s->requests[r][i], 1);
 }
 
+static int64_t clock_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
 void service_handle(void *ctx, const struct request *request, struct response *response)
 {
+    const int64_t began_ms = clock_ms();
     struct visit v = {.service = ctx, .request = request, .response = response};
     const struct route *route = NULL;
 
@@ -313,7 +322,11 @@ void service_handle(void *ctx, const struct request *request, struct response *r
     if (response->hold && request->may_hold)
         return;
     count(v.service, route, response->status);
-    log_line(response->status >= 500 ? LOG_ERROR : LOG_INFO, "%s %s %d %s",
-             request->method == HTTP_POST ? "POST" : "GET", route ? route->pattern : "(none)",
-             response->status, request->address);
+    log_request(response->status >= 500 ? LOG_ERROR : LOG_INFO,
+                &(struct log_request){.method = request->method == HTTP_POST ? "POST" : "GET",
+                                      .route = route ? route->pattern : "(none)",
+                                      .address = request->address,
+                                      .user = v.desk.actor.name,
+                                      .status = response->status,
+                                      .ms = (long)(clock_ms() - began_ms)});
 }

@@ -343,6 +343,8 @@ int serve(const struct serve_options *o)
     /* What needs root's rights comes before they are dropped. */
     if (o->tls_cert && !tls_load(&tls, o->tls_cert, o->tls_key, &why))
         return failed(o->tls_cert, why, EXIT_STATUS_FAILED);
+    if (o->log_json)
+        log_json();
     if (o->quiet)
         log_limit(LOG_NOTICE);
     raise_files();

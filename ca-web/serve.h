@@ -13,7 +13,8 @@ struct serve_options {
     const char *url;    /* NULL: from listen */
     const char *tls_cert, *tls_key; /* NULL: our own */
     struct mailer_options mail;
-    const char *quiet; /* not NULL: no line per request */
+    const char *log_json; /* not NULL: the log is JSON */
+    const char *quiet;    /* not NULL: no line per request */
 };
 
 /* Runs until SIGTERM or SIGINT. An exit status. */

@@ -868,6 +868,22 @@ def test_nothing_secret_is_logged(lab, folder):
     assert "POST /api/v1/enroll 200" in lab.log
 
 
+def test_the_log_as_json(ca):
+    ca.user("alice", "--admin", password="correct horse")  # or the set-up link is a line, which is no log
+    ca.start("--log-json")
+    alice = Browser(ca)
+    alice.get("/")
+    alice.submit("/login", name="alice", password="correct horse")
+    alice.get("/groups")
+    alice.get('/groups/"lab"\\')
+    ca.stop()
+    lines = [json.loads(line) for line in ca.log.splitlines() if line.startswith("{")]
+    assert len(lines) == len(ca.log.splitlines())
+    asked = [line for line in lines if line.get("route") == "/groups"]
+    assert len(asked) == 1 and (asked[0]["status"], asked[0]["user"], asked[0]["level"]) == (200, "alice", "info")
+    assert asked[0]["ms"] >= 0 and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", asked[0]["at"])
+
+
 def test_kill_at_any_moment_loses_and_doubles_nothing(lab, folder):
     keys = [Key(folder) for _ in range(24)]
     issued = {}
