@@ -75,8 +75,10 @@ int transit_send(struct overlay *o, struct route_header *h, struct link *first, 
         return -ERR_RANGE;
     if (first == NULL && needs_gate(o, h, direct)) {
         first = gate(o);
-        if (first == NULL)
+        if (first == NULL || (direct && first->peer.indirect)) { /* it would carry itself */
+            overlay_counted(o, OVERLAY_COUNT_DROP_NOBODY);
             return -ERR_BAD_STATE;
+        }
     }
     if (first != NULL) {
         h->via = first->peer.id;
