@@ -84,7 +84,7 @@ static void frame_from_device(const uint8_t *data, size_t size, bool super)
     for (unsigned i = 0; i < w->out.group_count; i++) {
         CHECK(w->out.groups[i].size <= PACKET_MAX);
     }
-    flush(w);
+    worker_flush(w);
 }
 
 static void packet_from_network(const uint8_t *data, size_t size, bool sealed)
