@@ -222,6 +222,7 @@ static void follow_path(struct overlay *o, struct link *l)
         l->ep = path->ep;
     if (!path_addr_is_direct(path))
         tcp_link_indirect(o, l);
+    indirect |= session_is_doubted(l->session); /* nothing is passed on by it meanwhile */
     if (l->peer.indirect != indirect) {
         l->peer.indirect = indirect;
         ring_touch(&o->ring);

@@ -50,8 +50,17 @@ usec probe_deadline(const struct session *s)
     return usec_min(s->probes > 0 ? s->probe_at_us : probe_due_us(s), keepalive_due_us(s));
 }
 
+enum { DOUBT = 2 /* probes under way: the first went unanswered */ };
+
+bool session_is_doubted(const struct session *s)
+{
+    return s->probes >= DOUBT;
+}
+
 static void probe_stop(struct session *s)
 {
+    if (session_is_doubted(s))
+        session_event(s, EVENT_DATA);
     s->probes = 0;
     s->data_probe_us = USEC_NEVER;
 }
@@ -79,7 +88,8 @@ static usec probe_verdict_us(const struct session *s)
 /* From the second on they go every way there is: the address may be gone while the peer lives. */
 static void probe_send(struct session *s)
 {
-    s->probes++;
+    if (++s->probes == DOUBT)
+        session_event(s, EVENT_DATA);
     s->probe_at_us =
         usec_min(s->ss->env->now_us + probe_interval_us(s, s->probes), probe_verdict_us(s));
     if (paths_best(&s->paths) != NULL)

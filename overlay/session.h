@@ -179,6 +179,9 @@ void session_set_hold(struct session *s, bool hold);
  * the lower id probes, the other side only when that fails to come. Three timeouts (from RTT, at least 250 ms, at most 900 ms each; 2.4 s in all at least)
  * without an answer: SILENT. */
 void session_set_probe(struct session *s, usec silent_us);
+/* Its best path left a probe unanswered: better not rely on it before data_changed tells that it
+ * answers again, or that another took its place. */
+bool session_is_doubted(const struct session *s);
 /* Suspected dead (a neighbour lost it, data gets no answer): probe now. */
 void session_probe_now(struct session *s);
 
