@@ -9,11 +9,11 @@ import subprocess
 import time
 
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.wait import WebDriverWait
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -34,6 +34,17 @@ def axe_source():
         assert done.returncode == 0 and os.path.exists(path), f"{AXE} cannot be fetched: {done.stderr[-500:]}"
     with open(path, encoding="utf-8") as f:
         return f.read()
+
+
+def is_gone(element):
+    """No part of the page any more. Between two pages the driver also says that the node is of no document."""
+    try:
+        element.is_enabled()
+        return False
+    except WebDriverException as e:
+        if isinstance(e, StaleElementReferenceException) or "does not belong to the document" in str(e):
+            return True
+        raise
 
 
 class Chromium:
@@ -97,7 +108,7 @@ class Chromium:
         page = self.driver.find_element(By.TAG_NAME, "html")
         element.click()
         if leaves:
-            WebDriverWait(self.driver, WAIT_S, 0.02).until(staleness_of(page))
+            WebDriverWait(self.driver, WAIT_S, 0.02).until(lambda _: is_gone(page))
 
     def field(self, label):
         return self.driver.find_element(By.ID, self.named("field", label, "label").get_attribute("for"))
@@ -114,7 +125,7 @@ class Chromium:
         page = self.driver.find_element(By.TAG_NAME, "html")
         webdriver.ActionChains(self.driver).send_keys(*keys).perform()
         if leaves:
-            WebDriverWait(self.driver, WAIT_S, 0.02).until(staleness_of(page))
+            WebDriverWait(self.driver, WAIT_S, 0.02).until(lambda _: is_gone(page))
 
     def focused(self):
         return self.driver.switch_to.active_element
