@@ -267,13 +267,7 @@ void v1_member(struct visit *v)
 
     if (!scene_load_for(v, &s, VERB_MEMBER_LIST))
         return;
-    enum outcome o = account_find(&v->desk, v->params[1], &user);
-    if (o == OUT_OK)
-        o = member_find(&v->desk, &s.group, &user, &m);
-    if (o == OUT_OK)
-        role_find(&v->desk, &s.group, &user, role);
-    if (o == OUT_OK && !m.row && !strcmp(role, "member"))
-        o = OUT_NO_USER; /* of this group */
+    enum outcome o = role_holder(&v->desk, &s.group, v->params[1], &user, &m, role);
     if (o != OUT_OK) {
         visit_json(v, o);
         return;

@@ -26,6 +26,19 @@ void role_find(struct desk *d, const struct group *g, const struct account *user
     query_end(&q);
 }
 
+enum outcome role_holder(struct desk *d, const struct group *g, const char *name,
+                         struct account *user, struct member *m, char role[ROLE_TEXT_SIZE])
+{
+    enum outcome o = account_find(d, name, user);
+
+    if (o == OUT_OK)
+        o = member_find(d, g, user, m);
+    if (o != OUT_OK)
+        return o;
+    role_find(d, g, user, role);
+    return m->row || strcmp(role, "member") ? OUT_OK : OUT_NO_USER;
+}
+
 static bool owned_by_another(struct desk *d, const struct group *g, const struct account *user)
 {
     return store_int(d->store, 0,

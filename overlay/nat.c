@@ -36,19 +36,6 @@ const char *overlay_nat_filtering_text(enum overlay_nat_filtering f)
     return "unknown";
 }
 
-const char *overlay_known_text(enum overlay_known k)
-{
-    switch (k) {
-    case OVERLAY_KNOWN_NOT:
-        break;
-    case OVERLAY_KNOWN_NO:
-        return "no";
-    case OVERLAY_KNOWN_YES:
-        return "yes";
-    }
-    return "unknown";
-}
-
 static bool is_own(const struct endpoint *ep, const struct endpoint *own, size_t own_count)
 {
     for (size_t i = 0; i < own_count; i++)

@@ -270,7 +270,6 @@ struct overlay_nat {
 };
 const char *overlay_nat_mapping_text(enum overlay_nat_mapping m);
 const char *overlay_nat_filtering_text(enum overlay_nat_filtering f);
-const char *overlay_known_text(enum overlay_known k); /* yes, no, unknown */
 void overlay_nat(const struct overlay *o, struct overlay_nat *out);
 /* A STUN server outside sees us so. */
 void overlay_observed(struct overlay *o, const struct endpoint *by, const struct endpoint *us);
