@@ -577,11 +577,11 @@ static bool open_device(struct network *n)
 {
     struct plane *plane = host_plane(n->daemon->host);
     unsigned workers = host_workers(n->daemon->host);
-    int fds[CONFIG_WORKERS_MAX];
+    struct device_fds fds;
     int rc;
 
     choose_device(n);
-    rc = device_open(n->device, fds, workers);
+    rc = device_open(n->device, workers, &fds);
     if (rc) {
         fail(n, "cannot open the device %s: %s%s", n->device, strerror(-rc),
              privilege_net_admin() ? "" : " (peald needs CAP_NET_ADMIN; start it as root)");
@@ -591,14 +591,13 @@ static bool open_device(struct network *n)
     n->ifindex = (int)if_nametoindex(n->device);
     rc = configure_device(n);
     if (rc == 0)
-        rc = plane_add_device(plane, (uint16_t)n->number, fds);
+        rc = plane_add_device(plane, (uint16_t)n->number, &fds);
     if (rc == 0) {
         remember_device(n);
         return true;
     }
     fail(n, "cannot set up the device %s: %s", n->device, strerror(-rc));
-    for (unsigned i = 0; i < workers; i++)
-        close(fds[i]);
+    device_close(&fds);
     n->device[0] = '\0';
     n->ifindex = 0;
     return false;

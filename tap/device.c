@@ -39,19 +39,49 @@ static int open_queue(char name[DEVICE_NAME_SIZE], bool many)
     return fd;
 }
 
-int device_open(char name[DEVICE_NAME_SIZE], int *fds, unsigned queues)
+/* The first one opened: the last one takes its number, so that none is above those in use. */
+static int open_writer(char name[DEVICE_NAME_SIZE], struct device_fds *out)
 {
-    for (unsigned i = 0; i < queues; i++) {
-        int fd = open_queue(name, queues > 1);
+    out->writer = open_queue(name, true);
+    return out->writer < 0 ? out->writer : 0;
+}
+
+static int detach_writer(const struct device_fds *fds)
+{
+    struct ifreq request = {.ifr_flags = IFF_DETACH_QUEUE};
+    return ioctl(fds->writer, TUNSETQUEUE, &request) == 0 ? 0 : -errno;
+}
+
+int device_open(char name[DEVICE_NAME_SIZE], unsigned queues, struct device_fds *out)
+{
+    bool many = queues > 1;
+    *out = (struct device_fds){.writer = -1};
+    int err = queues > DEVICE_QUEUES_MAX ? -EINVAL : many ? open_writer(name, out) : 0;
+    while (err == 0 && out->count < queues) {
+        int fd = open_queue(name, many);
         if (fd < 0) {
-            while (i > 0) {
-                close(fds[--i]);
-            }
-            return fd;
+            err = fd;
+        } else {
+            out->queues[out->count++] = fd;
         }
-        fds[i] = fd;
     }
-    return 0;
+    if (err == 0 && many) {
+        err = detach_writer(out);
+    }
+    if (err != 0) {
+        device_close(out);
+    }
+    return err;
+}
+
+void device_close(const struct device_fds *fds)
+{
+    for (unsigned i = 0; i < fds->count; i++) {
+        close(fds->queues[i]);
+    }
+    if (fds->writer >= 0) {
+        close(fds->writer);
+    }
 }
 
 int device_mac(int fd, struct mac *out)

@@ -6,15 +6,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tap/device.h"
 #include "tap/worker.h"
 
 const struct mac plane_virtual_mac = {{0xfe, 0xfd, 0, 0, 0, 0}};
 
 struct device {
     bool present;
-    unsigned features;             /* of all queues; enum device_feature */
-    int fds[SNAPSHOT_READERS_MAX]; /* one per worker */
+    unsigned features; /* of all queues; enum device_feature */
+    struct device_fds fds;
 };
 
 struct plane {
@@ -114,8 +113,8 @@ void plane_free(struct plane *p)
         worker_stop(&p->workers[i]);
     }
     for (uint16_t n = 0; n < NETWORKS_MAX; n++) {
-        for (unsigned i = 0; p->devices[n].present && i < p->worker_count; i++) {
-            close(p->devices[n].fds[i]);
+        if (p->devices[n].present) {
+            device_close(&p->devices[n].fds);
         }
     }
     bell_close(&p->bell);
@@ -125,26 +124,28 @@ void plane_free(struct plane *p)
 }
 
 /* The first `count` workers forget the device; afterwards nobody uses its descriptors. */
-static void withdraw(struct plane *p, uint16_t network, const int *fds, unsigned count)
+static void withdraw(struct plane *p, uint16_t network, const struct device_fds *fds,
+                     unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
-        worker_remove_device(&p->workers[i], network, fds[i]);
+        worker_remove_device(&p->workers[i], network, fds->queues[i]);
     }
     snapshot_synchronize(&p->snapshot);
 }
 
-int plane_add_device(struct plane *p, uint16_t network, const int *fds)
+int plane_add_device(struct plane *p, uint16_t network, const struct device_fds *fds)
 {
     if (network >= NETWORKS_MAX) {
         return -ERANGE;
     }
+    CHECK(fds->count == p->worker_count);
     struct device *d = &p->devices[network];
     if (d->present) {
         return -EEXIST;
     }
-    unsigned features = device_offload(fds[0]);
+    unsigned features = device_offload(fds->queues[0]);
     for (unsigned i = 0; i < p->worker_count; i++) {
-        int err = worker_add_device(&p->workers[i], network, fds[i], features);
+        int err = worker_add_device(&p->workers[i], network, fds->queues[i], fds->writer, features);
         if (err != 0) {
             withdraw(p, network, fds, i);
             return err;
@@ -153,7 +154,7 @@ int plane_add_device(struct plane *p, uint16_t network, const int *fds)
     pthread_mutex_lock(&p->devices_lock);
     d->present = true;
     d->features = features;
-    memcpy(d->fds, fds, p->worker_count * sizeof(*fds));
+    d->fds = *fds;
     pthread_mutex_unlock(&p->devices_lock);
     return 0;
 }
@@ -167,10 +168,8 @@ void plane_remove_device(struct plane *p, uint16_t network)
     pthread_mutex_lock(&p->devices_lock);
     d->present = false;
     pthread_mutex_unlock(&p->devices_lock);
-    withdraw(p, network, d->fds, p->worker_count);
-    for (unsigned i = 0; i < p->worker_count; i++) {
-        close(d->fds[i]);
-    }
+    withdraw(p, network, &d->fds, p->worker_count);
+    device_close(&d->fds);
 }
 
 void plane_publish(struct plane *p, struct forward *f)
@@ -216,7 +215,8 @@ int plane_write_frame(struct plane *p, uint16_t network, const uint8_t *frame, s
     pthread_mutex_lock(&p->devices_lock);
     if (network < NETWORKS_MAX && p->devices[network].present) {
         const struct device *d = &p->devices[network];
-        err = device_write(d->fds[0], d->features, frame, len);
+        int fd = d->fds.writer < 0 ? d->fds.queues[0] : d->fds.writer;
+        err = device_write(fd, d->features, frame, len);
     }
     pthread_mutex_unlock(&p->devices_lock);
     return err;

@@ -23,6 +23,7 @@
 #ifndef PEAL_TAP_PLANE_H
 #define PEAL_TAP_PLANE_H
 
+#include "tap/device.h"
 #include "tap/forward.h"
 
 extern const struct mac plane_virtual_mac; /* FE:FD:00:00:00:00 */
@@ -81,9 +82,9 @@ struct plane_config {
 struct plane *plane_new(const struct plane_config *config);
 void plane_free(struct plane *p); /* stops and joins the workers; closes devices */
 
-/* Takes over `fds` (one per worker, non-blocking, from device_open) when it returns 0; otherwise
- * (-errno) they stay the caller's. The network's number is the caller's. */
-int plane_add_device(struct plane *p, uint16_t network, const int *fds);
+/* Takes over `fds` (a queue for each worker) when it returns 0; otherwise (-errno) they stay the
+ * caller's. The network's number is the caller's. */
+int plane_add_device(struct plane *p, uint16_t network, const struct device_fds *fds);
 /* Closes the queues; comes back when no worker uses them any more. */
 void plane_remove_device(struct plane *p, uint16_t network);
 

@@ -34,6 +34,7 @@ void worker_upcall(struct worker *w, const struct plane_item *item)
 void worker_lose_device(struct worker *w, uint16_t network)
 {
     int fd = atomic_exchange(&w->devices[network], -1);
+    atomic_store(&w->writers[network], -1);
     if (fd >= 0) {
         (void)epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
     }
@@ -56,7 +57,7 @@ static void not_written(struct worker *w, uint16_t network, int err)
 
 void worker_write_frame(struct worker *w, uint16_t network, const uint8_t *frame, size_t len)
 {
-    int fd = atomic_load_explicit(&w->devices[network], memory_order_relaxed);
+    int fd = atomic_load_explicit(&w->writers[network], memory_order_relaxed);
     int err = fd < 0 ? -EAGAIN : device_write(fd, worker_features(w, network), frame, len);
     if (err != 0) {
         not_written(w, network, -err);
@@ -66,7 +67,7 @@ void worker_write_frame(struct worker *w, uint16_t network, const uint8_t *frame
 void worker_write_vectors(void *worker, uint16_t network, const struct iovec *vectors, int count)
 {
     struct worker *w = worker;
-    int fd = atomic_load_explicit(&w->devices[network], memory_order_relaxed);
+    int fd = atomic_load_explicit(&w->writers[network], memory_order_relaxed);
     if (fd < 0 || writev(fd, vectors, count) < 0) {
         not_written(w, network, fd < 0 ? EAGAIN : errno);
     }
@@ -128,20 +129,27 @@ static int watch(struct worker *w, int fd, uint32_t source, uint32_t flags)
     return epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
 }
 
-int worker_add_device(struct worker *w, uint16_t network, int fd, unsigned features)
+static void forget_device(struct worker *w, uint16_t network)
+{
+    atomic_store(&w->devices[network], -1);
+    atomic_store(&w->writers[network], -1);
+}
+
+int worker_add_device(struct worker *w, uint16_t network, int queue, int writer, unsigned features)
 {
     atomic_store(&w->features[network], (uint8_t)features);
-    atomic_store(&w->devices[network], fd);
-    int err = watch(w, fd, network, 0);
+    atomic_store(&w->devices[network], queue);
+    atomic_store(&w->writers[network], writer < 0 ? queue : writer);
+    int err = watch(w, queue, network, 0);
     if (err != 0) {
-        atomic_store(&w->devices[network], -1);
+        forget_device(w, network);
     }
     return err;
 }
 
 void worker_remove_device(struct worker *w, uint16_t network, int fd)
 {
-    atomic_store(&w->devices[network], -1);
+    forget_device(w, network);
     (void)epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, fd, NULL); /* ENOENT when it was lost before */
 }
 
@@ -232,6 +240,7 @@ int worker_start(struct worker *w, unsigned number, const struct plane_config *c
                          .stop_fd = -1};
     for (unsigned i = 0; i < NETWORKS_MAX; i++) {
         atomic_init(&w->devices[i], -1);
+        atomic_init(&w->writers[i], -1);
     }
     take_sibling(w);
     int err = allocate(w);

@@ -46,7 +46,8 @@ struct worker {
      * when a device comes and goes, and to -1 by the worker when the kernel took the device away.
      */
     _Atomic int devices[NETWORKS_MAX];
-    _Atomic uint8_t features[NETWORKS_MAX];   /* of that queue; enum device_feature */
+    _Atomic int writers[NETWORKS_MAX];      /* where to write frames: the same, or shared by all */
+    _Atomic uint8_t features[NETWORKS_MAX]; /* of that queue; enum device_feature */
     _Atomic uint64_t drops[PLANE_DROP_COUNT]; /* written by the worker */
     _Atomic uint64_t plain_paths;             /* the same */
     _Atomic uint64_t relayed;                 /* packets forwarded for others; the same */
@@ -70,9 +71,10 @@ int worker_start(struct worker *w, unsigned number, const struct plane_config *c
                  struct snapshot *snapshot, struct bell *bell) MUST_USE;
 void worker_stop(struct worker *w); /* joins the thread and frees everything but devices */
 
-/* The control thread. A descriptor taken away may be closed after snapshot_synchronize. */
-int worker_add_device(struct worker *w, uint16_t network, int fd,
-                      unsigned features) MUST_USE; /* 0 or -errno */
+/* The control thread. A descriptor taken away may be closed after snapshot_synchronize. writer: -1,
+ * frames are written to the queue itself. 0 or -errno. */
+int worker_add_device(struct worker *w, uint16_t network, int queue, int writer,
+                      unsigned features) MUST_USE;
 void worker_remove_device(struct worker *w, uint16_t network, int fd);
 
 /* The worker's thread: */

@@ -58,7 +58,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     w->seal = seal_worker_new();
     w->frame = malloc(WORKER_FRAME_ROOM);
     CHECK(w->frame != NULL);
-    w->devices[0] = open("/dev/null", O_WRONLY);
+    w->devices[0] = w->writers[0] = open("/dev/null", O_WRONLY);
     w->features[0] = DEVICE_HEADER | DEVICE_TSO | DEVICE_USO;
     coalesce_init(&w->coalesce, worker_write_vectors, w);
     CHECK(batch_in_init(&w->in, -1) == 0 && batch_out_init(&w->out, -1) == 0);

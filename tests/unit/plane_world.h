@@ -95,14 +95,14 @@ static inline int udp_socket(struct endpoint *at)
 
 static inline void add_device(struct machine *m, uint16_t network)
 {
-    int ends[SNAPSHOT_READERS_MAX];
+    struct device_fds ends = {.count = m->workers, .writer = -1};
     for (unsigned i = 0; i < m->workers; i++) {
         int pair[2];
         assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair), 0);
         m->device[i] = pair[0];
-        ends[i] = pair[1];
+        ends.queues[i] = pair[1];
     }
-    assert_int_equal(plane_add_device(m->plane, network, ends), 0);
+    assert_int_equal(plane_add_device(m->plane, network, &ends), 0);
 }
 
 /* own4 and own6 end with the same number, in 10.77.0.0/16 and fd00:77::/64. */

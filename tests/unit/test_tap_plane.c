@@ -776,11 +776,11 @@ static void devices_come_and_go(void **state)
 {
     struct pair p;
     struct plane_item item;
-    int fds[1] = {-1};
+    struct device_fds fds = {.count = 1, .queues = {-1}, .writer = -1};
     pair_start(&p, 1);
-    assert_int_equal(plane_add_device(p.a.plane, 0, fds), -EEXIST);
-    assert_int_equal(plane_add_device(p.a.plane, 1, fds), -EBADF);
-    assert_int_equal(plane_add_device(p.a.plane, NETWORKS_MAX, fds), -ERANGE);
+    assert_int_equal(plane_add_device(p.a.plane, 0, &fds), -EEXIST);
+    assert_int_equal(plane_add_device(p.a.plane, 1, &fds), -EBADF);
+    assert_int_equal(plane_add_device(p.a.plane, NETWORKS_MAX, &fds), -ERANGE);
     for (int i = 0; i < 20; i++) {
         check_delivery(&p.a, &p.b, "10.77.0.2", "10.77.0.3", 100);
         plane_remove_device(p.b.plane, 0);
