@@ -526,6 +526,12 @@ static struct session *opening_to(const struct sessions *ss, const struct path_a
     return NULL;
 }
 
+/* Neighbours may name it for a while, until they have learned it. */
+static bool is_removed(const struct sessions *ss, const struct id *peer)
+{
+    return ss->config.removed != NULL && removed_names(ss->config.removed, peer);
+}
+
 struct session *session_open(struct sessions *ss, const struct path_addr *to,
                              const struct id *expect)
 {
@@ -535,6 +541,8 @@ struct session *session_open(struct sessions *ss, const struct path_addr *to,
         session_try_path(s, to);
         return s;
     }
+    if (expect != NULL && is_removed(ss, expect))
+        return NULL;
     s = session_new(ss);
     if (s == NULL)
         return NULL;
@@ -602,7 +610,8 @@ void sessions_removed(struct sessions *ss)
     for (size_t i = 0; removed != NULL && i < ss->count; i++) {
         struct session *s = ss->all[i];
 
-        if (s->known && s->cert != NULL && removed_lists(removed, s->cert))
+        if ((s->known && s->cert != NULL && removed_lists(removed, s->cert)) ||
+            (s->named && removed_names(removed, &s->peer)))
             session_end(s, SESSION_END_REFUSED, refusal_text(REFUSAL_REVOKED));
     }
 }

@@ -118,7 +118,7 @@ void sessions_flush(struct sessions *ss);
 /* Our own candidate endpoints, told to peers in handshakes and MSG_ENDPOINTS; at most 8 are kept.
  */
 void sessions_set_endpoints(struct sessions *ss, const struct endpoint *eps, size_t n);
-/* config.removed grew: ends the sessions of those that it lists now. */
+/* config.removed grew: ends the sessions of those that it lists now, and the attempts to them. */
 void sessions_removed(struct sessions *ss);
 /* Somebody who is no peer, at `by`, sees us as `us`. */
 void sessions_observed_by(struct sessions *ss, const struct endpoint *by,
@@ -130,9 +130,9 @@ void sessions_nat(const struct sessions *ss, struct overlay_nat *out);
 void sessions_set_cert(struct sessions *ss, const uint8_t *der, size_t len);
 
 /* Opens a session over `to`; expect NULL: whoever answers there. With a session or an attempt to
- * `expect` already there, that one is returned (and `to` becomes one more path to try). NULL: full.
- * Retries at 0.25, 0.75, 1.75 s ... (RTT is not known), over the ring sooner; gives up after 5 s
- * with down(TIMEOUT). */
+ * `expect` already there, that one is returned (and `to` becomes one more path to try). NULL: full,
+ * or `expect` was removed. Retries at 0.25, 0.75, 1.75 s ... (RTT is not known), over the ring
+ * sooner; gives up after 5 s with down(TIMEOUT). */
 struct session *session_open(struct sessions *ss, const struct path_addr *to,
                              const struct id *expect);
 /* Says goodbye (MSG_CLOSE) when it is up; down() is called later, from input or tick, never from
@@ -176,8 +176,8 @@ void session_set_user(struct session *s, void *user);
 void *session_user(const struct session *s);
 void session_set_hold(struct session *s, bool hold);
 /* How long it may stay silent before it is probed (near 10 s, shortcuts 60 s). One probe per pair:
- * the lower id probes, the other side only when that fails to come. Three timeouts (from RTT, at least 250 ms, at most 900 ms each; 2.4 s in all at least)
- * without an answer: SILENT. */
+ * the lower id probes, the other side only when that fails to come. Three timeouts (from RTT, at
+ * least 250 ms, at most 900 ms each; 2.4 s in all at least) without an answer: SILENT. */
 void session_set_probe(struct session *s, usec silent_us);
 /* Its best path left a probe unanswered: better not rely on it before data_changed tells that it
  * answers again, or that another took its place. */

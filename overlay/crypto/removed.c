@@ -226,6 +226,14 @@ bool removed_lists(const struct removed *r, const struct cert *cert)
     return false;
 }
 
+bool removed_names(const struct removed *r, const struct id *node)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (id_eq(&r->v[i]->node, node))
+            return true;
+    return false;
+}
+
 uint64_t removed_number(const struct removed *r)
 {
     uint64_t crl = removed_crl_number(r), last = r->count > 0 ? r->v[r->count - 1]->number : 0;

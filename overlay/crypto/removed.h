@@ -49,6 +49,8 @@ enum removed_news removed_add_crl(struct removed *r, const struct cert_ca *ca, c
                                   size_t len, const char **why);
 
 bool removed_lists(const struct removed *r, const struct cert *cert);
+/* By its removal: a CRL names serials only. */
+bool removed_names(const struct removed *r, const struct id *node);
 /* Highest number of anything in it; 0: nothing. */
 uint64_t removed_number(const struct removed *r);
 

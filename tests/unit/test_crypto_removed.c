@@ -38,6 +38,8 @@ static void node_id_key_or_serial_is_enough(void **state)
     assert_int_equal(add(r, 1, 1), REMOVED_NEW);
     assert_true(removed_lists(r, &same));
     assert_false(removed_lists(r, &other));
+    assert_true(removed_names(r, &same.node));
+    assert_false(removed_names(r, &other.node));
     c = other;
     c.node = same.node;
     assert_true(removed_lists(r, &c));

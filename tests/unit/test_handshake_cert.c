@@ -247,10 +247,37 @@ static void a_removed_members_sessions_end_at_once_and_it_is_not_let_in_again(vo
     world_run(w, SEC(1));
     assert_string_equal(w->nodes[0].refusal, "the peer says our certificate is revoked");
     assert_int_equal(sessions_count(w->nodes[1].ss), 1);
+    assert_null(world_open(&w->nodes[1], &w->nodes[0], true));
     session_close(world_session(&w->nodes[2], &w->nodes[1]));
     world_open(&w->nodes[2], &w->nodes[1], false);
     world_run(w, SEC(1));
     assert_int_equal(session_crl_number(world_session(&w->nodes[2], &w->nodes[1])), 7);
+    world_free(w);
+    removed_free(removed);
+    cert_ca_free(ca);
+}
+
+static void an_attempt_to_reach_a_removed_member_ends_too(void **state)
+{
+    struct world *w = world_new(104);
+    struct cert_ca *ca = ca_of(CA_KEY, GROUP);
+    struct removed *removed = removed_new();
+    EVP_PKEY *signer = forge_key(CA_KEY);
+    struct forge_der der[2], message;
+    struct cert who;
+
+    add_member(w, &good, 1, ca, &der[0], NULL);
+    add_member(w, &good, 2, ca, &der[1], removed);
+    assert_int_equal(cert_read(der[0].b, der[0].len, &who), CERT_OK);
+    message = forge_removal(signer, &who.group, 7, &who);
+    EVP_PKEY_free(signer);
+    w->udp_cut = true;
+    assert_non_null(world_open(&w->nodes[1], &w->nodes[0], true));
+    assert_int_equal(removed_add(removed, ca, message.b, message.len), REMOVED_NEW);
+    sessions_removed(w->nodes[1].ss);
+    world_run(w, MSEC(1));
+    assert_int_equal(sessions_count(w->nodes[1].ss), 0);
+    assert_int_equal(w->nodes[1].last_down, SESSION_END_REFUSED);
     world_free(w);
     removed_free(removed);
     cert_ca_free(ca);
@@ -264,6 +291,7 @@ int main(void)
         cmocka_unit_test(without_a_known_time_dates_are_not_judged),
         cmocka_unit_test(repeated_refusals_are_remembered_once_and_sixteen_at_most),
         cmocka_unit_test(a_removed_members_sessions_end_at_once_and_it_is_not_let_in_again),
+        cmocka_unit_test(an_attempt_to_reach_a_removed_member_ends_too),
         cmocka_unit_test(an_expired_certificate_ends_the_session_at_the_next_hour),
     };
 
