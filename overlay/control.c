@@ -40,9 +40,12 @@ void control_keys_free(struct sessions *ss, struct control *c)
 {
     if (c == NULL)
         return;
+    datakey_inherit(&c->ref);
     index_drop(ss, &c->ref);
     seal_key_unref(c->tx);
     seal_key_unref(c->rx);
+    seal_key_unref(c->data_tx);
+    seal_key_unref(c->data_rx);
     secret_clear(&c->base);
     free(c);
 }
@@ -71,10 +74,12 @@ void session_adopt(struct session *s, struct control *c)
 
     session_counted(s->ss, SESSION_COUNT_HANDSHAKES);
     if (before != NULL && keys_outrank(s, c)) {
+        datakey_first(s, c, false);
         keys_retire(s, c);
         return;
     }
     s->keys = c;
+    datakey_first(s, c, true);
     if (before != NULL)
         keys_retire(s, before);
     s->rekey_at_us = env->now_us + (c->initiator ? env_jitter(env, rekey_us, 10)
@@ -86,11 +91,14 @@ bool session_keys_fall_back(struct session *s)
 {
     if (s->old == NULL || s->old->until_us <= s->ss->env->now_us)
         return false;
-    control_keys_free(s->ss, s->keys);
+    struct control *lost = s->keys;
+
     s->keys = s->old;
     s->keys->until_us = USEC_NEVER;
     s->old = NULL;
     datakey_rebase(s);
+    datakey_first_lost(s, lost);
+    control_keys_free(s->ss, lost);
     return true;
 }
 

@@ -197,6 +197,83 @@ void datakey_rebase(struct session *s)
     ask(s);
 }
 
+/* Generation 0. */
+
+void datakey_first_make(struct control *c, enum seal_alg alg, const struct noise_result *r)
+{
+    struct pair pair;
+    const struct secret *tx = c->initiator ? &pair.of_initiator : &pair.of_responder;
+    const struct secret *rx = c->initiator ? &pair.of_responder : &pair.of_initiator;
+
+    kdf(&pair.of_initiator, &r->export, "peal first data initiator", r->hash, sizeof(r->hash));
+    kdf(&pair.of_responder, &r->export, "peal first data responder", r->hash, sizeof(r->hash));
+    c->data_tx = seal_key_new(alg, tx, seal_key_index(c->tx), 0);
+    c->data_rx = seal_key_new(alg, rx, c->ref.index, SEAL_WINDOW_DATA);
+    wipe(&pair, sizeof(pair));
+}
+
+/* Behind the keys of exchanges, which are newer whenever it was made. */
+static void first_rx_put(struct session *s, struct data_rx *rx)
+{
+    struct datakeys *d = s->data;
+    size_t i = 0;
+
+    if (d->generation == 0) {
+        rx_push(s, rx);
+        return;
+    }
+    while (i < DATAKEY_RX_MAX && d->rx[i] != NULL)
+        i++;
+    if (i == DATAKEY_RX_MAX) {
+        rx_free(rx, s->ss);
+        return;
+    }
+    d->rx[i] = rx;
+    rx->born_us = s->ss->env->now_us;
+}
+
+void datakey_first(struct session *s, struct control *c, bool send)
+{
+    struct datakeys *d = c->data_rx != NULL && c->data_tx != NULL ? datakeys_of(s) : NULL;
+    struct data_rx *rx = d != NULL ? calloc(1, sizeof(*rx)) : NULL;
+
+    if (rx == NULL)
+        return;
+    rx->key = c->data_rx;
+    c->data_rx = NULL;
+    first_rx_put(s, rx);
+    if (send && d->generation == 0) {
+        tx_set(s, c->data_tx);
+        c->data_tx = NULL;
+        d->ours = c->initiator;
+    }
+    session_event(s, EVENT_DATA);
+}
+
+void datakey_first_lost(struct session *s, const struct control *c)
+{
+    struct datakeys *d = s->data;
+
+    if (d == NULL || d->generation != 0 || d->tx == NULL ||
+        seal_key_index(d->tx) != seal_key_index(c->tx))
+        return;
+    tx_set(s, NULL);
+    ask(s);
+}
+
+void datakey_inherit(struct index_ref *ref)
+{
+    struct session *s = ref->owner;
+    struct datakeys *d = ref->index != 0 ? s->data : NULL;
+
+    for (size_t i = 0; d != NULL && i < DATAKEY_RX_MAX; i++)
+        if (d->rx[i] != NULL && d->rx[i]->key != NULL && d->rx[i]->ref.index == 0 &&
+            seal_key_index(d->rx[i]->key) == ref->index) {
+            (void)index_move(s->ss, &d->rx[i]->ref, ref, INDEX_DATA, s);
+            return;
+        }
+}
+
 /* Of the current key: when a new one should be there before it ends. */
 static usec renew_at_us(const struct datakeys *d)
 {

@@ -14,8 +14,19 @@
  *        |------------------------------------------->| sends with g
  *
  * A packet under the new key does what DONE does. INIT and REPLY are sent again until answered.
- * Key = HKDF(shared secret; label of the direction; base of the control keys that INIT came under,
- * generation, both ephemerals); base = HKDF(Noise's export; handshake hash).
+ *
+ * Where data waits before the session is up, the first keys of all come out of the handshake
+ * itself, so that data follows message 3 at once: message 3 says so (hello.h, HELLO_DATA), key =
+ * HKDF(Noise's export; label of the direction; handshake hash). They are as forward secret as the
+ * exchange's, since Noise's ephemerals are in them and what they were made from is wiped with the
+ * handshake; they are renewed and end like any other. They count as generation 0 and share their
+ * receiver index with the control keys of the handshake: data packets have a type of their own, and
+ * neither key opens what the other sealed. Only over ways that keep the order: a packet that
+ * overtakes message 3 finds no key. Of two handshakes at once both ends can open either's, and send
+ * as with control keys.
+ *
+ * Key of an exchange = HKDF(shared secret; label of the direction; base of the control keys that
+ * INIT came under, generation, both ephemerals); base = HKDF(Noise's export; handshake hash).
  *
  * Both asking at once: the lower node id's INIT counts, the other end drops its own and answers.
  * Generations only grow: an INIT that is not above the newest agreed one is dropped, unless it
@@ -51,6 +62,9 @@ enum datakey_state {
                          after the last try */
 };
 
+struct control;
+struct index_ref;
+struct noise_result;
 struct datakeys; /* NULL in sessions that never carried data */
 
 void datakey_free(struct datakeys *d, struct sessions *ss);
@@ -58,6 +72,15 @@ void datakey_free(struct datakeys *d, struct sessions *ss);
 void datakey_want(struct session *s);
 /* What the data plane saw; starts a renewal when it is time. */
 void datakey_seen(struct session *s, usec last_tx_us);
+/* The first keys out of a handshake that ends: into c (without memory they stay away, and what
+ * comes under them is lost until the next exchange). */
+void datakey_first_make(struct control *c, enum seal_alg alg, const struct noise_result *r);
+/* c is adopted, to send with or only to open: so are its first data keys, if it has any. */
+void datakey_first(struct session *s, struct control *c, bool send);
+/* c never reached the peer: nor did the first data keys. */
+void datakey_first_lost(struct session *s, const struct control *c);
+/* The control keys that hold this index end: a data key that shares it keeps it. */
+void datakey_inherit(struct index_ref *ref);
 /* The control keys changed: an exchange that we began starts anew under them. */
 void datakey_rebase(struct session *s);
 void datakey_tick(struct session *s);

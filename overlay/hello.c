@@ -82,7 +82,7 @@ bool hello_read(struct hello *out, const uint8_t *bytes, size_t len)
     size_t n = read_u8(&r);
 
     if (r.failed || version != HELLO_VERSION || n > HELLO_ENDPOINTS_MAX || out->identity_len == 0 ||
-        (out->flags & ~(HELLO_CERTIFICATE | HELLO_REKEY)) != 0)
+        (out->flags & ~(HELLO_CERTIFICATE | HELLO_REKEY | HELLO_DATA)) != 0)
         return false;
     for (; out->ep_count < n; out->ep_count++) {
         out->eps[out->ep_count] = read_endpoint(&r);

@@ -36,6 +36,7 @@ enum {
 enum hello_flag {
     HELLO_CERTIFICATE = 0x01, /* the identity is a certificate, else a bare key */
     HELLO_REKEY = 0x02,       /* message 3: new keys for a session that is up, not a new session */
+    HELLO_DATA = 0x04,        /* message 3: data follows at once, under keys of this handshake */
 };
 
 struct hello {

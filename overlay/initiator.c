@@ -9,7 +9,8 @@
 
 /*
  * Over UDP the interval doubles. A way of several hops loses several times as much: there the
- * packets are small, tries follow each other faster, and from the third on each is sent twice.
+ * packets are small, tries follow each other faster, and from the third on each is sent twice; a
+ * message 3 that data follows is from the first on.
  */
 enum { TRIES_MAX = 9, TRIES_ONCE = 2 };
 static const usec retry_udp_us[TRIES_MAX] = {MSEC(250), MSEC(500), SEC(1), SEC(2), SEC(4),
@@ -38,6 +39,7 @@ struct attempt {
     uint32_t index;
     enum attempt_state state;
     bool rekey;
+    bool data; /* ANSWERED: data follows message 3 */
     uint8_t tries;
     uint8_t cookies; /* received */
     uint8_t target_count;
@@ -78,7 +80,7 @@ static void attempt_schedule(struct sessions *ss, struct attempt *a)
 static int copies(const struct attempt *a, const struct path_addr *to)
 {
     if (is_hop_by_hop(to))
-        return a->tries > TRIES_ONCE ? 2 : 1;
+        return a->tries > TRIES_ONCE || a->data ? 2 : 1;
     return attempt_over_ring(a) && a->tries % 2 == 0 ? 0 : 1;
 }
 
@@ -317,18 +319,27 @@ static bool attempt_yields(struct session *s, const struct path_addr *from, cons
     return true;
 }
 
+/* Data behind message 3 must not overtake it: of UDP the peer's data plane reads it first. */
+static bool data_may_follow(const struct session *s, const struct path_addr *from)
+{
+    return s->wants_data && !s->attempt->rekey &&
+           (from->kind == PATH_RING || from->kind == PATH_TCP);
+}
+
 /* Message 3 and the control keys. False: out of memory. */
-static bool attempt_answer(struct session *s, uint32_t remote_index, enum seal_alg alg,
+static bool attempt_answer(struct session *s, const struct path_addr *from, uint32_t remote_index,
                            bool *told_all, struct control **keys)
 {
     struct sessions *ss = s->ss;
     struct attempt *a = s->attempt;
+
+    a->data = data_may_follow(s, from);
     const struct handshake_reply reply = {
         .number = 3,
         .sender = a->index,
         .receiver = remote_index,
-        .aeads = 1u << alg,
-        .flags = a->rekey ? HELLO_REKEY : 0,
+        .aeads = 1u << s->alg,
+        .flags = (uint8_t)((a->rekey ? HELLO_REKEY : 0) | (a->data ? HELLO_DATA : 0)),
     };
     struct noise_result result;
 
@@ -339,6 +350,8 @@ static bool attempt_answer(struct session *s, uint32_t remote_index, enum seal_a
     noise_free(a->noise);
     a->noise = NULL;
     *keys = control_keys_new(ss, &a->ref, remote_index, &result, s, true);
+    if (*keys != NULL && a->data)
+        datakey_first_make(*keys, s->alg, &result);
     noise_result_clear(&result);
     return *keys != NULL;
 }
@@ -354,7 +367,7 @@ static void attempt_complete(struct session *s, const struct path_addr *from, ui
 
     s->alg = handshake_aead(ss->config.aeads & h->aeads);
     if (!session_take_hello(s, h, who) ||
-        !attempt_answer(s, remote_index, s->alg, &told_all, &keys)) {
+        !attempt_answer(s, from, remote_index, &told_all, &keys)) {
         session_end(s, SESSION_END_TIMEOUT, "out of memory");
         return;
     }

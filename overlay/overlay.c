@@ -631,8 +631,9 @@ int overlay_demand(struct overlay *o, const struct id *peer)
         return -ERR_FULL;
     l->demand_until_us = o->env->now_us + demand_us;
     l->mine |= OVERLAY_ROLE_DEMAND;
-    if (l->up) {
+    if (l->session != NULL)
         session_want_data(l->session);
+    if (l->up) {
         link_need(o, l, OVERLAY_ROLE_DEMAND, 0);
     }
     return 0;

@@ -318,6 +318,8 @@ static void responder_complete(struct sessions *ss, struct half_open *ho,
         return;
     }
     s->alg = handshake_aead(h->aeads);
+    if ((h->flags & HELLO_DATA) != 0)
+        datakey_first_make(c, s->alg, result);
     path_proven(s, &ho->from);
     session_adopt(s, c);
     /* Two opened at once: ours goes on only when it is the one that counts and may have arrived. */

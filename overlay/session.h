@@ -215,7 +215,8 @@ struct session_data {
     struct seal_key *rx[3]; /* newest first; NULL when unused */
 };
 void session_data(const struct session *s, struct session_data *out);
-/* Data is waiting: makes data keys if there are none (one round trip, then data_changed). */
+/* Data is waiting: makes data keys if there are none (one round trip, then data_changed). Said of a
+ * session of ours before it is up, the handshake may bring them along. */
 void session_want_data(struct session *s);
 /* What the data plane saw, told at most once a second while traffic flows: moves probe, idle and
  * renewal timers. */

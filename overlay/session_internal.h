@@ -53,7 +53,8 @@ struct index_ref {
 struct control {
     struct index_ref ref;
     struct seal_key *tx, *rx;
-    struct secret base; /* of the data keys */
+    struct secret base;                 /* of the data keys */
+    struct seal_key *data_tx, *data_rx; /* the first ones, until they are adopted; or NULL */
     usec born_us;
     usec confirmed_us; /* the first packet under them came; USEC_NEVER before */
     usec until_us;     /* of the older ones: accepted until then */
@@ -110,6 +111,7 @@ struct session {
     bool named;        /* in by_peer */
     bool known;        /* peer and key were proven */
     bool hold;
+    bool wants_data; /* since before it came up */
 };
 
 struct half_open;

@@ -556,7 +556,7 @@ static void a_hello_with_anything_unknown_is_refused(void **state)
         uint8_t value;
     } rows[] = {
         {0, 0},            /* version */
-        {0, 2},   {1, 4},  /* an unknown flag */
+        {0, 2},   {1, 8},  /* an unknown flag */
         {1, 128}, {3, 31}, /* identity length */
         {3, 0},   {56, 9}, /* nine endpoints */
         {57, 0},           /* an endpoint of no family */
