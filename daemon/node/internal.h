@@ -58,6 +58,7 @@ struct node {
     bool dhcp_exact;
     struct addr dhcp_wanted;
     enum node_state state;
+    usec up_us; /* when it last became NODE_UP */
     bool leaving, overlay_leaving;
     bool removed; /* we are no member any more */
     bool forward_dirty, addresses_dirty, changed_dirty, view_stale;

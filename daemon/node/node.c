@@ -230,6 +230,8 @@ static void node_set_state(struct node *n)
     env_log(n->env, LOG_LEVEL_DEBUG, "%s%s%s", node_state_text(now), n->own.reason[0] ? ": " : "",
             n->own.reason);
     n->state = now;
+    if (now == NODE_UP)
+        n->up_us = n->env->now_us;
     n->changed_dirty = true;
 }
 

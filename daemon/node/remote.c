@@ -99,12 +99,13 @@ void remote_found(struct remotes *rs, struct remote *r, const struct id *owner, 
     remote_set_timer(rs, r);
 }
 
-void remote_absent(struct remotes *rs, struct remote *r)
+void remote_absent(struct remotes *rs, struct remote *r, usec for_us)
 {
     queue_drop(rs, &r->out);
     queue_drop(rs, &r->in);
     r->state = REMOTE_ABSENT;
-    r->until_us = rs->env->now_us + REMOTE_ABSENT_US;
+    r->asked_us = rs->env->now_us;
+    r->until_us = r->asked_us + for_us;
     remote_set_timer(rs, r);
 }
 

@@ -25,13 +25,14 @@ enum {
     REMOTE_WAIT_OUT_US = 3000000,
     REMOTE_WAIT_IN_US = 500000,
     REMOTE_ABSENT_US = 2000000,
+    REMOTE_ABSENT_YOUNG_US = 200000, /* while our own ring is still forming */
     REMOTE_LOOK_US = 4000000, /* a lookup takes at most this long */
 };
 
 enum remote_state {
     REMOTE_LOOKING, /* a lookup is under way; from nothing, or from ABSENT when that ran out */
     REMOTE_KNOWN,   /* owner holds the address until until_us; then forgotten */
-    REMOTE_ABSENT,  /* nobody holds it, as of a moment ago; forgotten at until_us */
+    REMOTE_ABSENT,  /* nobody holds it, as of asked_us; forgotten at until_us */
 };
 
 struct remote_packet {
@@ -54,6 +55,7 @@ struct remote {
     struct remote_queue out, in; /* frames to it; packets from it */
     struct timer timer;          /* at until_us, or sooner when a waiting packet's time is over */
     usec until_us;
+    usec asked_us; /* when it was answered that nobody holds it */
 };
 
 struct remotes {
@@ -70,7 +72,8 @@ struct remote *remote_get(const struct remotes *rs, const struct addr *addr);
 /* A new one, LOOKING. NULL: out of memory. */
 struct remote *remote_add(struct remotes *rs, const struct addr *addr);
 void remote_found(struct remotes *rs, struct remote *r, const struct id *owner, usec until_us);
-void remote_absent(struct remotes *rs, struct remote *r); /* drops what waits to go out and in */
+/* Drops what waits to go out and in, and is believed for so long. */
+void remote_absent(struct remotes *rs, struct remote *r, usec for_us);
 void remote_forget(struct remotes *rs, struct remote *r);
 /* Forgets the addresses of this owner: its session ended, so they are asked for anew. */
 void remotes_forget_owner(struct remotes *rs, const struct id *owner);

@@ -18,6 +18,8 @@ enum {
     TRAFFIC_UNMET_US = 120000000,
     /* An address that nobody owned is asked for again so soon when a member sends from it. */
     TRAFFIC_AGAIN_US = 200000,
+    TRAFFIC_YOUNG_US =
+        10000000, /* since we are up: others that started with us are about to come */
 };
 
 static const struct mac virtual_mac = {{0xfe, 0xfd, 0, 0, 0, 0}};
@@ -154,6 +156,13 @@ static void traffic_found(struct node *n, struct remote *r, const struct dht_val
     traffic_flush_out(n, r);
 }
 
+static void traffic_absent(struct node *n, struct remote *r)
+{
+    bool young = n->state != NODE_UP || n->env->now_us < n->up_us + TRAFFIC_YOUNG_US;
+
+    remote_absent(&n->remotes, r, young ? REMOTE_ABSENT_YOUNG_US : REMOTE_ABSENT_US);
+}
+
 static void on_owner(void *ctx, uint64_t token, const struct dht_result *result)
 {
     struct node *n = ctx;
@@ -169,7 +178,7 @@ static void on_owner(void *ctx, uint64_t token, const struct dht_result *result)
     if (v && !id_eq(&v->owner, &n->config.overlay.node))
         traffic_found(n, r, v);
     else
-        remote_absent(&n->remotes, r);
+        traffic_absent(n, r);
 }
 
 static void traffic_look(struct node *n, struct remote *r)
@@ -189,7 +198,7 @@ static void traffic_look(struct node *n, struct remote *r)
         n->looks[i].addr = r->addr;
         return;
     }
-    remote_absent(&n->remotes, r);
+    traffic_absent(n, r);
 }
 
 /* An address that a member may have, and not ours. */
@@ -219,8 +228,7 @@ static struct remote *traffic_remote_again(struct node *n, const struct addr *ad
 {
     struct remote *r = remote_get(&n->remotes, addr);
 
-    if (r && r->state == REMOTE_ABSENT &&
-        r->until_us < n->env->now_us + REMOTE_ABSENT_US - TRAFFIC_AGAIN_US)
+    if (r && r->state == REMOTE_ABSENT && n->env->now_us >= r->asked_us + TRAFFIC_AGAIN_US)
         remote_forget(&n->remotes, r);
     return traffic_remote(n, addr);
 }

@@ -137,3 +137,22 @@ def test_a_crash_is_noticed_soon_when_packets_go_there(lab):
     wait_for("noticed", lambda: a.peer("c") is None, 15, every=0.1)
     assert time.monotonic() - start <= 4.5
     flow.stop()
+
+
+def test_two_that_start_at_once_talk_as_soon_as_they_have_met(lab):
+    """What one asked for while it was alone is not taken for missing afterwards."""
+    a, b = lab.host("a"), lab.host("b")
+    blob = lab.psk_blob("pair", "--bootstrap", f"{a.ip}:4747")
+    for h in (a, b):
+        h.start()
+        h.join(blob, hostname=h.name)
+    address = b.address()
+    for _ in range(3):
+        for h in (a, b):
+            h.stop()
+        for h in (a, b):
+            h.start(wait=False)
+        started = time.monotonic()
+        wait_for("an answer", lambda: a.sh("ping", "-n", "-q", "-c", "1", "-i", "0.02", "-w", "10", address,
+                                           check=False).returncode == 0, 10, 0.01)
+        assert time.monotonic() - started < 2.5

@@ -92,7 +92,7 @@ static void what_nobody_owns_is_forgotten_soon(void **state)
     struct remote *r = add(2);
 
     remote_wait_out(&rs, r, (const uint8_t *)"y", 1);
-    remote_absent(&rs, r);
+    remote_absent(&rs, r, REMOTE_ABSENT_US);
     assert_int_equal(rs.waiting, 0);
     env.now_us += REMOTE_ABSENT_US - 1;
     remotes_tick(&rs);
