@@ -2,17 +2,15 @@
 
 #include "overlay/core/err.h"
 #include "overlay/core/wire.h"
+#include "overlay/crypto/box.h"
 
-#include <sodium.h>
 #include <string.h>
 
 enum {
     BEACON_VERSION = 1,
-    NONCE_LEN = crypto_aead_xchacha20poly1305_ietf_NPUBBYTES,
-    TAG_LEN = crypto_aead_xchacha20poly1305_ietf_ABYTES,
     BODY_LEN = 1 + 1 + 2 + 16 + ID_LEN,
 };
-_Static_assert(NONCE_LEN + BODY_LEN + TAG_LEN == BEACON_LEN, "as drawn in beacon.h");
+_Static_assert(BODY_LEN + BOX_EXTRA_LEN == BEACON_LEN, "as drawn in beacon.h");
 
 void beacon_key(struct secret *out, const struct secret *group_key)
 {
@@ -31,9 +29,7 @@ void beacon_seal(uint8_t out[BEACON_LEN], const struct beacon *b, const struct s
     write_bytes(&w, b->ep.addr.b, sizeof b->ep.addr.b);
     write_id(&w, &b->node);
     CHECK(writer_len(&w) == BODY_LEN);
-    memcpy(out, nonce, NONCE_LEN);
-    CHECK(crypto_aead_xchacha20poly1305_ietf_encrypt(out + NONCE_LEN, NULL, body, BODY_LEN, NULL, 0,
-                                                     NULL, out, key->b) == 0);
+    box_seal(out, nonce, body, BODY_LEN, &(struct bytes){NULL, 0}, key);
 }
 
 bool beacon_open(struct beacon *out, const uint8_t *bytes, size_t len, const struct secret *key,
@@ -44,9 +40,7 @@ bool beacon_open(struct beacon *out, const uint8_t *bytes, size_t len, const str
     const uint8_t *address;
 
     memset(out, 0, sizeof *out);
-    if (len != BEACON_LEN ||
-        crypto_aead_xchacha20poly1305_ietf_decrypt(body, NULL, NULL, bytes + NONCE_LEN,
-                                                   BODY_LEN + TAG_LEN, NULL, 0, bytes, key->b) != 0)
+    if (len != BEACON_LEN || !box_open(body, bytes, len, &(struct bytes){NULL, 0}, key))
         return false;
     r = reader_of(body, sizeof body);
     if (read_u8(&r) != BEACON_VERSION)

@@ -279,12 +279,14 @@ static const struct key network_keys[] = {
     {"full_tunnel", read_full_tunnel, offsetof(struct config_network, full_tunnel), KEY_UNUSED},
     {"mtu", read_mtu, offsetof(struct config_network, mtu), KEY_AT_START},
     {"dns_forward", read_dns_forward, offsetof(struct config_network, dns_forward), KEY_LIVE},
+    {"public_relay", read_bool, offsetof(struct config_network, public_relay), KEY_AT_START},
 };
 
 _Static_assert(ARRAY_LEN(daemon_keys) <= CONFIG_KEYS_MAX, "words has room for every key");
 _Static_assert(ARRAY_LEN(network_keys) <= CONFIG_KEYS_MAX, "words has room for every key");
 
-static const struct config_network network_defaults = {.mtu = CONFIG_MTU_DEFAULT};
+static const struct config_network network_defaults = {.mtu = CONFIG_MTU_DEFAULT,
+                                                       .public_relay = true};
 
 void config_init(struct config *c)
 {

@@ -131,7 +131,7 @@ struct network *daemon_find(const struct daemon *d, const char *name)
     return NULL;
 }
 
-static struct network *find_public(const struct daemon *d)
+struct network *daemon_public(const struct daemon *d)
 {
     unsigned i = 0;
 
@@ -200,12 +200,14 @@ static void start_public(struct daemon *d)
 
 void daemon_check_public(struct daemon *d)
 {
-    struct network *n = find_public(d);
+    struct network *n = daemon_public(d);
 
     if (public_wanted(d) && !n)
         start_public(d);
     else if (!public_wanted(d) && n)
         daemon_remove(d, n);
+    else if (n)
+        network_add_bootstraps(n);
 }
 
 static void start_group(struct daemon *d, const char *name)

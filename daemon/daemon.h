@@ -51,6 +51,7 @@ struct daemon {
     struct helper *helpers;                          /* requests to groups' services under way */
     struct endpoint endpoints[DAEMON_ENDPOINTS_MAX]; /* our interface addresses with the port */
     size_t endpoints_count;
+    uint32_t lives;          /* of nodes: how many there were */
     struct endpoint mapped;  /* what a router maps to our port; family 0: nothing */
     struct portmap *portmap; /* NULL: off */
     uint16_t port;
@@ -88,7 +89,9 @@ struct network *daemon_find(const struct daemon *d, const char *name); /* NULL: 
 struct network *daemon_add(struct daemon *d, struct state_member *member);
 /* Device, sessions and node away. */
 void daemon_remove(struct daemon *d, struct network *n);
-/* Starts or ends the public overlay's node as config and blobs ask for. */
+struct network *daemon_public(const struct daemon *d); /* NULL: we run no public node */
+/* Starts or ends the public overlay's node as config and blobs ask for, and tells a running one
+ * where others are. */
 void daemon_check_public(struct daemon *d);
 
 /* This machine's name as a label. */

@@ -34,6 +34,9 @@ struct network {
     char name[LABEL_MAX + 1];
     char hostname_wanted[LABEL_MAX + 1];
     bool is_public;
+    uint32_t life;       /* of the node: a number that no other had */
+    uint32_t meets_life; /* of the public node that lets our members meet; 0: none does */
+    bool lonely;         /* as that one was told */
     struct env env;
     char failure[STATE_WHY_SIZE]; /* why node is NULL */
 
@@ -183,6 +186,87 @@ static void on_dns_query(void *ctx, const uint8_t *query, size_t len)
         dnsforward_query(n->dnsforward, &n->dns_server, query, len);
 }
 
+/* Two networks in one moment: time stands still until the first one's door is closed. */
+static struct node *enter_beside(struct network *n, const struct network *first)
+{
+    if (n->env.now_us < first->env.now_us) {
+        n->env.now_us = first->env.now_us;
+        n->env.wall_s = first->env.wall_s;
+        n->env.wall_known = first->env.wall_known;
+    }
+    return n->node;
+}
+
+static void on_tunnel_send(void *ctx, const struct id *to, const uint8_t *pkt, size_t len)
+{
+    struct network *n = ctx, *public_one = daemon_public(n->daemon);
+
+    if (public_one && enter_beside(public_one, n))
+        node_tunnel_send(public_one->node, to, pkt, len);
+}
+
+/* As with datagrams: a first message is offered to each, the rest names its receiver. */
+static void on_tunnel_input(void *ctx, const struct id *from, uint8_t *pkt, size_t len)
+{
+    struct network *public_one = ctx;
+    bool first = len > 1 && pkt[0] == PACKET_HANDSHAKE && pkt[1] == 1;
+    unsigned number = first ? 0 : host_slot(pkt, len) - 1;
+
+    for (struct network *n; (n = daemon_next(public_one->daemon, &number)) != NULL; number++) {
+        if (!first && host_slot(pkt, len) - 1 != number)
+            return;
+        if (!n->is_public && n->meets_life == public_one->life && enter_beside(n, public_one) &&
+            node_tunnel_input(n->node, from, pkt, len))
+            return;
+    }
+}
+
+static bool is_removed(const struct network *n, const struct id *member)
+{
+    const struct cert cert = {.node = *member};
+
+    return n->config.removed && removed_lists(n->config.removed, &cert);
+}
+
+static void on_met(void *ctx, uint32_t token, const struct id *end, const struct id *member)
+{
+    struct network *public_one = ctx;
+    unsigned number = token;
+    struct network *n = daemon_next(public_one->daemon, &number);
+
+    if (n && number == token && n->meets_life == public_one->life && !is_removed(n, member) &&
+        enter_beside(n, public_one))
+        overlay_add_tunnel(node_overlay(n->node), member, end);
+}
+
+/* All go out by one port: the groups' nodes know at once what the public one is seen as. */
+static void on_observed(void *ctx, const struct endpoint *by, const struct endpoint *us)
+{
+    struct network *public_one = ctx;
+    unsigned number = 0;
+
+    for (struct network *n; (n = daemon_next(public_one->daemon, &number)) != NULL; number++) {
+        if (!n->is_public && n->meets_life == public_one->life && enter_beside(n, public_one))
+            overlay_observed(node_overlay(n->node), by, us);
+    }
+}
+
+static const struct node_host public_host = {
+    .send = on_send,
+    .tcp_open = on_tcp_open,
+    .tcp_send = on_tcp_send,
+    .tcp_close = on_tcp_close,
+    .frame = on_frame,
+    .addresses = on_addresses,
+    .forward_changed = on_forward_changed,
+    .changed = on_changed,
+    .removed = on_removed,
+    .dns_query = on_dns_query,
+    .tunnel_input = on_tunnel_input,
+    .met = on_met,
+    .observed = on_observed,
+};
+
 static const struct node_host node_host = {
     .send = on_send,
     .tcp_open = on_tcp_open,
@@ -194,6 +278,7 @@ static const struct node_host node_host = {
     .changed = on_changed,
     .removed = on_removed,
     .dns_query = on_dns_query,
+    .tunnel_send = on_tunnel_send,
 };
 
 /* --- The machine's side --- */
@@ -389,10 +474,49 @@ static void take_up_change(struct network *n)
     commands_network_changed(n);
 }
 
+static bool meets_in_public(const struct network *n)
+{
+    return n->member.blob && n->member.blob->public_bootstrap.count > 0 && n->ending == STAYING;
+}
+
+/* Members of a group whose blob names public nodes find each other there. */
+static void meet(struct network *n)
+{
+    struct network *public_one = meets_in_public(n) ? daemon_public(n->daemon) : NULL;
+    bool lonely = overlay_connections(node_overlay(n->node)) == 0;
+
+    if (!public_one || !network_enter(public_one))
+        return;
+    if (n->meets_life != public_one->life) {
+        struct node_meeting m = {.token = n->number,
+                                 .group_key = n->config.overlay.group_key,
+                                 .sec = n->config.overlay.sec,
+                                 .member = n->config.overlay.node};
+
+        if (node_meet(public_one->node, &m) == 0)
+            n->meets_life = public_one->life;
+        n->lonely = true;
+        wipe(&m, sizeof m);
+    }
+    if (n->lonely != lonely)
+        node_meet_lonely(public_one->node, n->number, lonely);
+    n->lonely = lonely;
+}
+
+static void meet_no_more(struct network *n)
+{
+    struct network *public_one = daemon_public(n->daemon);
+
+    if (n->meets_life && public_one && public_one->node && n->meets_life == public_one->life)
+        node_meet_no_more(public_one->node, n->number);
+    n->meets_life = 0;
+}
+
 void network_turn(struct network *n)
 {
     if (!n->node)
         return;
+    meet(n);
     if (n->dirty)
         take_up_change(n);
     if (n->env.now_us >= n->contacts_due_us) {
@@ -513,6 +637,7 @@ static bool set_config(struct network *n)
     c->network = (uint16_t)n->number;
     c->mtu = section->mtu;
     c->dns_forward = section->dns_forward.addr.family != 0;
+    c->public_relay = section->public_relay;
     n->dns_server = section->dns_forward;
     set_address_mode(n, section);
     if (c->address_mode == NODE_ADDRESS_FIXED && !net_contains(&c->ipv4, &c->fixed)) {
@@ -611,32 +736,44 @@ static void add_contacts(struct network *n)
         (void)!overlay_add_contact(node_overlay(n->node), &n->contacts[i]);
 }
 
-static void add_bootstraps(struct network *n)
+static void add_public_bootstraps(struct network *n)
+{
+    unsigned number = 0;
+
+    resolver_add(n->resolver, &n->daemon->config.bootstrap);
+    for (const struct network *g; (g = daemon_next(n->daemon, &number)) != NULL; number++) {
+        if (g->member.blob)
+            resolver_add(n->resolver, &g->member.blob->public_bootstrap);
+    }
+}
+
+void network_add_bootstraps(struct network *n)
 {
     if (!n->resolver)
         n->resolver = resolver_new(&n->daemon->loop, n->name, on_bootstrap, n);
     if (!n->resolver)
         return;
-    if (n->member.blob)
-        resolver_add(n->resolver, &n->member.blob->bootstrap);
+    if (n->is_public)
+        add_public_bootstraps(n);
     else
-        resolver_add(n->resolver, &n->daemon->config.bootstrap);
+        resolver_add(n->resolver, &n->member.blob->bootstrap);
 }
 
 static bool start_node(struct network *n)
 {
-    n->node = node_new(&n->config, &n->env, &node_host, n);
+    n->node = node_new(&n->config, &n->env, n->is_public ? &public_host : &node_host, n);
     if (!n->node) {
         fail(n, "out of memory");
         return false;
     }
+    n->life = ++n->daemon->lives;
     n->dirty = true;
     n->logged_state = NODE_LEAVING; /* so that the first one is told */
     n->contacts_due_us = n->env.now_us + SEC(NETWORK_CONTACTS_FIRST_S);
     network_set_endpoints(n);
     if (!n->is_public)
         add_contacts(n);
-    add_bootstraps(n);
+    network_add_bootstraps(n);
     host_forward_changed(n->daemon->host);
     return true;
 }
@@ -699,6 +836,7 @@ struct network *network_new_public(struct daemon *d, unsigned number, const stru
     /* No secret: it only tells one overlay's strangers from another's. */
     sha256(n->config.overlay.group_key.b, key_label, sizeof key_label - 1);
     n->config.address_mode = NODE_ADDRESS_NONE;
+    n->config.rendezvous = true;
     n->config.network = (uint16_t)number;
     (void)start_node(n);
     return n;
@@ -735,6 +873,7 @@ static void free_node(struct network *n)
 {
     struct node *node = n->node;
 
+    meet_no_more(n);
     n->node = NULL;
     if (node)
         node_free(node);
@@ -762,7 +901,7 @@ void network_reload(struct network *n)
     if (!n->node)
         return;
     node_set_dns_forward(network_enter(n), section->dns_forward.addr.family != 0);
-    add_bootstraps(n);
+    network_add_bootstraps(n);
     if (n->member.blob) {
         choose_hostname(n, section);
         if (strcmp(n->hostname_wanted, n->config.hostname) != 0) {
@@ -776,6 +915,7 @@ void network_leave(struct network *n)
 {
     if (n->ending == STAYING && network_enter(n)) {
         save_contacts(n);
+        meet_no_more(n);
         node_leave(n->node);
     }
     n->ending = LEAVING;

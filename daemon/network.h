@@ -73,6 +73,8 @@ network_failure(const struct network *n); /* why there is no node; NULL when the
 /* NULL when it failed to start. Enter it only by network_enter, which sets its clock. */
 struct node *network_node(struct network *n);
 struct node *network_enter(struct network *n);
+/* The public overlay's node: from its own and all groups' lists, to those it has already. */
+void network_add_bootstraps(struct network *n);
 /* A STUN server, `by`, sees our port as `us`. */
 void network_observed(struct network *n, const struct endpoint *by, const struct endpoint *us);
 usec network_now(const struct network *n);                /* as of the last entry */

@@ -124,11 +124,17 @@ void host_env(struct host *h, struct env *env)
     host_clock(h, env);
 }
 
+unsigned host_slot(const uint8_t *pkt, size_t len)
+{
+    size_t at = pkt[0] == PACKET_HANDSHAKE ? HANDSHAKE_RECEIVER_AT : INDEX_AT;
+
+    return len > at ? pkt[at] : 0;
+}
+
 /* The network whose receiver index the packet carries, or NULL. */
 static struct network *by_index(const struct host *h, const uint8_t *pkt, size_t len)
 {
-    size_t at = pkt[0] == PACKET_HANDSHAKE ? HANDSHAKE_RECEIVER_AT : INDEX_AT;
-    uint8_t slot = len > at ? pkt[at] : 0;
+    unsigned slot = host_slot(pkt, len);
 
     return slot >= 1 && slot <= NETWORKS_MAX ? h->networks[slot - 1] : NULL;
 }

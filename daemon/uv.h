@@ -27,6 +27,9 @@ void host_free(struct host *h);
 void host_attach(struct host *h, unsigned number, struct network *n);
 void host_detach(struct host *h, unsigned number);
 
+/* The slot of the network that a handshake, cookie, control or data packet names; 0: none. */
+unsigned host_slot(const uint8_t *pkt, size_t len);
+
 /* The clocks as they are now into a network's env; also notices suspend and clock jumps. */
 void host_clock(struct host *h, struct env *env);
 /* An env with this host's randomness and hash key; log and its host pointer are the caller's. */

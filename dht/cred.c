@@ -10,6 +10,7 @@ void creds_init(struct creds *c, const struct dht_config *config, const struct d
         .overlay = config->overlay,
         .ca = config->ca,
         .removed = config->removed,
+        .rendezvous = config->rendezvous,
         .env = env,
         .bound = host->bound,
         .ctx = ctx,
@@ -125,6 +126,15 @@ void creds_own_credential(const struct creds *c, const struct sign_public *pub,
         memcpy(out, pub->b, CREDENTIAL_LEN);
 }
 
+/* One of a list under the key that the writer's own stands for. */
+static bool meets_there(const struct creds *c, const struct record *rec,
+                        const struct sign_public *pub)
+{
+    struct id key = dht_rendezvous_key(&c->overlay, pub);
+
+    return !record_single(rec) && id_eq(&key, &rec->key);
+}
+
 static enum cred_verdict judge_bare(const struct creds *c, const struct record *rec)
 {
     struct sign_public pub;
@@ -132,7 +142,8 @@ static enum cred_verdict judge_bare(const struct creds *c, const struct record *
 
     memcpy(pub.b, rec->credential, CREDENTIAL_LEN);
     node = node_id_self(&pub);
-    if (!id_eq(&node, &rec->writer) || !id_eq(&rec->owner, &rec->writer))
+    if (!id_eq(&node, &rec->writer) ||
+        !(c->rendezvous ? meets_there(c, rec, &pub) : id_eq(&rec->owner, &rec->writer)))
         return CRED_BAD;
     return record_verify(rec, &c->overlay, &pub) ? CRED_OK : CRED_BAD;
 }

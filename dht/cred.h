@@ -37,6 +37,7 @@ struct creds {
     struct id overlay;
     const struct cert_ca *ca; /* NULL: credentials are keys, and no struct cred is ever made */
     const struct removed *removed;
+    bool rendezvous; /* as in dht_config */
     const struct env *env;
     bool (*bound)(void *ctx, const struct id *key, const struct cert *cert);
     void *ctx;

@@ -254,6 +254,33 @@ int dht_put(struct dht *d, const struct id *key, const struct id *owner, const v
                      &(struct op_caller){done, ctx, token});
 }
 
+struct id dht_rendezvous_key(const struct id *overlay, const struct sign_public *pub)
+{
+    return dht_key(overlay, "rendezvous", pub->b, sizeof(pub->b));
+}
+
+int dht_put_rendezvous(struct dht *d, const struct sign_public *pub, const struct sign_secret *sec,
+                       const struct id *owner, const void *value, size_t len, uint32_t duration_s,
+                       dht_done *done, void *ctx, uint64_t token)
+{
+    struct record rec = {.key = dht_rendezvous_key(&d->config.overlay, pub),
+                         .owner = *owner,
+                         .writer = node_id_self(pub),
+                         .kind = RECORD_PUT,
+                         .len = (uint16_t)len,
+                         .value = value,
+                         .duration_s = duration_s};
+
+    if (d->leaving)
+        return -ERR_BAD_STATE;
+    if (len > d->config.value_max || duration_s < DHT_DURATION_MIN_S ||
+        duration_s > d->config.duration_max_s)
+        return -ERR_RANGE;
+    if (!keep_has_room(d, &rec.key))
+        return -ERR_FULL;
+    return op_write_as(d, OP_PUT, &rec, pub, sec, &(struct op_caller){done, ctx, token});
+}
+
 int dht_get(struct dht *d, const struct id *key, enum dht_mode mode, dht_done *done, void *ctx,
             uint64_t token)
 {

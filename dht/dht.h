@@ -60,6 +60,7 @@ struct dht_config {
     size_t memory_max;       /* 0: DHT_MEMORY_DEFAULT. Victim when full: see store.h */
     uint16_t value_max;      /* 0: DHT_VALUE_MAX; the public overlay keeps 256 bytes */
     uint32_t duration_max_s; /* 0: DHT_DURATION_MAX_S; the public overlay keeps 1 h */
+    bool rendezvous;         /* nothing but what dht_put_rendezvous writes; never with ca */
 };
 
 struct dht_host {
@@ -146,6 +147,16 @@ int dht_create(struct dht *d, const struct id *key, const struct id *owner, cons
 int dht_put(struct dht *d, const struct id *key, const struct id *owner, const void *value,
             size_t len, uint32_t duration_s, unsigned flags, dht_done *done, void *ctx,
             uint64_t token) MUST_USE;
+/*
+ * Where those meet who share a key pair that nobody else has: its public half names the place in
+ * the DHT, what stands there is signed with it, and each has an owner id of his own choice. Holders
+ * refuse all else under such a key, so a stranger cannot put anything there. Not kept; again
+ * replaces. As dht_put; token and done too.
+ */
+struct id dht_rendezvous_key(const struct id *overlay, const struct sign_public *pub);
+int dht_put_rendezvous(struct dht *d, const struct sign_public *pub, const struct sign_secret *sec,
+                       const struct id *owner, const void *value, size_t len, uint32_t duration_s,
+                       dht_done *done, void *ctx, uint64_t token) MUST_USE;
 int dht_get(struct dht *d, const struct id *key, enum dht_mode mode, dht_done *done, void *ctx,
             uint64_t token) MUST_USE;
 /* Takes our record (kept or not) off the key and leaves a signed tombstone; the key is free at
@@ -197,10 +208,10 @@ uint8_t dht_list_bucket(const struct id *owner);
 /* For people, metrics and the simulator's checks. */
 size_t dht_records(const struct dht *d); /* live records held, tombstones not counted */
 size_t dht_memory(const struct dht *d);  /* bytes that they and the certificates they need take */
-/* Bytes of the tables by which those are found, charged and ended; they grow with the records, within
- * their number. */
+/* Bytes of the tables by which those are found, charged and ended; they grow with the records,
+ * within their number. */
 size_t dht_index_memory(const struct dht *d);
-bool dht_ready(const struct dht *d);     /* our range was handed over: we grant and deny */
+bool dht_ready(const struct dht *d); /* our range was handed over: we grant and deny */
 struct dht_held {
     struct dht_value v;
     uint32_t duration_s;

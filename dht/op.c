@@ -39,6 +39,11 @@ struct found {
     uint8_t value[];
 };
 
+struct signer {
+    struct sign_public pub;
+    struct sign_secret sec;
+};
+
 struct op {
     struct op *next;
     enum op_kind kind;
@@ -59,6 +64,7 @@ struct op {
     enum dht_status status;
     struct found *found[DHT_VALUES_MAX];
     size_t found_count;
+    struct signer *signer; /* NULL: we */
     uint8_t value[];
 };
 
@@ -75,6 +81,9 @@ static void free_op(struct op *op)
 {
     for (size_t i = 0; i < op->found_count; i++)
         free(op->found[i]);
+    if (op->signer != NULL)
+        sign_secret_clear(&op->signer->sec);
+    free(op->signer);
     free(op);
 }
 
@@ -133,18 +142,44 @@ static void remove_over(struct dht *d)
     d->ops.last = at;
 }
 
-int op_write(struct dht *d, enum op_kind kind, const struct record *rec, unsigned flags,
-             const struct op_caller *caller)
+static struct op *new_write(struct dht *d, enum op_kind kind, const struct record *rec,
+                            const struct op_caller *caller)
 {
     struct op *op = new_op(d, kind, &rec->key, rec->len, caller);
 
     if (op == NULL)
-        return -ERR_FULL;
-    op->flags = flags;
+        return NULL;
     op->rec = *rec;
     if (rec->len > 0)
         memcpy(op->value, rec->value, rec->len);
     op->rec.value = op->value;
+    return op;
+}
+
+int op_write(struct dht *d, enum op_kind kind, const struct record *rec, unsigned flags,
+             const struct op_caller *caller)
+{
+    struct op *op = new_write(d, kind, rec, caller);
+
+    if (op == NULL)
+        return -ERR_FULL;
+    op->flags = flags;
+    return 0;
+}
+
+int op_write_as(struct dht *d, enum op_kind kind, const struct record *rec,
+                const struct sign_public *pub, const struct sign_secret *sec,
+                const struct op_caller *caller)
+{
+    struct signer *signer = malloc(sizeof(*signer));
+    struct op *op = signer != NULL ? new_write(d, kind, rec, caller) : NULL;
+
+    if (op == NULL) {
+        free(signer);
+        return -ERR_FULL;
+    }
+    *signer = (struct signer){*pub, *sec};
+    op->signer = signer;
     return 0;
 }
 
@@ -229,8 +264,13 @@ static void new_sequence(struct dht *d, struct op *op, uint32_t epoch, uint32_t 
 
         rec->not_after_s = at - at % RECORD_NOT_AFTER_STEP_S;
     }
-    creds_own_credential(&d->creds, &d->config.pub, rec->credential);
-    record_sign(rec, &d->config.overlay, &d->config.sec);
+    if (op->signer == NULL) {
+        creds_own_credential(&d->creds, &d->config.pub, rec->credential);
+        record_sign(rec, &d->config.overlay, &d->config.sec);
+    } else {
+        creds_own_credential(&d->creds, &op->signer->pub, rec->credential);
+        record_sign(rec, &d->config.overlay, &op->signer->sec);
+    }
 }
 
 /* A newer one of ours stands: go on from its numbers. */

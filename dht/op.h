@@ -63,6 +63,10 @@ void ops_clear(struct dht *d);
  * value copied. */
 int op_write(struct dht *d, enum op_kind kind, const struct record *rec, unsigned flags,
              const struct op_caller *caller) MUST_USE;
+/* The same, signed by another one than us. */
+int op_write_as(struct dht *d, enum op_kind kind, const struct record *rec,
+                const struct sign_public *pub, const struct sign_secret *sec,
+                const struct op_caller *caller) MUST_USE;
 int op_lookup(struct dht *d, const struct id *key, enum dht_mode mode,
               const struct op_caller *caller) MUST_USE;
 /* Lookup that asks this point first: what a watch saw change there. */

@@ -1,5 +1,6 @@
 /*
- * Where a ring may be found: bootstraps, members met before, peers that fell silent. All are asked
+ * Where a ring may be found: bootstraps, members met before, peers that fell silent, members that
+ * another overlay knows. All are asked
  * for ever, ever more rarely, also when we have neighbours: so rings that formed apart, or were cut
  * apart, find each other. What one node does for this shrinks with the size of its ring, so that
  * the ring as a whole asks at a steady rate.
@@ -63,7 +64,7 @@ static size_t count_kind(const struct overlay *o, enum contact_kind kind)
 static bool make_room(struct overlay *o, enum contact_kind kind)
 {
     static const size_t most[] = {OVERLAY_BOOTSTRAPS_MAX, OVERLAY_CONTACTS_MAX, CONTACTS_LOST_MAX,
-                                  CONTACTS_MET_MAX};
+                                  CONTACTS_MET_MAX, OVERLAY_TUNNELS_MAX};
     struct contacts *all = &o->contacts;
     struct contact *oldest = NULL;
 
@@ -72,7 +73,7 @@ static bool make_room(struct overlay *o, enum contact_kind kind)
             if (all->v[i].kind == kind && all->v[i].session == NULL &&
                 (oldest == NULL || all->v[i].lost_us < oldest->lost_us))
                 oldest = &all->v[i];
-        if ((kind != CONTACT_LOST && kind != CONTACT_MET) || oldest == NULL)
+        if (kind == CONTACT_BOOTSTRAP || kind == CONTACT_REMEMBERED || oldest == NULL)
             return false;
         forget(o, oldest);
     }
@@ -88,6 +89,19 @@ static bool make_room(struct overlay *o, enum contact_kind kind)
     return true;
 }
 
+/* A new one, tried at once. */
+static struct contact *append(struct overlay *o, enum contact_kind kind, const struct id *node)
+{
+    struct contact *c = &o->contacts.v[o->contacts.count++];
+
+    *c = (struct contact){.kind = (uint8_t)kind, .interval_us = interval_first_us};
+    if (node != NULL)
+        c->node = *node;
+    c->next_us = o->env->now_us;
+    c->lost_us = o->env->now_us;
+    return c;
+}
+
 int contact_add(struct overlay *o, enum contact_kind kind, const struct id *node,
                 const struct endpoint *ep)
 {
@@ -95,7 +109,7 @@ int contact_add(struct overlay *o, enum contact_kind kind, const struct id *node
 
     for (size_t i = 0; i < o->contacts.count; i++) {
         c = &o->contacts.v[i];
-        if (!endpoint_eq(&c->ep, ep))
+        if (c->kind == CONTACT_TUNNEL || !endpoint_eq(&c->ep, ep))
             continue;
         if (c->kind == CONTACT_MET && kind != CONTACT_MET) {
             c->kind = (uint8_t)kind;
@@ -105,18 +119,31 @@ int contact_add(struct overlay *o, enum contact_kind kind, const struct id *node
     }
     if (!make_room(o, kind))
         return -ERR_FULL;
-    c = &o->contacts.v[o->contacts.count++];
-    *c = (struct contact){.ep = *ep, .kind = (uint8_t)kind, .interval_us = interval_first_us};
-    if (node != NULL)
-        c->node = *node;
-    c->next_us = o->env->now_us;
-    c->lost_us = o->env->now_us;
+    c = append(o, kind, node);
+    c->ep = *ep;
     if (kind == CONTACT_LOST)
         c->next_us += env_jitter(o->env, SEC(1), 100);
     if (kind == CONTACT_MET)
         c->next_us = USEC_NEVER;
     alarm_sooner(o, &o->contacts.alarm, c->next_us);
     return 0;
+}
+
+void contact_add_tunnel(struct overlay *o, const struct id *node, const struct id *end)
+{
+    for (size_t i = 0; i < o->contacts.count; i++) {
+        struct contact *c = &o->contacts.v[i];
+
+        if (c->kind != CONTACT_TUNNEL || !id_eq(&c->node, node))
+            continue;
+        c->tunnel = *end;
+        c->lost_us = o->env->now_us;
+        return;
+    }
+    if (!make_room(o, CONTACT_TUNNEL))
+        return;
+    append(o, CONTACT_TUNNEL, node)->tunnel = *end;
+    alarm_sooner(o, &o->contacts.alarm, o->env->now_us);
 }
 
 void contact_lost(struct overlay *o, const struct link *l)
@@ -204,7 +231,7 @@ static bool is_connected(const struct overlay *o, const struct contact *c)
         return true;
     for (size_t i = 0; i < o->ring.count; i++) {
         l = link_of(o->ring.peers[i]);
-        if (!l->peer.indirect && endpoint_eq(&l->ep, &c->ep))
+        if (!l->peer.indirect && c->ep.addr.family != 0 && endpoint_eq(&l->ep, &c->ep))
             return true;
     }
     return false;
@@ -227,7 +254,8 @@ static bool may_need_tcp(const struct overlay *o, const struct contact *c)
 
 static void try_contact(struct overlay *o, struct contact *c)
 {
-    struct path_addr to = {.kind = PATH_UDP, .ep = c->ep};
+    bool tunnel = c->kind == CONTACT_TUNNEL;
+    struct path_addr to = {.kind = tunnel ? PATH_TUNNEL : PATH_UDP, .ep = c->ep, .peer = c->tunnel};
 
     if (tries_under_way(o) >= (outside(o) ? TRIES_AT_ONCE_OUTSIDE : TRIES_AT_ONCE)) {
         c->next_us = o->env->now_us + crowded_us;
@@ -241,7 +269,7 @@ static void try_contact(struct overlay *o, struct contact *c)
     bool patient = outside(o) || (may_need_tcp(o, c) && tcp_possible(o));
 
     c->next_us = o->env->now_us + (patient ? try_outside_us : try_us);
-    if (patient)
+    if (patient && !tunnel)
         tcp_contact_tried(o, c);
 }
 
@@ -284,7 +312,8 @@ static bool contact_due(struct overlay *o, struct contact *c)
             return false;
         }
         rest(o, c);
-    } else if (c->kind == CONTACT_LOST && o->env->now_us >= c->lost_us + lost_forget_us) {
+    } else if ((c->kind == CONTACT_LOST || c->kind == CONTACT_TUNNEL) &&
+               o->env->now_us >= c->lost_us + lost_forget_us) {
         forget(o, c);
         return false;
     } else {

@@ -155,6 +155,10 @@ static void on_send(void *ctx, const struct path_addr *to, const uint8_t *pkt, s
     case PATH_RELAY:
         relay_send(o, to, pkt, len);
         return;
+    case PATH_TUNNEL:
+        if (o->host.tunnel != NULL)
+            o->host.tunnel(o->ctx, &to->peer, pkt, len);
+        return;
     case PATH_NONE:
         return;
     }
@@ -177,6 +181,11 @@ static void on_data_changed(void *ctx, struct session *s)
 
 static void on_observed(void *ctx, struct session *s, const struct endpoint *us)
 {
+    struct overlay *o = ctx;
+    const struct path_addr *by = session_path(s);
+
+    if (o->host.observed != NULL && by->kind == PATH_UDP)
+        o->host.observed(o->ctx, &by->ep, us);
 }
 
 /* Between the doors. */
@@ -276,6 +285,13 @@ bool overlay_tcp_input(struct overlay *o, uint32_t conn, const struct endpoint *
     const struct path_addr path = {.kind = PATH_TCP, .ep = *from, .conn = conn};
 
     return input(o, &path, pkt, len);
+}
+
+bool overlay_tunnel_input(struct overlay *o, const struct id *from, uint8_t *pkt, size_t len)
+{
+    const struct path_addr path = {.kind = PATH_TUNNEL, .peer = *from};
+
+    return (len == 0 || pkt[0] != PACKET_RELAY) && input(o, &path, pkt, len);
 }
 
 void overlay_tick(struct overlay *o)
@@ -430,6 +446,11 @@ int overlay_add_bootstrap(struct overlay *o, const struct endpoint *ep)
 int overlay_add_contact(struct overlay *o, const struct overlay_contact *c)
 {
     return contact_add(o, CONTACT_REMEMBERED, &c->node, &c->ep);
+}
+
+void overlay_add_tunnel(struct overlay *o, const struct id *member, const struct id *end)
+{
+    contact_add_tunnel(o, member, end);
 }
 
 void overlay_heard_near(struct overlay *o, const struct overlay_contact *c)
@@ -617,6 +638,13 @@ size_t overlay_connections(const struct overlay *o)
     return o->ring.count;
 }
 
+bool overlay_is_linked(const struct overlay *o, const struct id *node)
+{
+    const struct link *l = link_find(o, node);
+
+    return l != NULL && l->up && !l->peer.indirect;
+}
+
 /* Data. */
 
 int overlay_demand(struct overlay *o, const struct id *peer)
@@ -747,6 +775,8 @@ static void say_why(const struct overlay *o, const struct link *l, char why[96])
     else if (session_path(l->session)->kind == PATH_RELAY)
         snprintf(why, 96, "relayed: no direct address answers, this relay is the quickest (%s)",
                  what);
+    else if (session_path(l->session)->kind == PATH_TUNNEL)
+        snprintf(why, 96, "through the public overlay: no direct address answers yet (%s)", what);
     else if (l->peer.indirect)
         snprintf(why, 96, "over the ring: no direct address answers yet (%s)", what);
     else if (session_path(l->session)->kind == PATH_TCP)

@@ -7,9 +7,9 @@
  * are the same code with another configuration.
  *
  * A node starts ALONE, probes its bootstraps and remembered contacts, becomes JOINING when one
- * answers, MEMBER when both ring neighbours have taken it in. When nobody was found within 1 s it is a
- * ring of one: MEMBER, and goes on probing (2 s growing to 60 s), also after it has neighbours, so
- * that rings that formed apart find out and merge.
+ * answers, MEMBER when both ring neighbours have taken it in. When nobody was found within 1 s it
+ * is a ring of one: MEMBER, and goes on probing (2 s growing to 60 s), also after it has
+ * neighbours, so that rings that formed apart find out and merge.
  */
 #ifndef PEAL_OVERLAY_OVERLAY_H
 #define PEAL_OVERLAY_OVERLAY_H
@@ -22,12 +22,15 @@
 #include "overlay/crypto/seal.h"
 
 enum {
-    OVERLAY_NEAR = 3,            /* near connections on each side */
+    OVERLAY_NEAR = 3, /* near connections on each side */
     OVERLAY_SHORTCUTS_MAX = 32,
-    OVERLAY_BODY_MAX = 1180,     /* of a routed or direct upper message: MESSAGE_MAX less the route header */
+    OVERLAY_BODY_MAX =
+        1180, /* of a routed or direct upper message: MESSAGE_MAX less the route header */
     OVERLAY_BOOTSTRAPS_MAX = 16,
-    OVERLAY_CONTACTS_MAX = 32,   /* remembered between runs */
-    OVERLAY_STANDBYS_MAX = 3,    /* relays beside the one that carries: two, a third while it replaces one */
+    OVERLAY_CONTACTS_MAX = 32, /* remembered between runs */
+    OVERLAY_TUNNELS_MAX = 16,  /* members found in another overlay */
+    OVERLAY_STANDBYS_MAX =
+        3, /* relays beside the one that carries: two, a third while it replaces one */
 };
 
 enum overlay_state {
@@ -45,12 +48,13 @@ enum overlay_mode {
     OVERLAY_NEAREST, /* delivered at the member whose id is closest to the key */
 };
 
-/* Where a message came from, and so where an answer goes. Ids of routed messages are claims of members, not proven. */
+/* Where a message came from, and so where an answer goes. Ids of routed messages are claims of
+ * members, not proven. */
 struct overlay_from {
     struct id node;
-    struct id via;  /* not zero: node is no ring member yet; answers go through this one */
-    struct id key;  /* what it was routed to (our own id, or a key near us) */
-    bool direct;    /* came over a session with `node`: the id is authenticated */
+    struct id via; /* not zero: node is no ring member yet; answers go through this one */
+    struct id key; /* what it was routed to (our own id, or a key near us) */
+    bool direct;   /* came over a session with `node`: the id is authenticated */
     uint8_t hops;
 };
 
@@ -58,37 +62,40 @@ struct overlay_config {
     struct id overlay;
     struct secret group_key;
     bool psk;
-    const struct cert_ca *ca;   /* borrowed; NULL: ids are hashes of keys */
+    const struct cert_ca *ca;      /* borrowed; NULL: ids are hashes of keys */
     const struct removed *removed; /* who is no member any more. Borrowed; may be NULL */
     struct sign_public pub;
     struct sign_secret sec;
     struct id node;
-    const uint8_t *cert_der;    /* borrowed */
+    const uint8_t *cert_der; /* borrowed */
     size_t cert_len;
-    uint8_t slot;               /* top byte of all our receiver indices */
-    uint32_t aeads;             /* mask of 1 << enum seal_alg */
-    struct seal_worker *worker; /* of the calling thread, may be shared by many; borrowed. NULL: one of our own */
-    uint32_t sessions_max;      /* 0: 1024 */
-    bool relay_refused;         /* we forward for nobody */
-    uint32_t relay_mbit;        /* at most so much, and half of it for one pair; 0: no cap */
+    uint8_t slot;   /* top byte of all our receiver indices */
+    uint32_t aeads; /* mask of 1 << enum seal_alg */
+    struct seal_worker
+        *worker; /* of the calling thread, may be shared by many; borrowed. NULL: one of our own */
+    uint32_t sessions_max; /* 0: 1024 */
+    bool relay_refused;    /* we forward for nobody */
+    uint32_t relay_mbit;   /* at most so much, and half of it for one pair; 0: no cap */
     /* Which relay is the better one; NULL: choose_better. */
     bool (*relay_better)(const struct relay_choice *a, const struct relay_choice *b);
 };
 
-
 struct overlay_host {
     void (*send)(void *ctx, const struct endpoint *to, const uint8_t *pkt, size_t len);
     /*
-     * TCP; all three NULL: there is none. tcp_open asks for a connection and gives its number, never
-     * 0 and never used again, or 0 when that is not possible; overlay_tcp_opened or
+     * TCP; all three NULL: there is none. tcp_open asks for a connection and gives its number,
+     * never 0 and never used again, or 0 when that is not possible; overlay_tcp_opened or
      * overlay_tcp_closed tells what became of it. tcp_send is best effort, as send is.
      */
     uint32_t (*tcp_open)(void *ctx, const struct endpoint *to);
     void (*tcp_send)(void *ctx, uint32_t conn, const uint8_t *pkt, size_t len);
     void (*tcp_close)(void *ctx, uint32_t conn);
-    /* An upper message for us. Not called from within overlay_route and friends: what we send to ourselves comes with the next tick. */
-    void (*message)(void *ctx, const struct overlay_from *from, uint8_t proto, const uint8_t *body, size_t len);
-    /* A data packet (type 0x83) that came over the ring instead of UDP; opened by the host with the snapshot's keys. May be changed in place. */
+    /* An upper message for us. Not called from within overlay_route and friends: what we send to
+     * ourselves comes with the next tick. */
+    void (*message)(void *ctx, const struct overlay_from *from, uint8_t proto, const uint8_t *body,
+                    size_t len);
+    /* A data packet (type 0x83) that came over the ring instead of UDP; opened by the host with the
+     * snapshot's keys. May be changed in place. */
     void (*data)(void *ctx, uint8_t *pkt, size_t len);
     void (*peer_up)(void *ctx, const struct id *peer);
     void (*peer_down)(void *ctx, const struct id *peer);
@@ -98,8 +105,16 @@ struct overlay_host {
     void (*ring_changed)(void *ctx);
     /* What overlay_leg_next tells changed. */
     void (*legs_changed)(void *ctx);
+    /*
+     * A packet for the end of a tunnel, that is the node `to` of another overlay. May be called
+     * from inside: the other overlay may be told, this one not. NULL: no tunnels.
+     */
+    void (*tunnel)(void *ctx, const struct id *to, const uint8_t *pkt, size_t len);
+    /* The peer at `by` sees us as `us`. As above, and may be NULL. */
+    void (*observed)(void *ctx, const struct endpoint *by, const struct endpoint *us);
 };
-/* Callbacks come last, with the object consistent; they may call any function below but input, tick and free. */
+/* Callbacks come last, with the object consistent; they may call any function below but input, tick
+ * and free. */
 
 struct overlay *overlay_new(const struct overlay_config *config, struct env *env,
                             const struct overlay_host *host, void *ctx);
@@ -109,7 +124,11 @@ void overlay_free(struct overlay *o);
  * against each overlay of the daemon until one takes it: true when this one did. */
 bool overlay_input(struct overlay *o, const struct endpoint *from, uint8_t *pkt, size_t len);
 /* As overlay_input, from a TCP connection. */
-bool overlay_tcp_input(struct overlay *o, uint32_t conn, const struct endpoint *from, uint8_t *pkt, size_t len);
+bool overlay_tcp_input(struct overlay *o, uint32_t conn, const struct endpoint *from, uint8_t *pkt,
+                       size_t len);
+/* As overlay_input, out of a tunnel from that node of the other overlay, who may only claim to be
+ * it. */
+bool overlay_tunnel_input(struct overlay *o, const struct id *from, uint8_t *pkt, size_t len);
 void overlay_tcp_opened(struct overlay *o, uint32_t conn); /* that tcp_open asked for */
 void overlay_tcp_closed(struct overlay *o, uint32_t conn); /* any */
 /* A session has it as a path: it is somebody's whose identity was proven. */
@@ -128,6 +147,9 @@ int overlay_add_contact(struct overlay *o, const struct overlay_contact *c);
 /* A member said, unproven, that it is there: tried within a second, unless it is connected already
  * or we have neighbours and tried another such a minute ago. */
 void overlay_heard_near(struct overlay *o, const struct overlay_contact *c);
+/* One who can seal what the group's members seal says that a member is at the end of a tunnel:
+ * tried like a bootstrap. Of such OVERLAY_TUNNELS_MAX are kept, the victim is the oldest. */
+void overlay_add_tunnel(struct overlay *o, const struct id *member, const struct id *end);
 /* Up to max contacts worth remembering (direct peers, longest up first). Returns how many. */
 size_t overlay_contacts(const struct overlay *o, struct overlay_contact *out, size_t max);
 /* Our own interface addresses with the UDP port. */
@@ -146,49 +168,61 @@ const struct id *overlay_id(const struct overlay *o);
 void overlay_leave(struct overlay *o);
 bool overlay_left(const struct overlay *o);
 
-/* Sending; 0, -ERR_RANGE (too long), -ERR_BAD_STATE (nobody to send to). Best effort: requests need an id and a retry of their own. */
+/* Sending; 0, -ERR_RANGE (too long), -ERR_BAD_STATE (nobody to send to). Best effort: requests need
+ * an id and a retry of their own. */
 int overlay_route(struct overlay *o, const struct id *key, enum overlay_mode mode, uint8_t proto,
                   const void *body, size_t len);
 /* To the node that a message came from: over a session if there is one, else routed. */
-int overlay_answer(struct overlay *o, const struct overlay_from *to, uint8_t proto, const void *body, size_t len);
+int overlay_answer(struct overlay *o, const struct overlay_from *to, uint8_t proto,
+                   const void *body, size_t len);
 /* Over our session with that node if it is up, else routed exactly. */
-int overlay_send(struct overlay *o, const struct id *node, uint8_t proto, const void *body, size_t len);
+int overlay_send(struct overlay *o, const struct id *node, uint8_t proto, const void *body,
+                 size_t len);
 /* To every member once, ourselves included. */
 int overlay_broadcast(struct overlay *o, uint8_t proto, const void *body, size_t len);
 
 /* The ring as we see it. */
-/* Our near neighbours, closest first, at most OVERLAY_NEAR each; in a small ring the same node may be in both. Returns how many. */
+/* Our near neighbours, closest first, at most OVERLAY_NEAR each; in a small ring the same node may
+ * be in both. Returns how many. */
 size_t overlay_near_right(const struct overlay *o, struct id out[OVERLAY_NEAR]); /* clockwise */
 size_t overlay_near_left(const struct overlay *o, struct id out[OVERLAY_NEAR]);
-bool overlay_owns(const struct overlay *o, const struct id *key); /* we are the closest member known to us */
-double overlay_size_estimate(const struct overlay *o);            /* members, ourselves included */
+bool overlay_owns(const struct overlay *o,
+                  const struct id *key);               /* we are the closest member known to us */
+double overlay_size_estimate(const struct overlay *o); /* members, ourselves included */
 size_t overlay_shortcuts(const struct overlay *o);
 size_t overlay_connections(const struct overlay *o);
+/* We have a session with that node, and it does not go hop by hop. */
+bool overlay_is_linked(const struct overlay *o, const struct id *node);
 
-/* Sessions wanted for VPN traffic. Starts one when there is none; kept while data flows, dropped when idle. */
+/* Sessions wanted for VPN traffic. Starts one when there is none; kept while data flows, dropped
+ * when idle. */
 int overlay_demand(struct overlay *o, const struct id *peer);
 
-/* The data side of a session, for the forwarding snapshot; pointers borrowed until the next call into o. */
+/* The data side of a session, for the forwarding snapshot; pointers borrowed until the next call
+ * into o. */
 struct overlay_data {
-    uint32_t token; /* unique in the daemon while the session lives, never 0; its top byte is config.slot */
+    uint32_t token; /* unique in the daemon while the session lives, never 0; its top byte is
+                       config.slot */
     struct id peer;
     bool udp; /* to is set; else it goes over the ring: overlay_send_data */
     struct endpoint to;
-    uint32_t channel; /* not 0: to is a relay, the packet goes behind a relay header */
+    uint32_t channel;       /* not 0: to is a relay, the packet goes behind a relay header */
     struct seal_key *tx;    /* NULL: none yet */
     struct seal_key *rx[3]; /* NULL when unused */
 };
 bool overlay_data(const struct overlay *o, const struct id *peer, struct overlay_data *out);
-bool overlay_data_next(const struct overlay *o, size_t *i, struct overlay_data *out); /* all with a session up */
+bool overlay_data_next(const struct overlay *o, size_t *i,
+                       struct overlay_data *out); /* all with a session up */
 /* What the data plane saw of a session, at most once a second while traffic flows. */
-void overlay_data_seen(struct overlay *o, uint32_t token, usec last_tx_us, usec last_rx_us, uint64_t tx_packets);
+void overlay_data_seen(struct overlay *o, uint32_t token, usec last_tx_us, usec last_rx_us,
+                       uint64_t tx_packets);
 void overlay_data_roamed(struct overlay *o, uint32_t token, const struct endpoint *from);
 /* A sealed data packet out by the session's best path of any kind. */
 int overlay_send_data(struct overlay *o, const struct id *peer, const uint8_t *pkt, size_t len);
 
 /*
- * Where relay packets go that come by UDP from an endpoint under a channel id. Borrowed until the next
- * call into o: ref the meters that you keep. A packet is forwarded when both meters take it.
+ * Where relay packets go that come by UDP from an endpoint under a channel id. Borrowed until the
+ * next call into o: ref the meters that you keep. A packet is forwarded when both meters take it.
  */
 struct overlay_leg {
     struct endpoint from;
@@ -200,12 +234,18 @@ struct overlay_leg {
 };
 bool overlay_leg_next(const struct overlay *o, size_t *i, struct overlay_leg *out);
 
-/* The verified identity of a peer with a session up; false: there is none. For a peer without CA only node, key and hash
- * (the key) are set. */
+/* The verified identity of a peer with a session up; false: there is none. For a peer without CA
+ * only node, key and hash (the key) are set. */
 bool overlay_peer_cert(const struct overlay *o, const struct id *peer, struct cert *out);
 
 /* For people. */
-enum overlay_role { OVERLAY_ROLE_NEAR = 1, OVERLAY_ROLE_SHORTCUT = 2, OVERLAY_ROLE_DEMAND = 4, OVERLAY_ROLE_LEAF = 8, OVERLAY_ROLE_RELAY = 16 };
+enum overlay_role {
+    OVERLAY_ROLE_NEAR = 1,
+    OVERLAY_ROLE_SHORTCUT = 2,
+    OVERLAY_ROLE_DEMAND = 4,
+    OVERLAY_ROLE_LEAF = 8,
+    OVERLAY_ROLE_RELAY = 16
+};
 struct overlay_peer_info {
     struct id node;
     uint32_t token;
@@ -221,7 +261,8 @@ struct overlay_peer_info {
     char user[CERT_USER_MAX + 1];
     char why[96]; /* one English clause: why this path, or why it is not up */
 };
-size_t overlay_peers(const struct overlay *o, struct overlay_peer_info *out, size_t max); /* sorted by id */
+size_t overlay_peers(const struct overlay *o, struct overlay_peer_info *out,
+                     size_t max); /* sorted by id */
 /* The addresses that a peer named as its own, and what came of them. */
 enum overlay_try {
     OVERLAY_TRY_IN_USE,
@@ -237,25 +278,27 @@ struct overlay_candidate {
     usec rtt_us;   /* of a path; 0: not measured */
 };
 const char *overlay_try_text(enum overlay_try t);
-/* Up to max of them, and when all are tried next (USEC_NEVER: nothing better is looked for). Returns
- * how many; 0 also for whom there is no session with. */
+/* Up to max of them, and when all are tried next (USEC_NEVER: nothing better is looked for).
+ * Returns how many; 0 also for whom there is no session with. */
 size_t overlay_candidates(const struct overlay *o, const struct id *peer,
                           struct overlay_candidate *out, size_t max, usec *next_us);
 /* What is known of the NAT that we are behind, from what neighbours and STUN servers see. */
 enum overlay_nat_mapping { /* RFC 4787 4.1 */
-    OVERLAY_NAT_MAPPING_UNKNOWN,
-    OVERLAY_NAT_MAPPING_NONE,        /* others see an address of our own */
-    OVERLAY_NAT_MAPPING_INDEPENDENT, /* others agree */
-    OVERLAY_NAT_MAPPING_DEPENDENT,   /* they do not; one of the two below */
-    OVERLAY_NAT_MAPPING_ADDRESS,
-    OVERLAY_NAT_MAPPING_ADDRESS_AND_PORT,
+                           OVERLAY_NAT_MAPPING_UNKNOWN,
+                           OVERLAY_NAT_MAPPING_NONE,        /* others see an address of our own */
+                           OVERLAY_NAT_MAPPING_INDEPENDENT, /* others agree */
+                           OVERLAY_NAT_MAPPING_DEPENDENT,   /* they do not; one of the two below */
+                           OVERLAY_NAT_MAPPING_ADDRESS,
+                           OVERLAY_NAT_MAPPING_ADDRESS_AND_PORT,
 };
 enum overlay_nat_filtering { /* RFC 4787 5 */
-    OVERLAY_NAT_FILTERING_UNKNOWN,
-    OVERLAY_NAT_FILTERING_NONE,        /* there is no NAT */
-    OVERLAY_NAT_FILTERING_INDEPENDENT, /* a packet came from where we had not sent to */
-    OVERLAY_NAT_FILTERING_DEPENDENT,   /* none came, though asked for */
-    OVERLAY_NAT_FILTERING_ADDRESS,     /* one came from another port of where we had sent to */
+                             OVERLAY_NAT_FILTERING_UNKNOWN,
+                             OVERLAY_NAT_FILTERING_NONE,        /* there is no NAT */
+                             OVERLAY_NAT_FILTERING_INDEPENDENT, /* a packet came from where we had
+                                                                   not sent to */
+                             OVERLAY_NAT_FILTERING_DEPENDENT,   /* none came, though asked for */
+                             OVERLAY_NAT_FILTERING_ADDRESS, /* one came from another port of where
+                                                               we had sent to */
 };
 enum overlay_known { OVERLAY_KNOWN_NOT, OVERLAY_KNOWN_NO, OVERLAY_KNOWN_YES };
 enum { OVERLAY_REFLEXIVE_MAX = 8 };
@@ -264,7 +307,8 @@ struct overlay_nat {
     enum overlay_nat_filtering filtering;
     enum overlay_known keeps_ports; /* outside our port is the same as inside */
     enum overlay_known hairpin;     /* two behind it reach each other by its outer address */
-    struct endpoint reflexive[OVERLAY_REFLEXIVE_MAX]; /* where others see us; most reporters first */
+    struct endpoint
+        reflexive[OVERLAY_REFLEXIVE_MAX]; /* where others see us; most reporters first */
     size_t reflexive_count;
     usec keepalive_us; /* how long a mapping is left without a packet; 0: none are needed */
 };
@@ -286,18 +330,20 @@ size_t overlay_refusals(const struct overlay *o, struct overlay_refusal *out, si
 
 /* Overlay round trip to a node or key; the answer comes as ping_done. */
 struct overlay_ping_result {
-    uint32_t token;  /* of the request */
+    uint32_t token; /* of the request */
     bool answered;
-    struct id node;  /* who answered */
-    bool direct;     /* over a session of ours; else routed */
-    uint8_t hops;    /* there */
+    struct id node; /* who answered */
+    bool direct;    /* over a session of ours; else routed */
+    uint8_t hops;   /* there */
     usec rtt_us;
 };
 /* `done` is called once, at most timeout_us later. 0 or -ERR_FULL (32 at a time). */
-int overlay_ping(struct overlay *o, const struct id *key, enum overlay_mode mode, usec timeout_us, uint32_t token,
-                 void (*done)(void *ctx, const struct overlay_ping_result *r), void *ctx);
+int overlay_ping(struct overlay *o, const struct id *key, enum overlay_mode mode, usec timeout_us,
+                 uint32_t token, void (*done)(void *ctx, const struct overlay_ping_result *r),
+                 void *ctx);
 
-/* A walk round the ring by asking each node for its near lists. One `node` call per node met, then `end`. */
+/* A walk round the ring by asking each node for its near lists. One `node` call per node met, then
+ * `end`. */
 struct overlay_crawl_node {
     struct id node;
     struct id left[OVERLAY_NEAR], right[OVERLAY_NEAR];
@@ -305,7 +351,8 @@ struct overlay_crawl_node {
     bool answered;
     bool consistent; /* its two nearest on each side are those that the walk met */
 };
-int overlay_crawl(struct overlay *o, uint32_t nodes_max, void (*node)(void *ctx, const struct overlay_crawl_node *n),
+int overlay_crawl(struct overlay *o, uint32_t nodes_max,
+                  void (*node)(void *ctx, const struct overlay_crawl_node *n),
                   void (*end)(void *ctx, uint32_t nodes, uint32_t inconsistent), void *ctx);
 void overlay_crawl_cancel(struct overlay *o, void *ctx);
 

@@ -49,7 +49,7 @@ struct link {
     uint8_t mine, theirs; /* masks of enum overlay_role */
     uint8_t state_said, mine_said;
     uint8_t tcp_tries;
-    uint8_t says; /* times it was told the same without a confirmation; 0: confirmed */
+    uint8_t says;        /* times it was told the same without a confirmation; 0: confirmed */
     uint8_t relay_spare; /* how much it would relay, as it says; 0: not at all */
     uint8_t relay_asks;  /* requests for channels since relay_asks_us */
     uint16_t relay_uses; /* ways of ours through it, and measurements of it */
@@ -64,15 +64,15 @@ struct link {
 enum overlay_count {
     OVERLAY_COUNT_ROUTED, /* messages passed on */
     OVERLAY_COUNT_DELIVERED,
-    OVERLAY_COUNT_DROP_BAD,      /* malformed, or of an unknown type */
-    OVERLAY_COUNT_DROP_NOBODY,   /* destination not reachable from here */
-    OVERLAY_COUNT_DROP_HOPS,     /* hop limit */
-    OVERLAY_COUNT_DROP_FULL,     /* one of our queues is */
-    OVERLAY_COUNT_DROP_STRANGER, /* to be passed on, and we are no member */
-    OVERLAY_COUNT_JOINS,         /* nodes introduced to their neighbours */
-    OVERLAY_COUNT_MERGES,        /* foreign rings met */
-    OVERLAY_COUNT_REPAIRS,       /* near neighbours that fell silent */
-    OVERLAY_COUNT_BROADCASTS,    /* delivered */
+    OVERLAY_COUNT_DROP_BAD,        /* malformed, or of an unknown type */
+    OVERLAY_COUNT_DROP_NOBODY,     /* destination not reachable from here */
+    OVERLAY_COUNT_DROP_HOPS,       /* hop limit */
+    OVERLAY_COUNT_DROP_FULL,       /* one of our queues is */
+    OVERLAY_COUNT_DROP_STRANGER,   /* to be passed on, and we are no member */
+    OVERLAY_COUNT_JOINS,           /* nodes introduced to their neighbours */
+    OVERLAY_COUNT_MERGES,          /* foreign rings met */
+    OVERLAY_COUNT_REPAIRS,         /* near neighbours that fell silent */
+    OVERLAY_COUNT_BROADCASTS,      /* delivered */
     OVERLAY_COUNT_RELAYED,         /* packets forwarded by the control thread */
     OVERLAY_COUNT_RELAY_CHANNELS,  /* opened for others */
     OVERLAY_COUNT_RELAY_REFUSED,   /* asked for, and not opened */
@@ -122,12 +122,14 @@ struct join {
 enum contact_kind {
     CONTACT_BOOTSTRAP,
     CONTACT_REMEMBERED,
-    CONTACT_LOST, /* fell silent */
-    CONTACT_MET,  /* a member that we parted from in peace: tried when nobody else is left */
+    CONTACT_LOST,   /* fell silent */
+    CONTACT_MET,    /* a member that we parted from in peace: tried when nobody else is left */
+    CONTACT_TUNNEL, /* a member found in another overlay, at the end of a tunnel */
 };
 
 struct contact {
-    struct endpoint ep;
+    struct endpoint ep;      /* CONTACT_TUNNEL: family 0 */
+    struct id tunnel;        /* its end */
     struct id node;          /* zero: not known */
     struct session *session; /* an attempt, or our leaf connection to it */
     usec next_us;            /* when it is tried, or the try is over */
@@ -140,8 +142,8 @@ struct contact {
 
 enum { CONTACTS_LOST_MAX = 16, CONTACTS_MET_MAX = 12 }; /* victim: the oldest of its kind */
 enum {
-    CONTACTS_MAX =
-        OVERLAY_BOOTSTRAPS_MAX + OVERLAY_CONTACTS_MAX + CONTACTS_LOST_MAX + CONTACTS_MET_MAX
+    CONTACTS_MAX = OVERLAY_BOOTSTRAPS_MAX + OVERLAY_CONTACTS_MAX + CONTACTS_LOST_MAX +
+                   CONTACTS_MET_MAX + OVERLAY_TUNNELS_MAX
 };
 
 struct contacts {
@@ -344,6 +346,7 @@ void contact_lost(struct overlay *o, const struct link *l);
 void contact_parted(struct overlay *o, const struct link *l);
 /* A member on our LAN, by its own unproven word. */
 void contact_heard_near(struct overlay *o, const struct id *node, const struct endpoint *ep);
+void contact_add_tunnel(struct overlay *o, const struct id *node, const struct id *end);
 /* A link ended: the last, perhaps. */
 void contacts_check(struct overlay *o);
 void contact_up(struct overlay *o, struct session *s, struct link *l);

@@ -27,6 +27,7 @@ enum rank {
     RANK_IPV4,
     RANK_TCP,
     RANK_RELAY,
+    RANK_TUNNEL, /* of several hops, maybe */
     RANK_RING,
 };
 
@@ -143,6 +144,8 @@ static enum rank rank_of(const struct session *s, const struct path_addr *addr)
         return RANK_TCP;
     if (addr->kind == PATH_RELAY)
         return RANK_RELAY;
+    if (addr->kind == PATH_TUNNEL)
+        return RANK_TUNNEL;
     if (addr_is_loopback(&addr->ep.addr))
         return RANK_LOOPBACK;
     if (sessions_on_lan(s->ss, &addr->ep.addr))
@@ -172,9 +175,10 @@ static void path_log(const struct session *s, const char *what, const struct pat
 
     if (s->ss->env->level >= LOG_LEVEL_DEBUG)
         env_log(s->ss->env, LOG_LEVEL_DEBUG, "path to %s: %s %s", id_short(&s->peer, peer), what,
-                addr->kind == PATH_RING    ? "the ring"
-                : addr->kind == PATH_RELAY ? "a relay"
-                                           : endpoint_text(&addr->ep, ep));
+                addr->kind == PATH_RING     ? "the ring"
+                : addr->kind == PATH_RELAY  ? "a relay"
+                : addr->kind == PATH_TUNNEL ? "the public overlay"
+                                            : endpoint_text(&addr->ep, ep));
 }
 
 void path_news(struct session *s)
@@ -458,7 +462,7 @@ void path_try(struct session *s, const struct path_addr *to)
         candidate_try(s, &to->ep);
     } else if (to->kind == PATH_RING && paths_find(&s->paths, to) == NULL) {
         session_queue(s, to, MSG_PING, (uint8_t[5]){0}, 5);
-    } else if ((to->kind == PATH_TCP || to->kind == PATH_RELAY) && is_new(s, to)) {
+    } else if (to->kind != PATH_RING && to->kind != PATH_NONE && is_new(s, to)) {
         trial_start(s, to, false, 0);
     }
 }
@@ -599,7 +603,7 @@ void path_nominated(struct session *s, const struct path_addr *from)
     struct path *path = paths_from(&s->paths, from), *best = paths_best(&s->paths);
 
     if (path == NULL || path == best || path->addr.kind == PATH_RING ||
-        (path->addr.kind == PATH_RELAY && path_addr_is_direct(&best->addr)))
+        (!path_addr_is_direct(&path->addr) && path_addr_is_direct(&best->addr)))
         return;
     if (id_cmp(&s->peer, &s->ss->config.node) < 0)
         move_to(s, path);
@@ -615,8 +619,10 @@ void path_heard(struct session *s, const struct path_addr *from, size_t len, boo
         path->heard_us = s->ss->env->now_us;
     } else if (fresh && from->kind == PATH_UDP) {
         path_roamed(s, &from->ep, len);
-    } else if (fresh && from->kind == PATH_TCP && trial_find(&s->paths, from) == NULL) {
-        trial_start(s, from, false, 0); /* TCP itself has proven the address */
+    } else if (fresh && (from->kind == PATH_TCP || from->kind == PATH_TUNNEL) &&
+               trial_find(&s->paths, from) == NULL) {
+        /* TCP itself has proven the address; through a tunnel nobody is reached but its end. */
+        trial_start(s, from, false, 0);
     }
 }
 

@@ -31,6 +31,7 @@ bool path_addr_eq(const struct path_addr *a, const struct path_addr *b)
         return a->conn == b->conn;
     case PATH_RING:
     case PATH_RELAY:
+    case PATH_TUNNEL:
         return id_eq(&a->peer, &b->peer) && id_eq(&a->via, &b->via);
     }
     return false;
@@ -45,6 +46,7 @@ bool path_addr_is_direct(const struct path_addr *a)
     case PATH_NONE:
     case PATH_RING:
     case PATH_RELAY:
+    case PATH_TUNNEL:
         return false;
     }
     return false;

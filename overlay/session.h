@@ -36,6 +36,7 @@ enum path_kind {
                    connection */
     PATH_TCP,   /* connection `conn` of the host, to or from `ep` */
     PATH_RELAY, /* to `peer` by a channel through `via`, which both ends have a session with */
+    PATH_TUNNEL, /* through another overlay, to the node `peer` of that one */
     /* switches over this enum have no default */
 };
 
@@ -45,7 +46,7 @@ struct path_addr {
     struct endpoint ep;  /* PATH_UDP, PATH_TCP */
     uint32_t conn;       /* PATH_TCP: never 0; with PATH_TCP_ACCEPTED when the peer opened it,
                           and ep is not where it listens */
-    struct id peer, via; /* PATH_RING, PATH_RELAY */
+    struct id peer, via; /* PATH_RING, PATH_RELAY; peer also PATH_TUNNEL */
 };
 bool path_addr_eq(const struct path_addr *a, const struct path_addr *b);
 /* No third node is on the way. */
@@ -189,8 +190,8 @@ void session_probe_now(struct session *s);
  * -ERR_BAD_STATE, -ERR_RANGE (over MESSAGE_MAX). */
 int session_send(struct session *s, uint8_t type, const void *body, size_t len);
 /* Another way to reach this peer: it is probed with a challenge and used once it answers and is
- * better. Better: UDP before TCP before relayed before ring; link-local/LAN/IPv6 before others at
- * similar RTT; lower RTT with 20% hysteresis, of two relayed ones with 6%. */
+ * better. Better: UDP before TCP before relayed before tunnelled before ring; link-local/LAN/IPv6
+ * before others at similar RTT; lower RTT with 20% hysteresis, of two relayed ones with 6%. */
 void session_try_path(struct session *s, const struct path_addr *to);
 /* How one of the session's validated paths does. */
 struct session_way {

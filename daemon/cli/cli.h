@@ -24,7 +24,7 @@ struct cli {
     const char *words[CLI_WORDS_MAX]; /* after the command */
     int words_count;
     /* Options of single commands. */
-    const char *hostname, *device, *mode, *bridge, *ipv4, *bootstrap;
+    const char *hostname, *device, *mode, *bridge, *ipv4, *bootstrap, *public_bootstrap;
     int wait_s, count; /* -1 */
     bool purge, dot;
 };

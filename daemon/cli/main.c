@@ -66,6 +66,7 @@ enum {
     OPTION_PURGE,
     OPTION_IPV4,
     OPTION_BOOTSTRAP,
+    OPTION_PUBLIC_BOOTSTRAP,
     OPTION_DOT,
 };
 
@@ -81,6 +82,7 @@ static const struct option long_options[] = {
     {"purge", no_argument, NULL, OPTION_PURGE},
     {"ipv4", required_argument, NULL, OPTION_IPV4},
     {"bootstrap", required_argument, NULL, OPTION_BOOTSTRAP},
+    {"public-bootstrap", required_argument, NULL, OPTION_PUBLIC_BOOTSTRAP},
     {"count", required_argument, NULL, 'c'},
     {"dot", no_argument, NULL, OPTION_DOT},
     {"help", no_argument, NULL, 'h'},
@@ -102,7 +104,7 @@ static void print_help(FILE *out)
           ")\n"
           "      --wait SEC                 join: wait until the network is up\n"
           "      --hostname NAME, --device DEV, --mode workstation|router, --bridge DEV: join\n"
-          "      --ipv4 NET, --bootstrap HOST:PORT,...: new\n"
+          "      --ipv4 NET, --bootstrap HOST:PORT,..., --public-bootstrap HOST:PORT,...: new\n"
           "  -h, --help  -V, --version\n"
           "\n"
           "WHO is a host name, an address, a node id or at least 8 digits of one.\n"
@@ -182,6 +184,10 @@ static int take_option(struct cli *cli, int option, unsigned *used)
         return CLI_OK;
     case OPTION_BOOTSTRAP:
         cli->bootstrap = optarg;
+        *used |= OPT_BOOTSTRAP;
+        return CLI_OK;
+    case OPTION_PUBLIC_BOOTSTRAP:
+        cli->public_bootstrap = optarg;
         *used |= OPT_BOOTSTRAP;
         return CLI_OK;
     case 'c':

@@ -59,21 +59,22 @@ static int read_range(const struct cli *cli, char out[NET_TEXT_SIZE])
     return CLI_OK;
 }
 
-static int read_bootstrap(const struct cli *cli, json_t *list)
+static int read_bootstrap(const struct cli *cli, const char *option, const char *value,
+                          json_t *list)
 {
     struct hostport hp;
     char *copy, *rest = NULL;
     int rc = CLI_OK;
 
-    copy = strdup(cli->bootstrap ? cli->bootstrap : "");
+    copy = strdup(value ? value : "");
     if (!copy)
         return cli_error(cli, PROTOCOL_FAILED, "out of memory");
     for (char *w = strtok_r(copy, ", ", &rest); w && rc == CLI_OK;
          w = strtok_r(NULL, ", ", &rest)) {
         if (!hostport_parse(&hp, w))
-            rc = cli_error(cli, PROTOCOL_USAGE, "--bootstrap %s: expected host:port", w);
+            rc = cli_error(cli, PROTOCOL_USAGE, "%s %s: expected host:port", option, w);
         else if (json_array_size(list) == HOSTPORTS_MAX)
-            rc = cli_error(cli, PROTOCOL_USAGE, "--bootstrap: more than %d", HOSTPORTS_MAX);
+            rc = cli_error(cli, PROTOCOL_USAGE, "%s: more than %d", option, HOSTPORTS_MAX);
         else
             json_array_append_new(list, json_string(w));
     }
@@ -91,7 +92,7 @@ static void keep_secret(void)
 }
 
 /* The blob's one line of fields stands here and in daemon/blob.c, which reads it back. */
-static void print_blob(const char *name, const char *ipv4, json_t *bootstrap)
+static void print_blob(const char *name, const char *ipv4, json_t *bootstrap, json_t *meeting)
 {
     char key_text[sodium_base64_ENCODED_LEN(KEY_LEN, sodium_base64_VARIANT_ORIGINAL)];
     char id_hex[ID_TEXT_SIZE], ipv6[NET_TEXT_SIZE], domain[LABEL_MAX + 8];
@@ -105,11 +106,11 @@ static void print_blob(const char *name, const char *ipv4, json_t *bootstrap)
     unique_local(&group, ipv6);
     snprintf(domain, sizeof domain, "%s.peal", name);
     blob = json_pack("{s:i, s:s, s:s, s:s, s:n, s:n, s:n, s:n, s:[], s:{s:s, s:s, s:s, s:i}, s:O, "
-                     "s:[], s:b}",
+                     "s:O, s:b}",
                      "peal", 1, "group", name, "group_id", id_text(&group, id_hex), "group_key",
                      key_text, "ca", "user", "secret", "server", "server_pins", "network", "ipv4",
                      ipv4, "ipv6", ipv6, "domain", domain, "lease_s", LEASE_S, "bootstrap",
-                     bootstrap, "public_bootstrap", "psk", 1);
+                     bootstrap, "public_bootstrap", meeting, "psk", 1);
     keep_secret();
     json_dumpf(blob, stdout, JSON_INDENT(2));
     putchar('\n');
@@ -121,7 +122,7 @@ static void print_blob(const char *name, const char *ipv4, json_t *bootstrap)
 int cli_new(const struct cli *cli)
 {
     char name[LABEL_MAX + 1], ipv4[NET_TEXT_SIZE];
-    json_t *bootstrap;
+    json_t *bootstrap, *meeting;
     int rc;
 
     if (!label_normalize(name, sizeof name, cli->words[0], strlen(cli->words[0])))
@@ -132,11 +133,15 @@ int cli_new(const struct cli *cli)
     if (sodium_init() < 0)
         return cli_error(cli, PROTOCOL_FAILED, "libsodium cannot start");
     bootstrap = json_array();
+    meeting = json_array();
     rc = read_range(cli, ipv4);
     if (rc == CLI_OK)
-        rc = read_bootstrap(cli, bootstrap);
+        rc = read_bootstrap(cli, "--bootstrap", cli->bootstrap, bootstrap);
     if (rc == CLI_OK)
-        print_blob(name, ipv4, bootstrap);
+        rc = read_bootstrap(cli, "--public-bootstrap", cli->public_bootstrap, meeting);
+    if (rc == CLI_OK)
+        print_blob(name, ipv4, bootstrap, meeting);
     json_decref(bootstrap);
+    json_decref(meeting);
     return rc;
 }

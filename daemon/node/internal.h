@@ -13,10 +13,15 @@
 #include "daemon/node/own.h"
 #include "daemon/node/remote.h"
 #include "daemon/node/removal.h"
+#include "daemon/node/rendezvous.h"
+#include "daemon/node/tunnel.h"
 #include "dhcp/server.h"
 #include "dns/server.h"
 
-enum { NODE_LOOKS_MAX = 64 }; /* addresses being looked up; one more is ABSENT for a moment */
+enum {
+    NODE_LOOKS_MAX = 64,         /* addresses being looked up; one more is ABSENT for a moment */
+    NODE_PUBLIC_VALUE_MAX = 256, /* bytes of a record in the public overlay */
+};
 
 /* Why the node itself dropped a packet. */
 enum node_drop {
@@ -26,6 +31,7 @@ enum node_drop {
     NODE_DROP_ABSENT,      /* nobody owns the destination */
     NODE_DROP_SEALED,      /* a data packet that did not open, or of no session */
     NODE_DROP_MESSAGE,     /* a message of OVERLAY_PROTO_NODE that was malformed */
+    NODE_DROP_PUBLIC,      /* data that would have gone through the public overlay, and may not */
     NODE_DROP_COUNT,
 };
 
@@ -50,6 +56,8 @@ struct node {
     struct seal_worker *seal, *own_seal; /* this thread's; own_seal: to be freed, or NULL */
     struct own own;
     struct removals removals;
+    struct rendezvous rendezvous; /* this and the next: with config.rendezvous only */
+    struct tunnels tunnels;
     struct flows flows;
     struct remotes remotes;
     struct look *looks; /* NODE_LOOKS_MAX, or NULL before the first */

@@ -53,6 +53,7 @@ enum node_msg {
     NODE_MSG_REMOVED_ASK = 7,
     NODE_MSG_CRL_ASK = 8,
     NODE_MSG_CRL_PART = 9,
+    NODE_MSG_TUNNEL = 10, /* in the public overlay only: tunnel.h */
 };
 
 #endif

@@ -98,6 +98,12 @@ static void on_node_message(struct node *n, const struct overlay_from *from, con
     case NODE_MSG_MEMBER_REPLY:
         on_member_reply(n, from, &r);
         break;
+    case NODE_MSG_TUNNEL:
+        if (n->config.rendezvous)
+            tunnels_input(&n->tunnels, from, &r);
+        else
+            n->drops[NODE_DROP_MESSAGE]++;
+        break;
     case NODE_MSG_LEASE_SHOW:
         traffic_lease_shown(n, from, &r);
         break;
@@ -165,6 +171,37 @@ static void on_ring_changed(void *ctx)
 static void on_legs_changed(void *ctx)
 {
     node_set_forward_dirty(ctx);
+}
+
+static void on_tunnel(void *ctx, const struct id *to, const uint8_t *pkt, size_t len)
+{
+    struct node *n = ctx;
+
+    if (len > 0 && pkt[0] == PACKET_DATA && !n->config.public_relay)
+        n->drops[NODE_DROP_PUBLIC]++;
+    else
+        n->host.tunnel_send(n->ctx, to, pkt, len);
+}
+
+static void on_observed(void *ctx, const struct endpoint *by, const struct endpoint *us)
+{
+    struct node *n = ctx;
+
+    n->host.observed(n->ctx, by, us);
+}
+
+static void on_tunnelled(void *ctx, const struct id *from, uint8_t *pkt, size_t len)
+{
+    struct node *n = ctx;
+
+    n->host.tunnel_input(n->ctx, from, pkt, len);
+}
+
+static void on_met(void *ctx, uint32_t token, const struct id *end, const struct id *member)
+{
+    struct node *n = ctx;
+
+    n->host.met(n->ctx, token, end, member);
 }
 
 static void on_lost(void *ctx, const struct id *key, const struct id *winner)
@@ -317,6 +354,8 @@ static struct overlay *node_overlay_new(struct node *n)
         .data_changed = on_data_changed,
         .ring_changed = on_ring_changed,
         .legs_changed = on_legs_changed,
+        .tunnel = n->host.tunnel_send != NULL ? on_tunnel : NULL,
+        .observed = n->host.observed != NULL ? on_observed : NULL,
     };
 
     return overlay_new(&n->config.overlay, n->env, &host, n);
@@ -335,6 +374,9 @@ static struct dht *node_dht_new(struct node *n)
         .node = c->node,
         .cert_der = c->cert_der,
         .cert_len = c->cert_len,
+        .rendezvous = n->config.rendezvous,
+        .value_max = n->config.rendezvous ? NODE_PUBLIC_VALUE_MAX : 0,
+        .duration_max_s = n->config.rendezvous ? RENDEZVOUS_LEASE_S : 0,
     };
     struct dht *dht = dht_new(&config, n->env, n->overlay, &host, n);
 
@@ -375,6 +417,8 @@ struct node *node_new(const struct node_config *config, struct env *env,
     own_init(&n->own, &n->config, env, n->dht);
     removals_init(&n->removals, &n->config, env, n->overlay, n->dht);
     lookups_init(&n->lookups, env, n->overlay, n->dht);
+    rendezvous_init(&n->rendezvous, &n->config, env, n->dht, on_met, n);
+    tunnels_init(&n->tunnels, env, n->overlay, on_tunnelled, n);
     if (node_has_device(n) && !service_start(n)) {
         node_free(n);
         return NULL;
@@ -390,8 +434,11 @@ void node_free(struct node *n)
         return;
     service_stop(n);
     members_free(n->members);
-    if (n->dht)
+    if (n->members) {
         removals_clear(&n->removals);
+        rendezvous_clear(&n->rendezvous);
+        tunnels_clear(&n->tunnels);
+    }
     dht_free(n->dht);
     overlay_free(n->overlay);
     traffic_clear(n);
@@ -445,6 +492,40 @@ bool node_tcp_input(struct node *n, uint32_t conn, const struct endpoint *from, 
     return taken;
 }
 
+bool node_tunnel_input(struct node *n, const struct id *from, uint8_t *pkt, size_t len)
+{
+    bool taken = true;
+
+    if (len > 0 && pkt[0] == PACKET_DATA && !n->config.public_relay)
+        n->drops[NODE_DROP_PUBLIC]++;
+    else if (len > 0 && pkt[0] == PACKET_DATA)
+        traffic_data_packet(n, pkt, len);
+    else
+        taken = overlay_tunnel_input(n->overlay, from, pkt, len);
+    node_settle(n);
+    return taken;
+}
+
+void node_tunnel_send(struct node *n, const struct id *to, const uint8_t *pkt, size_t len)
+{
+    tunnels_send(&n->tunnels, to, pkt, len);
+}
+
+int node_meet(struct node *n, const struct node_meeting *m)
+{
+    return rendezvous_add(&n->rendezvous, m);
+}
+
+void node_meet_no_more(struct node *n, uint32_t token)
+{
+    rendezvous_remove(&n->rendezvous, token);
+}
+
+void node_meet_lonely(struct node *n, uint32_t token, bool lonely)
+{
+    rendezvous_set_lonely(&n->rendezvous, token, lonely);
+}
+
 void node_tcp_opened(struct node *n, uint32_t conn)
 {
     overlay_tcp_opened(n->overlay, conn);
@@ -469,6 +550,8 @@ void node_tick(struct node *n)
     }
     traffic_tick(n);
     removals_tick(&n->removals);
+    if (!n->leaving)
+        rendezvous_tick(&n->rendezvous);
     members_tick(n->members);
     lookups_tick(&n->lookups);
     service_tick(n);
@@ -485,6 +568,8 @@ usec node_deadline(const struct node *n)
         return 0;
     at_us = usec_min(at_us, usec_min(n->flows.poll_us, remotes_deadline(&n->remotes)));
     at_us = usec_min(at_us, removals_deadline(&n->removals));
+    if (!n->leaving)
+        at_us = usec_min(at_us, rendezvous_deadline(&n->rendezvous));
     at_us = usec_min(at_us, usec_min(members_deadline(n->members), lookups_deadline(&n->lookups)));
     return usec_min(at_us, service_deadline(n));
 }
@@ -643,12 +728,25 @@ static bool node_own_counter(const struct node *n, size_t i, const char **name, 
         [NODE_DROP_INNER] = "node_drop_inner",   [NODE_DROP_DESTINATION] = "node_drop_destination",
         [NODE_DROP_SOURCE] = "node_drop_source", [NODE_DROP_ABSENT] = "node_drop_absent",
         [NODE_DROP_SEALED] = "node_drop_sealed", [NODE_DROP_MESSAGE] = "node_drop_message",
+        [NODE_DROP_PUBLIC] = "node_drop_public",
+    };
+    const struct {
+        const char *name;
+        uint64_t value;
+    } others[] = {
+        {"node_drop_waited", n->remotes.dropped},
+        {"rendezvous_published", n->rendezvous.published},
+        {"rendezvous_found", n->rendezvous.found},
+        {"rendezvous_refused", n->rendezvous.refused},
+        {"tunnel_sent", n->tunnels.sent},
+        {"tunnel_received", n->tunnels.received},
+        {"tunnel_dropped", n->tunnels.dropped},
     };
 
-    if (i > NODE_DROP_COUNT)
+    if (i >= NODE_DROP_COUNT + ARRAY_LEN(others))
         return false;
-    *name = i < NODE_DROP_COUNT ? names[i] : "node_drop_waited";
-    *value = i < NODE_DROP_COUNT ? n->drops[i] : n->remotes.dropped;
+    *name = i < NODE_DROP_COUNT ? names[i] : others[i - NODE_DROP_COUNT].name;
+    *value = i < NODE_DROP_COUNT ? n->drops[i] : others[i - NODE_DROP_COUNT].value;
     return true;
 }
 

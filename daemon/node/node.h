@@ -58,7 +58,9 @@ struct node_config {
     struct mac device_mac;
     uint16_t network; /* number in the forwarding snapshot */
     uint16_t mtu;
-    bool dns_forward; /* the host forwards foreign names (host.dns_query) */
+    bool dns_forward;  /* the host forwards foreign names (host.dns_query) */
+    bool rendezvous;   /* the public overlay's node: groups meet there (rendezvous.h, tunnel.h) */
+    bool public_relay; /* a group's: its data may go through the public overlay */
 };
 
 struct node_host {
@@ -80,6 +82,15 @@ struct node_host {
     void (*removed)(void *ctx);
     /* A foreign name's query for config.dns_forward; the answer comes back by node_dns_reply. */
     void (*dns_query)(void *ctx, const uint8_t *query, size_t len);
+    /* A group's node, NULL: it has no public one beside it. A packet for node_tunnel_send of that;
+     * may be called from inside. */
+    void (*tunnel_send)(void *ctx, const struct id *to, const uint8_t *pkt, size_t len);
+    /* Of the public overlay's node: a packet for some group, from its node `from`; it may be
+     * changed. A member of the group with this token is there (overlay_add_tunnel). A peer at `by`
+     * sees us as `us`; may be called from inside. None of the three may call back. */
+    void (*tunnel_input)(void *ctx, const struct id *from, uint8_t *pkt, size_t len);
+    void (*met)(void *ctx, uint32_t token, const struct id *end, const struct id *member);
+    void (*observed)(void *ctx, const struct endpoint *by, const struct endpoint *us);
 };
 /* Callbacks come last; they may call status functions and node_forward, nothing that changes the
  * node. */
@@ -112,6 +123,24 @@ void node_unverified(struct node *n, uint32_t token, uint8_t flags, const uint8_
                      size_t len);
 void node_roamed(struct node *n, uint32_t token, const struct endpoint *from);
 void node_dns_reply(struct node *n, const uint8_t *reply, size_t len);
+
+/* Out of a tunnel, from that node of the public overlay. True when it was for this one. */
+bool node_tunnel_input(struct node *n, const struct id *from, uint8_t *pkt, size_t len);
+
+/* The rest of these only with config.rendezvous. */
+void node_tunnel_send(struct node *n, const struct id *to, const uint8_t *pkt, size_t len);
+/* A group of this daemon whose members are to find each other. token: the caller's; again replaces.
+ * 0, -ERR_FULL, -ERR_NOMEM. */
+struct node_meeting {
+    uint32_t token;
+    struct secret group_key;
+    struct sign_secret sec; /* ours in the group: nothing but an id is made of it */
+    struct id member;       /* our id there */
+};
+int node_meet(struct node *n, const struct node_meeting *m) MUST_USE;
+void node_meet_no_more(struct node *n, uint32_t token);
+/* The group has no connection to anybody: they are looked for often. */
+void node_meet_lonely(struct node *n, uint32_t token, bool lonely);
 
 /* Adds this node's network, peers, addresses and keys. 0 or -ERR_NOMEM. */
 int node_forward(struct node *n, struct forward *f);
