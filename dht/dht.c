@@ -254,11 +254,6 @@ int dht_put(struct dht *d, const struct id *key, const struct id *owner, const v
                      &(struct op_caller){done, ctx, token});
 }
 
-struct id dht_rendezvous_key(const struct id *overlay, const struct sign_public *pub)
-{
-    return dht_key(overlay, "rendezvous", pub->b, sizeof(pub->b));
-}
-
 int dht_put_rendezvous(struct dht *d, const struct sign_public *pub, const struct sign_secret *sec,
                        const struct id *owner, const void *value, size_t len, uint32_t duration_s,
                        dht_done *done, void *ctx, uint64_t token)
@@ -408,19 +403,6 @@ int dht_record_check(const struct dht *d, const struct cert *peer, const uint8_t
     *out = dht_value_of(&rec, NULL, rec.duration_s);
     out->enrolment = peer->enrolment;
     return 0;
-}
-
-struct id dht_key(const struct id *overlay, const char *what, const void *name, size_t len)
-{
-    static const char prefix[] = "peal dht key";
-    struct bytes parts[] = {
-        {prefix, sizeof(prefix)},
-        {overlay->b, ID_LEN},
-        {what, strlen(what) + 1},
-        {name, len},
-    };
-
-    return id_hash(parts, ARRAY_LEN(parts));
 }
 
 struct id dht_list_key(const struct id *list, uint8_t bucket)

@@ -168,3 +168,21 @@ bool record_outdated(const struct record *rec, const struct env *env)
     return (uint64_t)env->wall_s > RECORD_CLOCK_SLACK_S &&
            (uint64_t)env->wall_s - RECORD_CLOCK_SLACK_S > rec->not_after_s;
 }
+
+struct id dht_key(const struct id *overlay, const char *what, const void *name, size_t len)
+{
+    static const char prefix[] = "peal dht key";
+    struct bytes parts[] = {
+        {prefix, sizeof(prefix)},
+        {overlay->b, ID_LEN},
+        {what, strlen(what) + 1},
+        {name, len},
+    };
+
+    return id_hash(parts, ARRAY_LEN(parts));
+}
+
+struct id dht_rendezvous_key(const struct id *overlay, const struct sign_public *pub)
+{
+    return dht_key(overlay, "rendezvous", pub->b, sizeof(pub->b));
+}
