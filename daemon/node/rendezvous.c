@@ -80,11 +80,12 @@ static bool value_open(struct id *end, struct id *member, const uint8_t *value, 
                        const struct id *owner, const struct secret *key)
 {
     uint8_t body[BODY_LEN];
-    struct reader r = reader_of(body, sizeof(body));
+    struct reader r;
     bool known;
 
     if (len != VALUE_LEN || !box_open(body, value, len, &(struct bytes){owner->b, ID_LEN}, key))
         return false;
+    r = reader_of(body, sizeof(body));
     known = read_u8(&r) == RENDEZVOUS_VERSION;
     *end = read_id(&r);
     *member = read_id(&r);
@@ -287,9 +288,15 @@ static void group_tick(struct rendezvous_group *g, uint64_t wall_s)
         look(g, wall_s);
 }
 
+static bool is_date_known(const struct rendezvous *r)
+{
+    return r->env->wall_known && r->env->wall_s >= RENDEZVOUS_DAY_S;
+}
+
 void rendezvous_tick(struct rendezvous *r)
 {
-    if (!r->env->wall_known || r->env->wall_s < RENDEZVOUS_DAY_S)
+    r->looked_us = r->env->now_us;
+    if (!is_date_known(r))
         return;
     for (size_t i = 0; i < RENDEZVOUS_GROUPS_MAX; i++)
         if (r->groups[i] != NULL)
@@ -303,7 +310,7 @@ usec rendezvous_deadline(const struct rendezvous *r)
     for (size_t i = 0; i < RENDEZVOUS_GROUPS_MAX; i++)
         if (r->groups[i] != NULL)
             at_us = usec_min(at_us, usec_min(r->groups[i]->publish_us, r->groups[i]->look_us));
-    if (!r->env->wall_known && at_us != USEC_NEVER)
-        return usec_min(at_us + SEC(1), r->env->now_us + SEC(1));
+    if (at_us != USEC_NEVER && !is_date_known(r))
+        return r->looked_us + SEC(1);
     return at_us;
 }

@@ -50,6 +50,7 @@ struct rendezvous {
     void (*met)(void *ctx, uint32_t token, const struct id *end, const struct id *member);
     void *ctx;
     struct rendezvous_group *groups[RENDEZVOUS_GROUPS_MAX]; /* NULL: free */
+    usec looked_us; /* at the clock, last */
     uint64_t published, found, refused; /* refused: records that are none of ours */
 };
 
