@@ -61,6 +61,15 @@ size_t asks_pending(const struct asks *a)
     return count;
 }
 
+/* When who answered could have heard that the owner is a member now. */
+static usec known_us(const struct world *w, const struct host *owner, const struct id *who)
+{
+    const struct host *h = world_host(w, who);
+
+    return owner->view.member_us +
+           (h != NULL ? internet_one_way(&w->internet, owner->index, h->index) : 0);
+}
+
 /* Somebody was there from question to answer and is closer to the key than who answered. */
 static bool somebody_closer(const struct world *w, const struct ask *ask, const struct host *from,
                             const struct id *who)
@@ -68,7 +77,8 @@ static bool somebody_closer(const struct world *w, const struct ask *ask, const 
     const struct host *owner = ring_check_owner(w, from, &ask->key);
 
     return owner != NULL && !id_eq(&owner->identity.id, who) &&
-           owner->view.member_us < ask->asked_us && id_closer(&ask->key, &owner->identity.id, who);
+           known_us(w, owner, who) < ask->asked_us &&
+           id_closer(&ask->key, &owner->identity.id, who);
 }
 
 static void judge_answer(struct world *w, const struct ask *ask, const struct host *from,

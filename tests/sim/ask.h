@@ -4,7 +4,9 @@
  *
  * The owner is the live member closest to the key. While members come and go there may be several
  * right answers: whoever was the closest at some moment between question and answer. So an answer
- * is wrong only if some member that was there all that time is closer than who answered.
+ * is wrong only if some member that was there all that time is closer than who answered. A joiner
+ * is a member from the moment it hears that both neighbours took it in; they go on answering for it
+ * until its word of that has come back, one way later, and nothing can be quicker.
  */
 #ifndef PEAL_SIM_ASK_H
 #define PEAL_SIM_ASK_H

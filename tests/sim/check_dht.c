@@ -32,6 +32,11 @@ size_t dht_check_pending(const struct dht_check *c)
     return count;
 }
 
+static const char *claim_text(enum claim_kind kind)
+{
+    return kind == CLAIM_ADDRESS ? "address" : "name";
+}
+
 static void wrong_answer(struct world *w, struct dht_ask *ask, const struct dht_result *result)
 {
     char text[ID_SHORT_SIZE];
@@ -43,9 +48,8 @@ static void wrong_answer(struct world *w, struct dht_ask *ask, const struct dht_
         return;
     ask->used = false;
     world_violated(w, "host %u asked for the %s of host %u (key %s) since %.3f s: %s",
-                   (unsigned)ask->asker, ask->kind == CLAIM_ADDRESS ? "address" : "name",
-                   (unsigned)ask->owner_host, id_short(&ask->key, text),
-                   (double)ask->asked_us / 1e6,
+                   (unsigned)ask->asker, claim_text(ask->kind), (unsigned)ask->owner_host,
+                   id_short(&ask->key, text), (double)ask->asked_us / 1e6,
                    result->status == DHT_OK ? "found another owner, or an old record"
                                             : dht_status_text(result->status));
 }
@@ -213,34 +217,57 @@ static size_t first_of_key(const struct replica_seen *v, size_t count, const str
     return low;
 }
 
-/* How many hold it; a rival's record stands for it: who meets one has yet to be told. */
-static uint32_t count_holders(const struct replica_seen *v, size_t count, const struct id *key)
-{
-    uint32_t holders = 0;
+struct standing {
+    uint32_t records;    /* a rival's stands for it: who meets one has yet to be told */
+    uint32_t tombstones; /* of its owner's earlier life, left in another ring: likewise */
+};
 
-    for (size_t i = first_of_key(v, count, key); i < count && id_eq(&v[i].key, key); i++)
-        holders += !v[i].tombstone;
-    return holders;
+static struct standing count_standing(const struct replica_seen *v, size_t count,
+                                      const struct id *key, const struct id *owner)
+{
+    struct standing s = {0};
+
+    for (size_t i = first_of_key(v, count, key); i < count && id_eq(&v[i].key, key); i++) {
+        s.records += !v[i].tombstone;
+        s.tombstones += v[i].tombstone && id_eq(&v[i].owner, owner);
+    }
+    return s;
+}
+
+/* Since when has it had nothing but tombstones, with nothing to keep its owner from writing? */
+static void judge_buried(struct world *w, const struct host *h, enum claim_kind kind,
+                         struct claim *claim, const struct standing *s)
+{
+    if (s->records > 0 || s->tombstones == 0 || w->faults_on || w->ring.rings != 1)
+        claim->buried_us = 0;
+    else if (claim->buried_us == 0)
+        claim->buried_us = w->now_us;
+    else if (w->now_us - claim->buried_us > DHT_BURIED_US) {
+        world_violated(w, "the %s of host %u has nothing but its own tombstone since %.3f s",
+                       claim_text(kind), (unsigned)h->index, (double)claim->buried_us / 1e6);
+        claim->buried_us = w->now_us;
+    }
 }
 
 static void judge_claim(struct world *w, struct host *h, enum claim_kind kind,
                         const struct replica_seen *v, size_t count)
 {
     struct claim *claim = &h->claims[kind];
-    uint32_t holders;
+    struct standing s;
     struct id key;
 
     if (claim->key[0] == 0)
         return;
     key = dht_check_key(w, claim, kind);
-    holders = count_holders(v, count, &key);
-    if (holders == 0 && claim->held > w->dht.gone)
+    s = count_standing(v, count, &key, &h->identity.id);
+    if (s.records + s.tombstones == 0 && claim->held > w->dht.gone)
         world_violated(w,
                        "the %s of host %u is nowhere any more; %u hosts held its record, %u went "
                        "off since",
-                       kind == CLAIM_ADDRESS ? "address" : "name", (unsigned)h->index,
-                       (unsigned)claim->held, (unsigned)w->dht.gone);
-    claim->held = holders;
+                       claim_text(kind), (unsigned)h->index, (unsigned)claim->held,
+                       (unsigned)w->dht.gone);
+    claim->held = s.records;
+    judge_buried(w, h, kind, claim, &s);
 }
 
 /* Nobody can have renewed it since its owner went off. */

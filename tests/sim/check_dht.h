@@ -6,9 +6,11 @@
  * whose three holders died at once may stay empty until the owner's next renewal, as long as a
  * majority of the points stands. Every second (in large worlds every minute) it looks whether a
  * record of a live owner is nowhere any more though not all who held it have died, and whether
- * somebody still holds what its dead owner cannot have renewed. And it asks, as a node would: a
- * claim that a live node believes its own must be found by anybody, with that owner, and not older
- * than it was when asked for.
+ * somebody still holds what its dead owner cannot have renewed. (A member that left, came back
+ * among others and claimed the same again, knowing nothing of the tombstone it had left, meets that
+ * when the rings become one: the newer buries the older, the member is told, and has DHT_BURIED_US
+ * to write anew.) And it asks, as a node would: a claim that a live node believes its own must be
+ * found by anybody, with that owner, and not older than it was when asked for.
  */
 #ifndef PEAL_SIM_CHECK_DHT_H
 #define PEAL_SIM_CHECK_DHT_H
@@ -22,6 +24,7 @@ enum {
     DHT_LOOK_SECONDS = 60 /* so often */
 };
 #define DHT_END_SLACK_US SEC(3)
+#define DHT_BURIED_US SEC(30)
 #define DHT_ASK_US SEC(30)
 
 struct dht_ask {

@@ -25,6 +25,7 @@ struct claim {
     struct host *host;
     usec since_us;
     uint32_t held;  /* so many hosts had its record when the judge looked last */
+    usec buried_us; /* since when only tombstones of its owner are left; 0: they are not */
     usec double_us; /* since when another has it too, who had it first; 0: nobody */
 };
 
