@@ -92,8 +92,11 @@ static void ask_some(struct world *w, size_t questions)
     world_run(w, w->now_us + SEC(10));
     if (dht_check_pending(&w->dht) > 0)
         world_run(w, w->now_us + DHT_ASK_US);
-    if (!ring_check_is_ideal(w))
+    if (!ring_check_is_ideal(w)) {
         world_violated(w, "lists were ideal and are not any more, with nothing broken");
+        if (!w->config.silent)
+            ring_check_explain(w, 8);
+    }
     w->calm = false;
 }
 
