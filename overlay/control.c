@@ -225,6 +225,7 @@ static bool pong_input(struct session *s, const struct arrival *in, struct reade
     if (!reader_done(r))
         return false;
     path_pong(s, in->from, nonce);
+    probe_heard(s, in->from); /* whose answer it is may be known only now */
     session_observed(s, &us);
     return true;
 }

@@ -585,8 +585,9 @@ void path_roamed(struct session *s, const struct endpoint *from, size_t len)
         trial_start(s, &addr, true, len);
 }
 
-/* The ring delivers by id: nothing to prove, no address that could be somebody else's. */
-static void ring_heard(struct session *s, const struct path_addr *from)
+/* The ring delivers by id: nothing to prove, no address that could be somebody else's. What comes
+ * by it is often overtaken: not fresh, it still shows that there is a way. */
+static void ring_heard(struct session *s, const struct path_addr *from, bool fresh)
 {
     struct path *path = paths_find(&s->paths, from);
 
@@ -594,7 +595,7 @@ static void ring_heard(struct session *s, const struct path_addr *from)
         return;
     if (path == NULL)
         path_add(s, from);
-    else
+    else if (fresh)
         path->addr = *from;
 }
 
@@ -611,8 +612,8 @@ void path_nominated(struct session *s, const struct path_addr *from)
 
 void path_heard(struct session *s, const struct path_addr *from, size_t len, bool fresh)
 {
-    if (fresh && from->kind == PATH_RING)
-        ring_heard(s, from);
+    if (from->kind == PATH_RING)
+        ring_heard(s, from, fresh);
     struct path *path = paths_from(&s->paths, from);
 
     if (path != NULL) {
@@ -624,6 +625,13 @@ void path_heard(struct session *s, const struct path_addr *from, size_t len, boo
         /* TCP itself has proven the address; through a tunnel nobody is reached but its end. */
         trial_start(s, from, false, 0);
     }
+}
+
+bool path_is_best(const struct session *s, const struct path_addr *from)
+{
+    const struct path *best = paths_best(&s->paths);
+
+    return best == NULL || paths_from(&s->paths, from) == best;
 }
 
 bool path_may_answer(struct session *s, const struct path_addr *to, size_t len)
@@ -750,10 +758,29 @@ void path_ping_others(struct session *s)
     path_try(s, &ring);
 }
 
+/* An answer from nowhere that we know: its NAT sends from another port than the one that our
+ * question reached, and the nonce says which that was. */
+static struct path *path_asked(struct session *s, const struct path_addr *from, uint32_t nonce)
+{
+    for (size_t i = 0; from->kind == PATH_UDP && i < s->paths.count; i++) {
+        struct path *path = &s->paths.v[i];
+
+        if (path->addr.kind != PATH_UDP || path->pinged_us == 0 || path->ping_nonce != nonce ||
+            !addr_eq(&path->addr.ep.addr, &from->ep.addr))
+            continue;
+        set_source(s, path, from);
+        path->heard_us = s->ss->env->now_us;
+        return path;
+    }
+    return NULL;
+}
+
 void path_pong(struct session *s, const struct path_addr *from, uint32_t nonce)
 {
     struct path *path = paths_from(&s->paths, from);
 
+    if (path == NULL)
+        path = path_asked(s, from, nonce);
     if (path == NULL || path->pinged_us == 0 || path->ping_nonce != nonce)
         return;
     rtt_sample(path, s->ss->env->now_us - path->pinged_us);

@@ -98,6 +98,8 @@ bool sessions_on_lan(const struct sessions *ss, const struct addr *a);
 struct path *path_proven(struct session *s, const struct path_addr *addr);
 /* An authenticated packet of len bytes came from there; fresh: with the highest counter so far. */
 void path_heard(struct session *s, const struct path_addr *from, size_t len, bool fresh);
+/* What comes from there comes over the best path (or there is none). */
+bool path_is_best(const struct session *s, const struct path_addr *from);
 /* An answer of len bytes may go there: it is proven, our own candidate, or has the budget (which is
  * debited). */
 bool path_may_answer(struct session *s, const struct path_addr *to, size_t len);

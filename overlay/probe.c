@@ -149,7 +149,7 @@ void probe_heard(struct session *s, const struct path_addr *from)
     usec now_us = s->ss->env->now_us;
 
     s->heard_us = now_us;
-    if (best == NULL || path_addr_eq(&best->addr, from))
+    if (path_is_best(s, from))
         probe_stop(s);
     else if (s->probes == 0 && now_us > best->heard_us + elsewhere_us)
         probe_begin(s); /* the peer has moved, or has lost this path */
