@@ -224,8 +224,8 @@ static bool pong_input(struct session *s, const struct arrival *in, struct reade
 
     if (!reader_done(r))
         return false;
-    path_pong(s, in->from, nonce);
-    probe_heard(s, in->from); /* whose answer it is may be known only now */
+    if (path_pong(s, in->from, nonce))
+        probe_answered(s);
     session_observed(s, &us);
     return true;
 }

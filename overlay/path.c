@@ -83,6 +83,13 @@ static struct path *paths_from(const struct paths *p, const struct path_addr *fr
     return path;
 }
 
+/* A packet from there shows that what we send by this path arrives, too: packets come back by the
+ * address that we send to. */
+static bool both_ways(const struct path *path, const struct path_addr *from)
+{
+    return path->addr.kind == PATH_RING ? from->kind == PATH_RING : path_addr_eq(&path->addr, from);
+}
+
 static struct path_trial *trial_find(const struct paths *p, const struct path_addr *addr)
 {
     for (size_t i = 0; i < p->trial_count; i++)
@@ -571,6 +578,12 @@ static void trial_heard(struct session *s, struct path_trial *t, size_t len)
     trial_again(s, t);
 }
 
+static void path_carried(struct session *s, struct path *path, const struct path_addr *from)
+{
+    if (both_ways(path, from))
+        path->heard_us = s->ss->env->now_us;
+}
+
 void path_roamed(struct session *s, const struct endpoint *from, size_t len)
 {
     const struct path_addr addr = {.kind = PATH_UDP, .ep = *from};
@@ -578,7 +591,7 @@ void path_roamed(struct session *s, const struct endpoint *from, size_t len)
     struct path *path = paths_from(&s->paths, &addr);
 
     if (path != NULL)
-        path->heard_us = s->ss->env->now_us;
+        path_carried(s, path, &addr);
     else if (t != NULL)
         trial_heard(s, t, len);
     else if (!is_other_mapping(s, from) && roam_allowed(s))
@@ -617,7 +630,7 @@ void path_heard(struct session *s, const struct path_addr *from, size_t len, boo
     struct path *path = paths_from(&s->paths, from);
 
     if (path != NULL) {
-        path->heard_us = s->ss->env->now_us;
+        path_carried(s, path, from);
     } else if (fresh && from->kind == PATH_UDP) {
         path_roamed(s, &from->ep, len);
     } else if (fresh && (from->kind == PATH_TCP || from->kind == PATH_TUNNEL) &&
@@ -627,11 +640,13 @@ void path_heard(struct session *s, const struct path_addr *from, size_t len, boo
     }
 }
 
-bool path_is_best(const struct session *s, const struct path_addr *from)
+enum path_shows path_shows(const struct session *s, const struct path_addr *from)
 {
     const struct path *best = paths_best(&s->paths);
 
-    return best == NULL || paths_from(&s->paths, from) == best;
+    if (best == NULL || both_ways(best, from))
+        return SHOWS_BEST;
+    return paths_from(&s->paths, from) == best ? SHOWS_HALF : SHOWS_OTHER;
 }
 
 bool path_may_answer(struct session *s, const struct path_addr *to, size_t len)
@@ -758,35 +773,28 @@ void path_ping_others(struct session *s)
     path_try(s, &ring);
 }
 
-/* An answer from nowhere that we know: its NAT sends from another port than the one that our
- * question reached, and the nonce says which that was. */
-static struct path *path_asked(struct session *s, const struct path_addr *from, uint32_t nonce)
+/* Whose question this answers. It may come from another port than the one that was asked. */
+static struct path *path_asked(const struct paths *p, uint32_t nonce)
 {
-    for (size_t i = 0; from->kind == PATH_UDP && i < s->paths.count; i++) {
-        struct path *path = &s->paths.v[i];
-
-        if (path->addr.kind != PATH_UDP || path->pinged_us == 0 || path->ping_nonce != nonce ||
-            !addr_eq(&path->addr.ep.addr, &from->ep.addr))
-            continue;
-        set_source(s, path, from);
-        path->heard_us = s->ss->env->now_us;
-        return path;
-    }
+    for (size_t i = 0; i < p->count; i++)
+        if (p->v[i].pinged_us != 0 && p->v[i].ping_nonce == nonce)
+            return &p->v[i];
     return NULL;
 }
 
-void path_pong(struct session *s, const struct path_addr *from, uint32_t nonce)
+bool path_pong(struct session *s, const struct path_addr *from, uint32_t nonce)
 {
-    struct path *path = paths_from(&s->paths, from);
+    struct path *path = path_asked(&s->paths, nonce);
 
     if (path == NULL)
-        path = path_asked(s, from, nonce);
-    if (path == NULL || path->pinged_us == 0 || path->ping_nonce != nonce)
-        return;
+        return false;
+    set_source(s, path, from);
     rtt_sample(path, s->ss->env->now_us - path->pinged_us);
     path->pinged_us = 0;
+    path->heard_us = s->ss->env->now_us;
     if (path != paths_best(&s->paths) && better(s, path, paths_best(&s->paths)))
         move_to(s, path);
+    return path == paths_best(&s->paths);
 }
 
 bool path_fail_over(struct session *s, usec since_us)

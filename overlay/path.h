@@ -12,7 +12,9 @@
  * Through two NATs both ends must send before either hears: so the peer checks at the moment when
  * it learns of our candidates, and the first challenges of a trial follow each other fast. A NAT
  * may send from another port than the one that reaches it: then a path has two addresses, and a
- * peer that is heard from a new port of the address of a live path has not moved.
+ * peer that is heard from a new port of the address of a live path has not moved. Packets from the
+ * one say nothing about what is sent to the other (its mapping may have ended): such a path lives
+ * by answers alone, and each end asks for itself.
  *
  * The ring is a path like another, and always worth a probe: it needs no address, only the peer's
  * id. Relayed paths are proven like addresses; which there are is relay.c's affair.
@@ -49,7 +51,7 @@ struct path {
     struct path_addr addr;
     struct endpoint comes_from; /* its packets' source when that is not addr: a NAT that has one
                                    mapping for each remote sends from another one. Family 0: addr */
-    usec heard_us;              /* last authenticated packet from there */
+    usec heard_us;              /* last authenticated packet from addr, or answer to a ping there */
     usec pinged_us;             /* our newest MSG_PING that went there; 0: answered or none */
     uint32_t ping_nonce;
     uint32_t rtt_us; /* smoothed as RFC 6298 2; 0: not measured */
@@ -98,8 +100,13 @@ bool sessions_on_lan(const struct sessions *ss, const struct addr *a);
 struct path *path_proven(struct session *s, const struct path_addr *addr);
 /* An authenticated packet of len bytes came from there; fresh: with the highest counter so far. */
 void path_heard(struct session *s, const struct path_addr *from, size_t len, bool fresh);
-/* What comes from there comes over the best path (or there is none). */
-bool path_is_best(const struct session *s, const struct path_addr *from);
+/* What a packet from there shows about the best path. */
+enum path_shows {
+    SHOWS_BEST,  /* it works both ways, or there is none */
+    SHOWS_HALF,  /* the peer uses it; whether what we send arrives only an answer can tell */
+    SHOWS_OTHER, /* nothing */
+};
+enum path_shows path_shows(const struct session *s, const struct path_addr *from);
 /* An answer of len bytes may go there: it is proven, our own candidate, or has the budget (which is
  * debited). */
 bool path_may_answer(struct session *s, const struct path_addr *to, size_t len);
@@ -139,8 +146,8 @@ void path_nominated(struct session *s, const struct path_addr *from);
 /* Probing: a MSG_PING over p (NULL: nothing); over every other path and the ring as well. */
 void path_ping(struct session *s, struct path *p, uint8_t flags);
 void path_ping_others(struct session *s);
-/* A MSG_PONG came from there. */
-void path_pong(struct session *s, const struct path_addr *from, uint32_t nonce);
+/* A MSG_PONG came from there. True: it answers for the best path. */
+bool path_pong(struct session *s, const struct path_addr *from, uint32_t nonce);
 /* The best path did not answer since `since_us`: true when another one was heard and took its
  * place. */
 bool path_fail_over(struct session *s, usec since_us);

@@ -2,9 +2,9 @@
  * probe.c - liveness: when a silent session is probed, and when it is given up.
  *
  * The lower id probes after `silent_us`; the other end a little later, when that fails to come. Any
- * authenticated packet over the best path counts as heard. A probe goes over the best path, and
- * from the second on over every path and the ring. After three timeouts without an answer (2.4 s at
- * least) the peer is silent; when another path answered meanwhile, it takes over.
+ * authenticated packet from where the best path leads counts as heard. A probe goes over the best
+ * path, and from the second on over every path and the ring. After three timeouts without an answer
+ * (2.4 s at least) the peer is silent; when another path answered meanwhile, it takes over.
  *
  * A path through a NAT of ours is kept open: the NAT forgets us when we send nothing for a while.
  * Whatever goes out counts; when nothing did, an empty packet does.
@@ -13,6 +13,8 @@
 
 /* The end that does not probe waits so much longer. */
 static const usec silent_late_us = MSEC(2250);
+/* A path that is heard from another address than it leads to is asked so often, by both ends. */
+static const usec half_silent_us = SEC(10);
 /* Data out and nothing in for so long is suspicious; the data plane reports once a second. */
 static const usec data_silent_us = MSEC(1200);
 static const usec data_report_us = SEC(2);
@@ -36,6 +38,9 @@ static usec probe_due_us(const struct session *s)
     usec heard_us = best != NULL ? best->heard_us : s->heard_us;
     usec silent_us = s->silent_us + (we_probe(s) ? 0 : silent_late_us);
 
+    if (best != NULL &&
+        best->comes_from.addr.family != 0) /* the peer's probes prove its way only */
+        silent_us = usec_min(silent_us, half_silent_us);
     return usec_min(heard_us + silent_us, s->data_probe_us);
 }
 
@@ -149,10 +154,22 @@ void probe_heard(struct session *s, const struct path_addr *from)
     usec now_us = s->ss->env->now_us;
 
     s->heard_us = now_us;
-    if (path_is_best(s, from))
+    switch (path_shows(s, from)) {
+    case SHOWS_BEST:
         probe_stop(s);
-    else if (s->probes == 0 && now_us > best->heard_us + elsewhere_us)
-        probe_begin(s); /* the peer has moved, or has lost this path */
+        break;
+    case SHOWS_HALF:
+        break;
+    case SHOWS_OTHER:
+        if (s->probes == 0 && now_us > best->heard_us + elsewhere_us)
+            probe_begin(s); /* the peer has moved, or has lost this path */
+        break;
+    }
+}
+
+void probe_answered(struct session *s)
+{
+    probe_stop(s);
 }
 
 void session_probe_now(struct session *s)

@@ -508,7 +508,7 @@ static void drop_idle_candidates(struct ring *ring)
     for (size_t i = 0; i < ring->candidate_count; i++) {
         const struct ring_candidate *c = &ring->candidates[i];
 
-        if (c->wanted || c->heard_until_us > now_us || c->quiet_until_us > now_us)
+        if (c->wanted || c->trying || c->heard_until_us > now_us || c->quiet_until_us > now_us)
             ring->candidates[kept++] = *c;
     }
     ring->candidate_count = kept;

@@ -243,6 +243,7 @@ void session_send_under(struct session *s, struct control *c, const struct path_
 
 /* Something authenticated arrived, not necessarily over the best path. */
 void probe_heard(struct session *s, const struct path_addr *from);
+void probe_answered(struct session *s); /* by the best path */
 void probe_tick(struct session *s);
 /* Our NAT may have changed: asks every peer that we reach through it. */
 void sessions_suspect_nat(struct sessions *ss);

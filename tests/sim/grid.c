@@ -22,7 +22,7 @@ enum {
     CHANGE_APART_S = 2, /* between two pairs' changes */
     CHANGE_S = 16,      /* a change is watched so long */
     CHANGE_PING_MS = 200,
-    CHANGE_TRAFFIC_S = 8, /* wanted: 3 */
+    CHANGE_TRAFFIC_S = 3,
     CHANGE_DIRECT_S = 15,
 };
 
