@@ -58,3 +58,18 @@ enum outcome answer_error(struct text *out, enum outcome o)
                                  outcome_message(o)),
                        JSON_COMPACT);
 }
+
+json_t *answer_spread(const struct group *g, const struct spread *s)
+{
+    char at[TIME_TEXT_SIZE];
+
+    if (!s->number)
+        return json_pack("{s:s, s:s, s:n}", "schema", "peal.ca-spread/1", "group", g->name,
+                         "removal");
+    return json_pack("{s:s, s:s, s:{s:I, s:s, s:s, s:s}, s:I, s:I, s:o, s:o}", "schema",
+                     "peal.ca-spread/1", "group", g->name, "removal", "number",
+                     (json_int_t)s->number, "at", time_text(s->at_s, at), "user", s->user,
+                     "hostname", s->hostname, "machines", (json_int_t)s->machines, "told",
+                     (json_int_t)s->told, "half_s", s->told ? json_integer(s->half_s) : json_null(),
+                     "last_s", s->told ? json_integer(s->last_s) : json_null());
+}

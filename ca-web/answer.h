@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "ca-web/member.h"
+#include "ca-web/spread.h"
 
 /* "a,b" -> ["a","b"]; "" -> []. New reference. */
 json_t *answer_list(const char *commas);
@@ -15,6 +16,8 @@ json_t *answer_list(const char *commas);
 json_t *answer_network(const struct group *g);
 /* {"user","email","state","role","reason","requested","machines"}. New reference. */
 json_t *answer_member(const struct member_line *line);
+/* {"removal":{..} or null,"machines","told","half_s","last_s"}. New reference. */
+json_t *answer_spread(const struct group *g, const struct spread *s);
 /* {"error":{"code","message"}} */
 enum outcome answer_error(struct text *out, enum outcome o);
 /* Appends and releases `json`; NULL (out of memory on the way) is OUT_INTERNAL. */

@@ -1,3 +1,4 @@
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,6 +7,8 @@
 #include "ca-web/api.h"
 #include "ca-web/enrol.h"
 #include "ca-web/removal.h"
+#include "ca-web/spread.h"
+#include "overlay/crypto/known.h"
 
 enum { EVENTS_AFTER_DIGITS = 18 };
 
@@ -198,6 +201,38 @@ void api_events(struct visit *v)
         o = removal_events(&v->desk, &g, after, &v->response->body, &count);
     visit_json(v, o);
     v->response->hold = o == OUT_OK && count == 0;
+}
+
+static bool message_read(const json_t *json, uint8_t out[KNOWN_LEN])
+{
+    const char *text = api_string(json, "message");
+    size_t len = 0;
+
+    return text &&
+           sodium_base642bin(out, KNOWN_LEN, text, strlen(text), NULL, &len, NULL,
+                             sodium_base64_VARIANT_ORIGINAL) == 0 &&
+           len == KNOWN_LEN;
+}
+
+void api_known(struct visit *v)
+{
+    struct group g;
+    uint8_t message[KNOWN_LEN];
+    json_t *json;
+    enum outcome o = OUT_BAD_REQUEST;
+
+    if (limited(v))
+        return;
+    json = api_body(v);
+    if (json && message_read(json, message))
+        o = group_find(&v->desk, v->params[0], &g);
+    if (o == OUT_OK)
+        o = spread_told(&v->desk, &g, message, sizeof message);
+    json_decref(json);
+    if (o == OUT_OK)
+        o = answer_json(&v->response->body, json_object(), JSON_COMPACT);
+    blame(v, o);
+    visit_json(v, o);
 }
 
 void api_health(struct visit *v)

@@ -212,6 +212,20 @@ static void line_collect(void *ctx, const struct member_line *line)
     json_array_append_new(ctx, answer_member(line));
 }
 
+void v1_spread(struct visit *v)
+{
+    struct scene s;
+    struct spread spread;
+
+    if (!scene_load_for(v, &s, VERB_MEMBER_LIST))
+        return;
+    enum outcome o = spread_read(&v->desk, &s.group, &spread);
+    if (o == OUT_OK)
+        answer(v, answer_spread(&s.group, &spread));
+    else
+        visit_json(v, o);
+}
+
 void v1_members(struct visit *v)
 {
     struct scene s;

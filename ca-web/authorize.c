@@ -63,6 +63,7 @@ static const struct rule {
                         SCOPE_MACHINES},
     [VERB_ENROLL] = {"machine.enroll", ROLE_MACHINE, 0, SCOPE_NONE},
     [VERB_RENEW] = {"machine.renew", ROLE_MACHINE, 0, SCOPE_NONE},
+    [VERB_REMOVALS_TELL] = {"removals.tell", ROLE_MACHINE, 0, SCOPE_NONE},
     [VERB_REMOVALS_READ] = {"removals.read", ROLE_ANYONE, 0, SCOPE_READ},
 };
 

@@ -79,6 +79,7 @@ enum verb {
     VERB_BLOB_MAKE, /* for the object's user */
     VERB_ENROLL,
     VERB_RENEW,
+    VERB_REMOVALS_TELL, /* that one knows of them */
     VERB_REMOVALS_READ, /* CRL and events: they are signed and hold no secret */
     VERB_COUNT,
 };

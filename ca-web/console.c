@@ -253,6 +253,43 @@ static int member_list_command(struct console *c, const char *const *args)
     return report(member_list(&c->desk, &g, &all, line_print, NULL, &total), args[0]);
 }
 
+static int spread_print(const struct spread *s)
+{
+    char at[TIME_TEXT_SIZE];
+
+    if (!s->number)
+        printf("nobody was removed yet\n");
+    else
+        printf("number %lld, %s of %s, removed %s: known to %lld of %lld machines\n",
+               (long long)s->number, s->hostname, s->user, time_text(s->at_s, at),
+               (long long)s->told, (long long)s->machines);
+    if (s->told)
+        printf("half of them within %lld s, all of them within %lld s\n", (long long)s->half_s + 1,
+               (long long)s->last_s + 1);
+    return EXIT_STATUS_OK;
+}
+
+static int spread_command(struct console *c, const char *const *args)
+{
+    struct text out = {0};
+    struct spread spread;
+    struct group g;
+    enum outcome o = group_find(&c->desk, args[0], &g);
+
+    if (o == OUT_OK)
+        o = spread_read(&c->desk, &g, &spread);
+    if (o == OUT_OK && !c->o->json)
+        return spread_print(&spread);
+    if (o == OUT_OK)
+        o = answer_json(&out, answer_spread(&g, &spread), JSON_COMPACT);
+    if (o != OUT_OK)
+        return c->o->json ? report_json(o, args[0]) : report(o, args[0]);
+    text_str(&out, "\n");
+    int status = print_text(&out);
+    text_clear(&out);
+    return status;
+}
+
 /* The running service's address, or --url with the TLS key that a later serve will use. */
 static enum outcome blob_server(struct console *c, struct server *server)
 {
@@ -362,6 +399,7 @@ static const struct command {
     {"user", "admin", 2, user_admin, "user admin NAME yes|no"},
     {"user", "factor-off", 1, user_factor_off, "user factor-off NAME"},
     {"group", "add", 1, group_add_command, "group add NAME --owner USER"},
+    {"group", "spread", 1, spread_command, "group spread GROUP [--json]"},
     {"member", "request", 2, member_request_command, "member request GROUP USER [--reason TEXT]"},
     {"member", "approve", 2, member_approve_command, "member approve GROUP USER"},
     {"member", "deny", 2, member_deny_command, "member deny GROUP USER"},

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "ca-web/scene.h"
+#include "ca-web/spread.h"
 #include "ca-web/wanted.h"
 
 enum { PENDING_MAX = 50 };
@@ -92,6 +93,47 @@ static void pending_card(struct visit *v, const struct scene *s)
         snprintf(more, sizeof more, "%lld more wait behind these.", (long long)total - PENDING_MAX);
         html_element(&v->response->body, "p", more, "class", "muted", NULL);
     }
+    page_card_end(v);
+}
+
+/* How far the last removal has spread. */
+static void spread_card(struct visit *v, const struct scene *s)
+{
+    struct text *t = &v->response->body;
+    char count[80], told[24], machines[24], took[96];
+    struct spread spread;
+
+    if (!scene_may(v, s, VERB_MEMBER_LIST) || spread_read(&v->desk, &s->group, &spread) != OUT_OK ||
+        !spread.number)
+        return;
+    snprintf(told, sizeof told, "%lld", (long long)spread.told);
+    snprintf(machines, sizeof machines, "%lld", (long long)spread.machines);
+    if (spread.machines)
+        snprintf(count, sizeof count, "%s of %s machines", told, machines);
+    else
+        snprintf(count, sizeof count, "no machine is left to be told");
+    snprintf(took, sizeof took, "Half of them within %lld s, all of them within %lld s.",
+             (long long)spread.half_s + 1, (long long)spread.last_s + 1);
+    page_card_begin(v, "Last removal");
+    html_open(t, "dl", NULL);
+    page_fact(v, "Machine", spread.hostname);
+    page_fact(v, "Of", spread.user);
+    html_element(t, "dt", "Removed", NULL);
+    html_open(t, "dd", NULL);
+    page_time(v, spread.at_s);
+    html_close(t, "dd");
+    page_fact(v, "Known to", count);
+    html_close(t, "dl");
+    if (spread.machines)
+        html_element(t, "progress", count, "aria-label", "Machines that know it", "value", told,
+                     "max", machines, NULL);
+    if (spread.told)
+        html_element(t, "p", took, NULL);
+    if (spread.told < spread.machines)
+        html_element(t, "p",
+                     "The others have not said so yet. One that is switched off learns it from the "
+                     "first member that it meets.",
+                     "class", "muted", NULL);
     page_card_end(v);
 }
 
@@ -217,6 +259,7 @@ void page_group(struct visit *v)
     scene_begin(v, &s, OUT_OK, s.group.name, "");
     page_done(v, dones);
     pending_card(v, &s);
+    spread_card(v, &s);
     if (s.membership.state == MEMBER_APPROVED)
         machines_card(v, &s);
     members_card(v, &s);

@@ -128,6 +128,11 @@ static const char *const schema_steps[] = {
     "  id INTEGER PRIMARY KEY, recipient TEXT NOT NULL, subject TEXT NOT NULL, body TEXT NOT NULL,"
     "  made_s INTEGER NOT NULL, tries INTEGER NOT NULL DEFAULT 0, next_s INTEGER NOT NULL) STRICT;"
     "CREATE INDEX mails_next ON mails(next_s);",
+
+    /* What a machine says that it knows of removals, and since when the last one of its group. */
+    "ALTER TABLE machines ADD COLUMN knows INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE machines ADD COLUMN knew_s INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX machines_node ON machines(group_row, node);",
 };
 
 struct value v_text(const char *s)

@@ -38,6 +38,7 @@ void api_enroll(struct visit *v);
 void api_renew(struct visit *v);
 void api_crl(struct visit *v);
 void api_events(struct visit *v);
+void api_known(struct visit *v);
 void api_health(struct visit *v);
 void api_metrics(struct visit *v);
 
@@ -47,6 +48,7 @@ void v1_groups(struct visit *v);
 void v1_group_add(struct visit *v);
 void v1_group(struct visit *v);
 void v1_group_edit(struct visit *v);
+void v1_spread(struct visit *v);
 void v1_members(struct visit *v);
 void v1_member(struct visit *v);
 void v1_request(struct visit *v);

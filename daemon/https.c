@@ -262,6 +262,11 @@ static int answer_events(const struct reply *reply, long status)
     return relay_object(reply, "events");
 }
 
+static int answer_nothing(const struct reply *reply, long status)
+{
+    return say(json_object());
+}
+
 static int answer_crl(const struct reply *reply, long status)
 {
     size_t size = sodium_base64_ENCODED_LEN(reply->len, sodium_base64_VARIANT_ORIGINAL);
@@ -289,6 +294,7 @@ static const struct question questions[] = {
      answer_certificate},
     {"renew", "/api/v1/renew", {"group", "csr"}, 0, HTTPS_REPLY_MAX, answer_certificate},
     {"crl", "/api/v1/groups/%s/crl", {NULL}, 0, HTTPS_CRL_MAX, answer_crl},
+    {"known", "/api/v1/groups/%s/known", {"message"}, 0, HTTPS_REPLY_MAX, answer_nothing},
     {"events",
      "/api/v1/groups/%s/events?after=%lld",
      {NULL},

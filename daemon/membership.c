@@ -145,10 +145,21 @@ static void on_crl(void *ctx, const uint8_t *der, size_t len)
                   "the service's list of removed members is a %s", why);
 }
 
+static void on_known(void *ctx, uint64_t number, uint32_t age_s, uint8_t out[KNOWN_LEN])
+{
+    const struct membership *m = ctx;
+    const struct known k = {.group = *cert_ca_group(m->ca),
+                            .node = m->certificate->cert.node,
+                            .number = number,
+                            .age_s = age_s};
+
+    known_write(&k, m->config.sec, out);
+}
+
 static bool start_watch(struct membership *m)
 {
     static const struct watch_host host = {
-        .wanted = on_wanted, .removal = on_removal, .crl = on_crl};
+        .wanted = on_wanted, .removal = on_removal, .crl = on_crl, .known = on_known};
     const struct blob *b = m->config.member->blob;
 
     m->removed = removed_new();
@@ -169,11 +180,14 @@ struct removed *membership_removed(const struct membership *m)
 void membership_keep_removed(struct membership *m)
 {
     const char *group = m->config.member->blob->group;
+    struct node *n = m->host.node(m->ctx);
     int rc = state_save_removed(m->config.daemon->config.state, group, m->removed);
 
     if (rc)
         log_write(LOG_LEVEL_WARN, group, "cannot keep the list of removed members: %s",
                   strerror(-rc));
+    if (m->watch && n)
+        watch_learned(m->watch, removed_number(m->removed), overlay_size_estimate(node_overlay(n)));
 }
 
 void membership_look(struct membership *m)

@@ -44,7 +44,7 @@ void membership_fill(const struct membership *m, struct overlay_config *c);
 const struct cert *membership_cert(const struct membership *m); /* NULL: not readable */
 /* What we know of removals, for node_config.removed: it lives as long as the membership. */
 struct removed *membership_removed(const struct membership *m);
-/* It grew: is written down. */
+/* It grew: is written down, and the service told in time. */
 void membership_keep_removed(struct membership *m);
 /* The node's place on the ring may have changed. */
 void membership_look(struct membership *m);

@@ -25,7 +25,9 @@ struct watch {
     const struct blob *service;
     struct watch_host host;
     void *ctx;
-    struct inquiry crl, events;
+    struct inquiry crl, events, telling;
+    uint64_t learned, told, telling_of; /* numbers; the last: what is on its way */
+    int64_t learned_s;                  /* wall time */
     char etag[WATCH_ETAG_SIZE];
     uint64_t after;
     int64_t checked_s;
@@ -159,6 +161,57 @@ static void on_events(void *ctx, const json_t *answer)
     take_events(q->watch, answer);
 }
 
+/* --- Telling --- */
+
+static json_t *known_request(struct watch *w)
+{
+    char text[sodium_base64_ENCODED_LEN(KNOWN_LEN, sodium_base64_VARIANT_ORIGINAL)];
+    int64_t age_s = time(NULL) - w->learned_s;
+    uint8_t message[KNOWN_LEN];
+
+    w->telling_of = w->learned;
+    w->host.known(w->ctx, w->learned, age_s > 0 ? (uint32_t)age_s : 0, message);
+    sodium_bin2base64(text, sizeof text, message, sizeof message, sodium_base64_VARIANT_ORIGINAL);
+    return json_pack("{s:s, s:s}", "what", "known", "message", text);
+}
+
+static void on_telling_due(uv_timer_t *timer)
+{
+    struct inquiry *q = timer->data;
+
+    if (!q->helper && q->watch->learned > q->watch->told)
+        ask(q, known_request(q->watch));
+}
+
+static void on_told(void *ctx, const json_t *answer)
+{
+    struct inquiry *q = ctx;
+    struct watch *w = q->watch;
+
+    if (!answered(q, answer, on_telling_due))
+        return;
+    w->told = w->telling_of;
+    if (w->learned > w->told)
+        later(q, WATCH_TELL_LEAST_MS, on_telling_due);
+}
+
+void watch_learned(struct watch *w, uint64_t number, double members)
+{
+    double ms = members * 1000 / WATCH_TELL_PER_S;
+    struct inquiry *q = &w->telling;
+
+    if (number <= w->learned)
+        return;
+    w->learned = number;
+    w->learned_s = time(NULL);
+    if (q->helper || uv_is_active((const uv_handle_t *)q->timer))
+        return;
+    if (ms > WATCH_TELL_LAST_S * 1000.0)
+        ms = WATCH_TELL_LAST_S * 1000.0;
+    uv_timer_start(q->timer, on_telling_due,
+                   WATCH_TELL_LEAST_MS + randombytes_uniform((uint32_t)ms + 1), 0);
+}
+
 /* --- Its life --- */
 
 static bool inquiry_init(struct inquiry *q, struct watch *w, helper_done *on_answer)
@@ -193,7 +246,8 @@ struct watch *watch_new(struct daemon *d, const struct blob *service, uint64_t k
     w->after = known;
     w->host = *host;
     w->ctx = ctx;
-    if (!inquiry_init(&w->crl, w, on_crl) || !inquiry_init(&w->events, w, on_events)) {
+    if (!inquiry_init(&w->crl, w, on_crl) || !inquiry_init(&w->events, w, on_events) ||
+        !inquiry_init(&w->telling, w, on_told)) {
         watch_free(w);
         return NULL;
     }
@@ -207,6 +261,7 @@ void watch_free(struct watch *w)
         return;
     inquiry_end(&w->crl);
     inquiry_end(&w->events);
+    inquiry_end(&w->telling);
     free(w);
 }
 
@@ -231,6 +286,8 @@ void watch_hurry(struct watch *w)
         on_crl_due(w->crl.timer);
     if (w->events.failures > 0)
         on_events_due(w->events.timer);
+    if (w->telling.failures > 0)
+        on_telling_due(w->telling.timer);
 }
 
 bool watch_is_on(const struct watch *w)

@@ -205,7 +205,8 @@ def story(ca, folder, browser, look):
     look("revoke")
     browser.fill("Why", "left the house")
     browser.click("Remove from the group")
-    browser.sees("Removed.")
+    browser.sees("Removed.", "Last removal", "no machine is left to be told")
+    look("group-removed")
     assert ca.post("/api/v1/renew", {"group": "lab", "csr": key.csr}).code == "revoked"
     browser.click("Audit log")
     browser.sees("member.revoke", "left the house", "invite.use", "role.set")

@@ -1,5 +1,6 @@
 """From the click on revoke to no session left anywhere, and what a member that was away learns from the others."""
 
+import json
 import os
 import time
 
@@ -56,6 +57,13 @@ def test_a_removed_member_is_cut_off_everywhere_within_seconds(lab, group):
     for h in (a, b, d):
         assert network(h)["removals"]["listed"] >= 1
         assert h.sh("ping", "-c1", "-W1", name, check=False).returncode != 0
+    # The service is told by each of them; e, who is off, has not said anything.
+    spread = wait_for("all have said so", lambda: (s := json.loads(lab.ca("group", "spread", "club", "--json").stdout))
+                      ["told"] == 3 and s, 10)
+    print(f"the service knows: {spread}")
+    assert spread["machines"] == 4 and spread["removal"]["user"] == "c" and spread["last_s"] <= 5
+    everybody = a.json("members")["removals"]
+    assert everybody["known_to"] == everybody["answered"] == 3
     # Its name and address are nobody's: the records went with it.
     assert a.peal("lookup", name, check=False).returncode != 0
     # A restart changes nothing, for it or for the others, though the service is away.

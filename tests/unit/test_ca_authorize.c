@@ -38,6 +38,7 @@ static const struct {
     {VERB_GROUP_EDIT, "lnnnnnyynyny"},     {VERB_AUDIT_READ, "lnnnynyynyny"},
     {VERB_BLOB_MAKE, "lnnynnnnnnny"},      {VERB_ENROLL, "lnnnnnnnnnyn"},
     {VERB_RENEW, "lnnnnnnnnnyn"},          {VERB_REMOVALS_READ, "yyyyyyyyyyyy"},
+    {VERB_REMOVALS_TELL, "lnnnnnnnnnyn"},
 };
 
 static void set_role(struct bench *b, const struct group *g, const struct account *user,
