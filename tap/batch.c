@@ -44,24 +44,26 @@ static bool is_plain(const struct forward_flow *flow, usec now_us)
 }
 
 /* The packet may be one more of the last group. */
-static bool group_takes(const struct batch_out *b, size_t len, const union sockaddr_any *to,
-                        socklen_t to_len, const struct forward_flow *flow, usec now_us)
+static bool group_takes(const struct batch_out *b, const uint8_t *packet, size_t len,
+                        const union sockaddr_any *to, socklen_t to_len,
+                        const struct forward_flow *flow, usec now_us)
 {
     if (!b->joins || b->group_count == 0) {
         return false;
     }
     const struct batch_group *g = &b->groups[b->group_count - 1];
     const struct msghdr *h = &b->messages[b->group_count - 1].msg_hdr;
-    return len <= g->size && g->len == g->count * g->size && /* none was shorter yet */
+    return packet == g->bytes + g->len && len <= g->size &&
+           g->len == g->count * g->size && /* none was shorter yet */
            g->count < BATCH_SEGMENTS && g->len + len <= BATCH_MESSAGE_MAX && g->flow == flow &&
            h->msg_namelen == to_len && memcmp(&g->to, to, to_len) == 0 && !is_plain(flow, now_us);
 }
 
-static void group_begin(struct batch_out *b, size_t len, const union sockaddr_any *to,
-                        socklen_t to_len, struct forward_flow *flow)
+static void group_begin(struct batch_out *b, uint8_t *packet, size_t len,
+                        const union sockaddr_any *to, socklen_t to_len, struct forward_flow *flow)
 {
     struct batch_group *g = &b->groups[b->group_count];
-    g->bytes = batch_packet(b);
+    g->bytes = packet;
     g->count = 0;
     g->size = len;
     g->len = 0;
@@ -93,16 +95,22 @@ static void group_join(struct batch_group *g, struct msghdr *h, size_t len)
     }
 }
 
-void batch_add(struct batch_out *b, size_t len, const union sockaddr_any *to, socklen_t to_len,
-               struct forward_flow *flow, usec now_us)
+void batch_add_lent(struct batch_out *b, uint8_t *packet, size_t len, const union sockaddr_any *to,
+                    socklen_t to_len, struct forward_flow *flow, usec now_us)
 {
     CHECK(!batch_full(b) && len > 0 && len <= BATCH_ROOM);
-    if (!group_takes(b, len, to, to_len, flow, now_us)) {
-        group_begin(b, len, to, to_len, flow);
+    if (!group_takes(b, packet, len, to, to_len, flow, now_us)) {
+        group_begin(b, packet, len, to, to_len, flow);
     }
     unsigned last = b->group_count - 1;
     group_join(&b->groups[last], &b->messages[last].msg_hdr, len);
     b->count++;
+}
+
+void batch_add(struct batch_out *b, size_t len, const union sockaddr_any *to, socklen_t to_len,
+               struct forward_flow *flow, usec now_us)
+{
+    batch_add_lent(b, batch_packet(b), len, to, to_len, flow, now_us);
     b->used += len;
 }
 
@@ -150,10 +158,15 @@ static void group_failed(struct batch_out *b, unsigned i, int fd, int err, usec 
     send_plain(b, i, fd, refused);
 }
 
+static bool is_sparse(const struct batch_group *g)
+{
+    return g->count == 1 && g->len <= BATCH_SPARSE_LEN;
+}
+
 /* Shortens the group to what fits into `room`, perhaps to nothing. Returns its length. */
 static size_t group_trim(struct batch_group *g, size_t room, struct batch_refused *refused)
 {
-    if (g->len > room && (g->count > 1 || g->len > BATCH_SPARSE_LEN)) {
+    if (g->len > room && !is_sparse(g)) {
         unsigned fit = (unsigned)(room / g->size);
         refused->backlog += g->count - fit;
         g->count = fit;
@@ -172,6 +185,10 @@ static size_t waiting_bytes(int fd)
 
 static void trim(struct batch_out *b, int fd, usec now_us, struct batch_refused *refused)
 {
+    if (b->group_count == 1 && is_sparse(&b->groups[0])) {
+        backlog_sent(&b->backlog, b->groups[0].len);
+        return; /* it goes in any case, and without a system call more */
+    }
     size_t room = backlog_room(&b->backlog, waiting_bytes(fd), now_us);
     for (unsigned i = 0; i < b->group_count; i++) {
         size_t len = group_trim(&b->groups[i], room, refused);

@@ -1,9 +1,10 @@
 /*
  * batch.h - packets on their way out or in, moved by one system call.
  *
- * Out: packets are written, and sealed, one behind the other into one buffer. Consecutive packets
- * of one size to one address, the last perhaps shorter, are one message, a single run of bytes that
- * the kernel cuts again, as late as it can (UDP_SEGMENT).
+ * Out: packets are written, and sealed, one behind the other into one buffer; what is passed on for
+ * others stays where it was received. Consecutive packets of one size to one address, the last
+ * perhaps shorter, are one message, a single run of bytes that the kernel cuts again, as late as it
+ * can (UDP_SEGMENT).
  *
  * In: the kernel joins datagrams of one size from one address (UDP_GRO) into one of a few large
  * buffers, in which they are opened, and from which they are written to a device.
@@ -75,6 +76,10 @@ static inline uint8_t *batch_packet(struct batch_out *b)
  * until the batch is sent; on a path that lately refused joined messages it is sent plain. */
 void batch_add(struct batch_out *b, size_t len, const union sockaddr_any *to, socklen_t to_len,
                struct forward_flow *flow, usec now_us);
+
+/* The same for a packet that lies elsewhere, where it stays as it is until the batch is sent. */
+void batch_add_lent(struct batch_out *b, uint8_t *packet, size_t len, const union sockaddr_any *to,
+                    socklen_t to_len, struct forward_flow *flow, usec now_us);
 
 struct batch_refused {
     unsigned too_big, other; /* packets that the kernel did not take */

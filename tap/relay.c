@@ -1,7 +1,5 @@
 #include "tap/relay.h"
 
-#include <string.h>
-
 #include "overlay/core/wire.h"
 
 static const uint32_t relay_head = (uint32_t)PACKET_RELAY << 24;
@@ -12,7 +10,7 @@ void relay_header_put(uint8_t *packet, uint32_t channel)
     put_u32(packet + 4, channel);
 }
 
-static void forward_packet(struct worker *w, const struct forward_leg *leg, const uint8_t *packet,
+static void forward_packet(struct worker *w, const struct forward_leg *leg, uint8_t *packet,
                            size_t len)
 {
     union sockaddr_any to;
@@ -30,14 +28,12 @@ static void forward_packet(struct worker *w, const struct forward_leg *leg, cons
     if (batch_full(&w->out)) {
         worker_flush(w);
     }
-    uint8_t *out = batch_packet(&w->out);
-    relay_header_put(out, leg->onward);
-    memcpy(out + RELAY_HEADER_LEN, packet + RELAY_HEADER_LEN, inner_len);
-    batch_add(&w->out, len, &to, to_len, leg->flow, w->now_us);
+    relay_header_put(packet, leg->onward);
+    batch_add_lent(&w->out, packet, len, &to, to_len, leg->flow, w->now_us);
     atomic_fetch_add_explicit(&w->relayed, 1, memory_order_relaxed);
 }
 
-enum relay_verdict relay_in(struct worker *w, const struct endpoint *from, const uint8_t *packet,
+enum relay_verdict relay_in(struct worker *w, const struct endpoint *from, uint8_t *packet,
                             size_t len)
 {
     if (len <= RELAY_HEADER_LEN) {

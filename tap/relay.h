@@ -19,8 +19,9 @@ enum relay_verdict {
 };
 
 void relay_header_put(uint8_t *packet, uint32_t channel);
-/* Forwarded packets are copied into the batch: the caller flushes it in the end. */
-enum relay_verdict relay_in(struct worker *w, const struct endpoint *from, const uint8_t *packet,
+/* Forwarded packets get the next header where they are and are lent to the batch: the caller
+ * flushes it before it receives again. */
+enum relay_verdict relay_in(struct worker *w, const struct endpoint *from, uint8_t *packet,
                             size_t len);
 
 #endif

@@ -189,6 +189,38 @@ static void control_packets_that_end_here_go_up_whole(void **state)
     trio_stop(&t);
 }
 
+/* What came as one message goes on in as few, but for what lies between and goes elsewhere. */
+static void joined_packets_go_on_joined(void **state)
+{
+    enum { PACKETS = 40, SIZE = 1000, OURS = 17, LAST = 333 };
+    static uint8_t message[(PACKETS - 1) * SIZE + LAST];
+    struct plane_item item;
+    struct trio t;
+    int size = SIZE;
+
+    trio_start(&t, 0);
+    for (uint8_t i = 0; i < PACKETS; i++) {
+        uint8_t *pkt = message + i * SIZE;
+        pkt[0] = PACKET_RELAY;
+        put_u32(pkt + 4, i == OURS ? 0x01777777 : R_FROM_A);
+        pkt[8] = PACKET_CONTROL;
+        memset(pkt + 9, i, (i < PACKETS - 1 ? SIZE : LAST) - 9);
+    }
+    assert_int_equal(setsockopt(t.a.udp, IPPROTO_UDP, 103 /* UDP_SEGMENT */, &size, sizeof(size)),
+                     0);
+    send_from(&t.a, &t.r, message, sizeof(message));
+    for (uint8_t i = 0; i < PACKETS; i++) {
+        uint8_t *pkt = message + i * SIZE;
+        struct machine *to = i == OURS ? &t.r : &t.b;
+        next_item(to, &item);
+        assert_int_equal(item.len, i < PACKETS - 1 ? SIZE : LAST);
+        put_u32(pkt + 4, i == OURS ? 0x01777777 : B_IN);
+        assert_memory_equal(item.bytes, pkt, item.len);
+    }
+    assert_int_equal(plane_relayed(t.r.plane), PACKETS - 1);
+    trio_stop(&t);
+}
+
 static void above_the_agreed_rate_is_dropped(void **state)
 {
     uint8_t pkt[1008] = {PACKET_RELAY};
@@ -237,6 +269,7 @@ int main(void)
         cmocka_unit_test(data_goes_over_a_relay_that_cannot_read_it),
         cmocka_unit_test(what_fits_no_leg_is_the_control_threads_or_nobodys),
         cmocka_unit_test(control_packets_that_end_here_go_up_whole),
+        cmocka_unit_test(joined_packets_go_on_joined),
         cmocka_unit_test(above_the_agreed_rate_is_dropped),
     };
 
