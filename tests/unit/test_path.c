@@ -445,6 +445,74 @@ static void a_member_cannot_make_us_a_reflector(void **state)
     world_free(w);
 }
 
+/* A NAT with a mapping for each remote: what it sends comes from another port than reaches it. */
+struct boxed {
+    struct world_node *node;
+    bool lets_in; /* by the port that it sends from */
+    bool ended;   /* the mapping that is sent to; the one that it sends from stays */
+};
+
+static bool through_a_box(struct world *w, struct world_node *from, const struct path_addr *to,
+                          uint8_t *pkt, size_t *len)
+{
+    const struct boxed *b = w->hook_arg;
+    struct path_addr outer = world_path(b->node), inner = outer;
+
+    if (to->kind != PATH_UDP)
+        return true;
+    outer.ep.port++;
+    if (from == b->node)
+        world_put(w, &outer, to, pkt, *len);
+    else if (path_addr_eq(to, &outer) && b->lets_in)
+        world_put(w, &(struct path_addr){.kind = PATH_UDP, .ep = from->ep}, &inner, pkt, *len);
+    else
+        return path_addr_eq(to, &inner) && !b->ended;
+    return false;
+}
+
+static void a_peer_that_answers_from_another_port_lives(void **state)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct world *w = world_two_connected(40 + i);
+        struct world_node *boxed = &w->nodes[i], *other = &w->nodes[1 - i];
+        struct path_addr way = world_path(boxed);
+        struct boxed b = {.node = boxed};
+
+        w->hook = through_a_box;
+        w->hook_arg = &b;
+        world_run(w, SEC(120));
+        assert_int_equal(other->downs + boxed->downs, 0);
+        assert_true(is_on(other, boxed, &way));
+        world_free(w);
+    }
+}
+
+/* Whoever probes: hearing the peer does not show that it hears us. */
+static void a_way_out_that_ended_is_noticed_while_the_peer_is_heard(void **state)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct world *w = world_two_connected(42 + i);
+        struct world_node *boxed = &w->nodes[i], *other = &w->nodes[1 - i];
+        struct boxed b = {.node = boxed, .lets_in = true};
+
+        w->ring = true;
+        w->hook = through_a_box;
+        w->hook_arg = &b;
+        world_run(w, SEC(30));
+        b.ended = true;
+        for (unsigned k = 0; k < 30; k++) { /* it is heard twice a second */
+            session_send(world_session(boxed, other), MSG_UPPER, "x", 1);
+            world_run(w, MSEC(500));
+        }
+        boxed->messages = 0;
+        session_send(world_session(other, boxed), MSG_UPPER, "y", 1);
+        world_run(w, MSEC(100));
+        assert_int_equal(boxed->messages, 1);
+        assert_int_equal(other->downs + boxed->downs, 0);
+        world_free(w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -466,6 +534,8 @@ int main(void)
         cmocka_unit_test(a_ring_envelope_with_another_sender_adds_no_path),
         cmocka_unit_test(an_unanswered_challenge_is_sent_six_times),
         cmocka_unit_test(a_member_cannot_make_us_a_reflector),
+        cmocka_unit_test(a_peer_that_answers_from_another_port_lives),
+        cmocka_unit_test(a_way_out_that_ended_is_noticed_while_the_peer_is_heard),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
