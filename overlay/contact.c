@@ -14,6 +14,7 @@ enum {
     TRIES_AT_ONCE = 4,          /* as a member */
     TRIES_AT_ONCE_OUTSIDE = 16, /* while we have no ring */
     JITTER = 25,                /* per cent */
+    CONTACTS_STEP = 4,          /* by which the table grows */
 };
 static const usec interval_first_us = SEC(2);
 static const usec interval_last_us = SEC(60); /* of a ring of at most `shared` nodes */
@@ -78,7 +79,7 @@ static bool make_room(struct overlay *o, enum contact_kind kind)
         forget(o, oldest);
     }
     if (all->count == all->size) {
-        size_t size = all->size > 0 ? 2 * all->size : 4;
+        size_t size = all->size + CONTACTS_STEP;
         struct contact *v = realloc(all->v, size * sizeof *v);
 
         if (v == NULL)

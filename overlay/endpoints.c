@@ -210,6 +210,10 @@ void sessions_observed_by(struct sessions *ss, const struct endpoint *by, const 
 
     if (!is_place(us))
         return;
+    if (ss->outside == NULL)
+        ss->outside = calloc(SESSION_OUTSIDE_MAX, sizeof(*ss->outside));
+    if (ss->outside == NULL)
+        return;
     while (i < ss->outside_count && !endpoint_eq(&ss->outside[i].by, by))
         i++;
     if (i == ss->outside_count && ss->outside_count < SESSION_OUTSIDE_MAX)

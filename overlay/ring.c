@@ -309,7 +309,17 @@ struct pick {
     const struct ring_peer *peer[2][OVERLAY_NEAR];   /* up; NULL: hearsay or a hint */
     const struct ring_peer *teller[2][OVERLAY_NEAR]; /* of hearsay: has a session with it */
     const struct ring_peer *told_by;
+    uint64_t top;      /* of the centre: its first 8 bytes */
+    uint64_t reach[2]; /* of the farthest that stands on that side; UINT64_MAX: there is room */
 };
+
+static struct pick pick_around(const struct ring *ring, const struct id *centre)
+{
+    return (struct pick){.ring = ring,
+                         .centre = *centre,
+                         .top = id_load64(centre->b),
+                         .reach = {UINT64_MAX, UINT64_MAX}};
+}
 
 static void pick_on_side(struct pick *p, enum ring_side side, const struct id *distance,
                          const struct id *id, const struct ring_peer *peer)
@@ -336,6 +346,14 @@ static void pick_on_side(struct pick *p, enum ring_side side, const struct id *d
     p->peer[side][i] = peer;
     p->teller[side][i] = p->told_by;
     p->count[side] = n + 1;
+    if (n + 1 == OVERLAY_NEAR)
+        p->reach[side] = id_load64(p->distance[side][n].b);
+}
+
+/* By its first 8 bytes alone, and so with one unit of slack: the lower bytes may borrow. */
+static bool is_beyond(uint64_t distance_top, uint64_t reach)
+{
+    return distance_top != 0 && distance_top - 1 > reach;
 }
 
 static void pick_offer(struct pick *p, const struct id *id, const struct ring_peer *peer)
@@ -378,9 +396,13 @@ static bool believable(const struct ring *ring, const struct id *id, bool anyway
 
 static bool would_enter(const struct pick *p, const struct id *id)
 {
-    struct id right = id_sub(id, &p->centre);
-    struct id left = id_sub(&p->centre, id);
+    uint64_t top = id_load64(id->b) - p->top;
+    struct id right, left;
 
+    if (is_beyond(top, p->reach[RING_RIGHT]) && is_beyond(-top, p->reach[RING_LEFT]))
+        return false; /* as nearly all are */
+    right = id_sub(id, &p->centre);
+    left = id_sub(&p->centre, id);
     return p->count[RING_RIGHT] < OVERLAY_NEAR || p->count[RING_LEFT] < OVERLAY_NEAR ||
            id_cmp(&right, &p->distance[RING_RIGHT][OVERLAY_NEAR - 1]) < 0 ||
            id_cmp(&left, &p->distance[RING_LEFT][OVERLAY_NEAR - 1]) < 0;
@@ -532,7 +554,7 @@ static usec members_news_at(const struct ring *ring);
 
 bool ring_update(struct ring *ring)
 {
-    struct pick p = {.ring = ring, .centre = ring->self};
+    struct pick p = pick_around(ring, &ring->self);
     bool changed;
 
     ring->stale = false;
@@ -774,7 +796,7 @@ bool ring_spans(const struct ring *ring, const struct id *point)
 void ring_around(const struct ring *ring, const struct id *point, const struct id *except,
                  struct ring_list out[2])
 {
-    struct pick p = {.ring = ring, .centre = *point};
+    struct pick p = pick_around(ring, point);
 
     if (ring->state == OVERLAY_MEMBER)
         pick_offer(&p, &ring->self, NULL);

@@ -516,6 +516,7 @@ void sessions_free(struct sessions *ss)
     seal_worker_free(ss->own_worker);
     free(ss->all);
     free(ss->refused);
+    free(ss->outside);
     wipe(ss, sizeof(*ss));
     free(ss);
 }

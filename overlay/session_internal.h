@@ -103,13 +103,13 @@ struct session {
     usec rekey_at_us;
     struct endpoint observed; /* how the peer sees us */
     const char *refusal;
-    enum session_state state;
-    enum session_end end;
-    enum seal_alg alg; /* of the data keys */
-    uint8_t events;    /* mask of enum session_event; in the queue when not 0 */
-    uint8_t probes;    /* unanswered so far; 0: none under way */
-    bool named;        /* in by_peer */
-    bool known;        /* peer and key were proven */
+    uint8_t state;  /* enum session_state */
+    uint8_t end;    /* enum session_end */
+    uint8_t alg;    /* enum seal_alg, of the data keys */
+    uint8_t events; /* mask of enum session_event; in the queue when not 0 */
+    uint8_t probes; /* unanswered so far; 0: none under way */
+    bool named;     /* in by_peer */
+    bool known;     /* peer and key were proven */
     bool hold;
     bool wants_data; /* since before it came up */
 };
@@ -141,8 +141,8 @@ struct sessions {
     uint32_t load_count, load_before;
 
     struct endpoint own[HELLO_ENDPOINTS_MAX];
-    struct endpoint seen[SESSION_SEEN_MAX];         /* reflexive, that of most reporters first */
-    struct nat_report outside[SESSION_OUTSIDE_MAX]; /* not of peers; newest first */
+    struct endpoint seen[SESSION_SEEN_MAX]; /* reflexive, that of most reporters first */
+    struct nat_report *outside; /* SESSION_OUTSIDE_MAX, not of peers, newest first; or NULL */
     uint8_t own_count, seen_count, outside_count;
     usec suspected_us; /* our NAT was suspected last */
 

@@ -1,6 +1,7 @@
 #include "tests/sim/report.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -16,6 +17,14 @@ double wall_seconds(void)
     struct timespec t;
 
     clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+double core_seconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
@@ -73,6 +82,17 @@ static size_t records_bytes(const struct world *w)
     return bytes;
 }
 
+static void measure_sizes(struct report *r)
+{
+    const struct world *w = r->world;
+
+    for (size_t i = 0; i < w->host_count; i++)
+        if (host_is_on(&w->hosts[i]))
+            stats_add(
+                &r->size_error,
+                100 * fabs(overlay_size_estimate(host_overlay(&w->hosts[i])) / (double)w->on - 1));
+}
+
 void report_measure(struct report *r)
 {
     r->memory_bytes = 0;
@@ -80,6 +100,7 @@ void report_measure(struct report *r)
         if (r->world->hosts[i].node != NULL)
             r->memory_bytes += r->world->hosts[i].account.bytes;
     r->measured = r->world->on;
+    measure_sizes(r);
     r->record_bytes = records_bytes(r->world);
     r->memory_bytes -= r->record_bytes;
 }
@@ -119,6 +140,12 @@ static json_t *json_idle(const struct report *r)
         if (r->idle.messages[i] > 0)
             json_object_set_new(j, traffic_name(i), json_real((double)r->idle.bytes[i] / each));
     return j;
+}
+
+/* Of the processor for an hour of idle members; < 0: was not measured. */
+static double core_s_per_hour(const struct report *r)
+{
+    return r->upkeep_bytes_per_s >= 0 && r->idle_s > 0 ? r->idle_core_s * 3600 / r->idle_s : -1;
 }
 
 static json_t *json_leases(struct report *r)
@@ -194,6 +221,8 @@ static json_t *json_report(struct report *r)
                         w->violations > 0 ? json_string(w->violation) : json_null());
     json_object_set_new(j, "virtual_s", json_real((double)w->now_us / 1e6));
     json_object_set_new(j, "wall_s", json_real(r->wall_s));
+    json_object_set_new(j, "core_s", json_real(core_seconds()));
+    json_object_set_new(j, "core_s_per_idle_hour", json_unless_negative(core_s_per_hour(r)));
     json_object_set_new(j, "bytes_per_node", json_real(per_measured(r, r->memory_bytes)));
     json_object_set_new(j, "record_bytes_per_node", json_real(per_measured(r, r->record_bytes)));
     json_object_set_new(j, "bytes_one_node_max", json_integer((json_int_t)w->account_peak));
@@ -202,6 +231,7 @@ static json_t *json_report(struct report *r)
                         json_pack("{s:o, s:o, s:o}", "overlay", report_stats(&a->overlay_ms),
                                   "relay", json_null(), "direct", report_stats(&a->direct_ms)));
     json_object_set_new(j, "links_per_node", json_real(per_node(w, (double)links_of_all(w))));
+    json_object_set_new(j, "size_error_percent", report_stats(&r->size_error));
     json_object_set_new(j, "upkeep_bytes_per_s", json_unless_negative(r->upkeep_bytes_per_s));
     json_object_set_new(j, "upkeep_by_message", json_idle(r));
     json_object_set_new(j, "ring_complete_s", json_seconds(w->ring.complete_us));
@@ -246,6 +276,7 @@ static void print_idle(const struct report *r)
         if (r->idle.messages[i] > 0)
             printf("    %-20s %.2f bytes/s in %.2f messages a minute\n", traffic_name(i),
                    (double)r->idle.bytes[i] / each, (double)r->idle.messages[i] * 60 / each);
+    printf("  %-22s %.1f core seconds for an idle hour of all\n", "speed", core_s_per_hour(r));
 }
 
 static void print_leases(struct leases *l)
@@ -283,6 +314,7 @@ static void print_text(struct report *r)
     print_seconds("settled after", r->liveness.settled_s);
     print_stats("join, ms", &r->join_ms);
     print_stats("join, bound, ms", &r->join_bound_ms);
+    print_stats("size estimate, % off", &r->size_error);
     print_stats("hops", &w->asks.hops);
     print_stats("overlay round trip, ms", &w->asks.overlay_ms);
     print_stats("direct round trip, ms", &w->asks.direct_ms);
@@ -343,5 +375,6 @@ void report_clear(struct report *r)
     stats_clear(&r->join_ms);
     stats_clear(&r->join_bound_ms);
     stats_clear(&r->claim_s);
+    stats_clear(&r->size_error);
     leases_clear(&r->leases);
 }

@@ -24,9 +24,9 @@ struct report {
     const struct options *options;
     struct world *world;
     double wall_s;
-    double upkeep_bytes_per_s; /* per node; < 0: was not measured */
-    struct traffic idle;       /* what was sent while it was measured */
-    double idle_s;
+    double upkeep_bytes_per_s;  /* per node; < 0: was not measured */
+    struct traffic idle;        /* what was sent while it was measured */
+    double idle_s, idle_core_s; /* virtual; of the processor */
     struct liveness liveness;
     struct stats join_ms;       /* of strangers into a settled ring */
     struct stats join_bound_ms; /* what latencies alone take of that */
@@ -38,6 +38,7 @@ struct report {
     size_t memory_bytes;        /* of all nodes, records of others not counted */
     size_t record_bytes;        /* of all nodes */
     size_t measured;            /* nodes */
+    struct stats size_error;    /* how far each node's estimate of the ring's size is off, in % */
     struct report_size size;    /* by report_sum_up */
 };
 
@@ -50,8 +51,9 @@ void report_clear(struct report *r);
 /* A series as it stands in every report; null when empty. */
 json_t *report_stats(struct stats *s);
 
-/* Wall clock, for progress and speed; the one place that reads it. */
+/* Wall clock and processor time, for progress and speed; the one place that reads them. */
 double wall_seconds(void);
+double core_seconds(void);
 /* A progress line on a terminal. */
 void report_progress(const struct world *w);
 void report_progress_end(void);

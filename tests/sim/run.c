@@ -104,13 +104,16 @@ static void run_idle(struct report *r, usec from_us, usec until_us)
 {
     struct world *w = r->world;
     uint64_t before;
+    double core_s;
 
     r->upkeep_bytes_per_s = -1;
     world_run(w, from_us);
     before = sent_bytes(w);
+    core_s = core_seconds();
     r->idle = w->traffic;
     r->idle_s = (double)(until_us - from_us) / 1e6;
     world_run(w, until_us);
+    r->idle_core_s = core_seconds() - core_s;
     for (size_t i = 0; i < TRAFFIC_KINDS_MAX; i++) {
         r->idle.bytes[i] = w->traffic.bytes[i] - r->idle.bytes[i];
         r->idle.messages[i] = w->traffic.messages[i] - r->idle.messages[i];

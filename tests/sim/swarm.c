@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "overlay/core/err.h"
@@ -17,14 +16,6 @@
 #include "tests/sim/run.h"
 
 enum { ASKS_EACH_S = 2 /* of the whole world */, QUESTIONS = 24, JOBS_MAX = 256 };
-
-static double core_seconds(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 void swarm_seed(const struct shape *shape, struct swarm_result *result)
 {
