@@ -26,7 +26,7 @@ struct dht *dht_new(const struct dht_config *config, struct env *env, struct ove
     if (d->config.duration_max_s == 0 || d->config.duration_max_s > DHT_DURATION_MAX_S)
         d->config.duration_max_s = DHT_DURATION_MAX_S;
     creds_init(&d->creds, config, host, ctx, env);
-    store_init(&d->store, &d->creds, d->config.memory_max);
+    store_init(&d->store, &d->creds, d->config.memory_max, d->config.rendezvous);
     replica_init(d);
     handover_init(d);
     repair_init(d);
@@ -48,6 +48,7 @@ void dht_free(struct dht *d)
     handover_clear(d);
     replica_clear(d);
     pen_clear(&d->pen);
+    quotas_clear(&d->quotas);
     parts_clear(&d->parts);
     store_clear(&d->store);
     creds_clear(&d->creds);

@@ -53,7 +53,8 @@ enum store_verdict holder_take(struct dht *d, const struct record *rec, struct c
         *standing = NULL;
         return STORE_REFUSED;
     }
-    v = store_put(&d->store, rec, cred, remaining_s, d->env->now_us, standing, &loser);
+    v = store_put(&d->store, rec, cred, remaining_s, d->from->prefix, d->env->now_us, standing,
+                  &loser);
     if (v == STORE_REFUSED)
         dht_count(d, COUNT_QUOTA);
     if (v != STORE_NEW)
@@ -94,6 +95,16 @@ static bool is_ours(struct dht *d, const struct overlay_from *from, uint64_t id,
     return false;
 }
 
+/* Before the signature is looked at. True: it was answered. */
+static bool is_too_much(struct dht *d, const struct overlay_from *from, uint64_t id)
+{
+    if (!d->config.rendezvous || quotas_take(&d->quotas, from->connection, d->env->now_us))
+        return false;
+    dht_count(d, COUNT_QUOTA);
+    holder_answer(d, from, id, VERDICT_REFUSED, NULL);
+    return true;
+}
+
 /* One item that asks for something, read and judged; false when it was answered or waits. */
 static bool request_item(struct dht *d, const struct overlay_from *from, uint64_t id,
                          struct reader *r, uint8_t *point, struct item *item, struct cred **cred)
@@ -106,7 +117,8 @@ static bool request_item(struct dht *d, const struct overlay_from *from, uint64_
         dht_count(d, COUNT_MALFORMED);
         return false;
     }
-    if (!is_ours(d, from, id, &item->rec.key, *point) || pen_holds(d, item, 1))
+    if (!is_ours(d, from, id, &item->rec.key, *point) || is_too_much(d, from, id) ||
+        pen_holds(d, item, 1))
         return false;
     if (dht_record_good(d, &item->rec, cred))
         return true;
@@ -214,7 +226,7 @@ void holder_on_renew(struct dht *d, const struct overlay_from *from, uint64_t id
         dht_count(d, COUNT_MALFORMED);
         return;
     }
-    if (!is_ours(d, from, id, &renewal.key, point))
+    if (!is_ours(d, from, id, &renewal.key, point) || is_too_much(d, from, id))
         return;
     old = store_find(&d->store, &renewal.key, &renewal.owner);
     if (old == NULL || record_removed(&old->rec)) {

@@ -8,6 +8,7 @@
  *   op.c       our requests to holders, with retries      -> keep (what we own now)
  *   keep.c     our own leases, renewed by operations      -> op
  *   watch.c    both ends of watches                       -> op
+ *   quota.c    how much one connection may ask to be stored, in the public overlay
  *   pen.c, parcel.c  messages waiting for certificates; building, sending, joining halves
  */
 #ifndef PEAL_DHT_INSIDE_H
@@ -17,6 +18,7 @@
 #include "dht/keep.h"
 #include "dht/op.h"
 #include "dht/pen.h"
+#include "dht/quota.h"
 #include "dht/replica.h"
 #include "dht/store.h"
 #include "dht/watch.h"
@@ -53,6 +55,7 @@ struct dht {
     struct dht_config config;
     struct creds creds;
     struct store store;
+    struct quotas quotas; /* used with config.rendezvous only */
     struct parts parts;
     struct pen pen;
     struct replica replica;

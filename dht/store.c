@@ -4,19 +4,19 @@
 #include <string.h>
 
 struct usage {
-    struct id writer;
+    struct id payer;
     size_t bytes;
 };
 
-void store_init(struct store *s, struct creds *creds, size_t memory_max)
+void store_init(struct store *s, struct creds *creds, size_t memory_max, bool by_prefix)
 {
     uint8_t hash[HASH_LEN];
 
-    *s = (struct store){.creds = creds, .memory_max = memory_max};
+    *s = (struct store){.creds = creds, .memory_max = memory_max, .by_prefix = by_prefix};
     sha256(hash, creds->overlay.b, ID_LEN);
     memcpy(s->version_key, hash, sizeof(s->version_key));
     heap_init(&s->ends);
-    table_init(&s->writers, offsetof(struct usage, writer), ID_LEN, STORE_WRITERS_MAX,
+    table_init(&s->payers, offsetof(struct usage, payer), ID_LEN, STORE_PAYERS_MAX,
                creds->env->hash_key);
 }
 
@@ -29,9 +29,9 @@ void store_clear(struct store *s)
         cred_unref(s->creds, s->v[i]->cred);
         free(s->v[i]);
     }
-    for (size_t i = 0; (u = table_next(&s->writers, &i)) != NULL;)
+    for (size_t i = 0; (u = table_next(&s->payers, &i)) != NULL;)
         free(u);
-    table_clear(&s->writers);
+    table_clear(&s->payers);
     free(s->v);
     free(s->promises);
 }
@@ -108,29 +108,41 @@ static size_t cost(size_t value_len)
     return sizeof(struct entry) + value_len + sizeof(struct entry *);
 }
 
-static size_t writer_bytes(const struct store *s, const struct id *writer)
+/* Whom a record is charged to. All that came by connections whose other end is not known share one.
+ */
+static struct id payer_of(const struct store *s, const struct record *rec, uint64_t prefix)
 {
-    const struct usage *u = table_get(&s->writers, writer);
+    struct id payer = {{0}};
+
+    if (!s->by_prefix)
+        return rec->writer;
+    put_u64(payer.b, prefix);
+    return payer;
+}
+
+static size_t payer_bytes(const struct store *s, const struct id *payer)
+{
+    const struct usage *u = table_get(&s->payers, payer);
 
     return u != NULL ? u->bytes : 0;
 }
 
 size_t store_index_bytes(const struct store *s)
 {
-    return s->writers.count * sizeof(struct usage) +
-           (s->writers.size + s->ends.size + s->size - s->count) * sizeof(void *);
+    return s->payers.count * sizeof(struct usage) +
+           (s->payers.size + s->ends.size + s->size - s->count) * sizeof(void *);
 }
 
-static bool charge(struct store *s, const struct id *writer, size_t bytes)
+static bool charge(struct store *s, const struct id *payer, size_t bytes)
 {
-    struct usage *u = table_get(&s->writers, writer);
+    struct usage *u = table_get(&s->payers, payer);
 
     if (u == NULL) {
         u = calloc(1, sizeof(*u));
         if (u == NULL)
             return false;
-        u->writer = *writer;
-        if (table_put(&s->writers, u) != 0) {
+        u->payer = *payer;
+        if (table_put(&s->payers, u) != 0) {
             free(u);
             return false;
         }
@@ -140,65 +152,70 @@ static bool charge(struct store *s, const struct id *writer, size_t bytes)
     return true;
 }
 
-static void discharge(struct store *s, const struct id *writer, size_t bytes)
+static void discharge(struct store *s, const struct id *payer, size_t bytes)
 {
-    struct usage *u = table_get(&s->writers, writer);
+    struct usage *u = table_get(&s->payers, payer);
 
     CHECK(u != NULL && u->bytes >= bytes && s->bytes >= bytes);
     u->bytes -= bytes;
     s->bytes -= bytes;
     if (u->bytes == 0)
-        free(table_remove(&s->writers, writer));
+        free(table_remove(&s->payers, payer));
 }
 
 void store_drop(struct store *s, struct entry *e)
 {
     size_t i = store_index(s, &e->rec.key, &e->rec.owner);
+    struct id payer = payer_of(s, &e->rec, e->prefix);
 
     CHECK(i < s->count && s->v[i] == e);
     memmove(&s->v[i], &s->v[i + 1], (s->count - i - 1) * sizeof(*s->v));
     s->count--;
     if (!record_removed(&e->rec))
         s->live--;
-    discharge(s, &e->rec.writer, cost(e->rec.len));
+    discharge(s, &payer, cost(e->rec.len));
     heap_set(&s->ends, &e->ends, USEC_NEVER);
     cred_unref(s->creds, e->cred);
     free(e);
 }
 
 /* Ties by the lower id, so that it does not depend on the table's order. */
-static struct id greatest_writer(const struct store *s)
+static struct id greatest_payer(const struct store *s)
 {
     const struct usage *most = NULL, *u;
 
-    for (size_t i = 0; (u = table_next(&s->writers, &i)) != NULL;)
+    for (size_t i = 0; (u = table_next(&s->payers, &i)) != NULL;)
         if (most == NULL || u->bytes > most->bytes ||
-            (u->bytes == most->bytes && id_cmp(&u->writer, &most->writer) < 0))
+            (u->bytes == most->bytes && id_cmp(&u->payer, &most->payer) < 0))
             most = u;
     CHECK(most != NULL);
-    return most->writer;
+    return most->payer;
 }
 
-static struct entry *soonest_of(const struct store *s, const struct id *writer)
+static struct entry *soonest_of(const struct store *s, const struct id *payer)
 {
     struct entry *victim = NULL;
 
-    for (size_t i = 0; i < s->count; i++)
-        if (id_eq(&s->v[i]->rec.writer, writer) &&
-            (victim == NULL || s->v[i]->ends.at_us < victim->ends.at_us))
+    for (size_t i = 0; i < s->count; i++) {
+        struct id whose = payer_of(s, &s->v[i]->rec, s->v[i]->prefix);
+
+        if (id_eq(&whose, payer) && (victim == NULL || s->v[i]->ends.at_us < victim->ends.at_us))
             victim = s->v[i];
+    }
     return victim;
 }
 
-/* Room for `need` more bytes of this writer, at the cost of the greatest writer. */
-static bool make_room(struct store *s, const struct id *writer, size_t need)
+/* Room for `need` more bytes of this payer, at the cost of the greatest one. */
+static bool make_room(struct store *s, const struct id *payer, size_t need)
 {
-    if (writer_bytes(s, writer) + need > s->memory_max / STORE_WRITER_SHARE)
+    size_t share = s->by_prefix ? 1 : STORE_WRITER_SHARE;
+
+    if (payer_bytes(s, payer) + need > s->memory_max / share)
         return false;
     while (s->bytes + need > s->memory_max) {
-        struct id most = greatest_writer(s);
+        struct id most = greatest_payer(s);
 
-        if (id_eq(&most, writer) || writer_bytes(s, &most) <= writer_bytes(s, writer) + need)
+        if (id_eq(&most, payer) || payer_bytes(s, &most) <= payer_bytes(s, payer) + need)
             return false;
         store_drop(s, soonest_of(s, &most));
     }
@@ -221,16 +238,18 @@ static bool grow(struct store *s)
 }
 
 static struct entry *insert(struct store *s, const struct record *rec, struct cred *cred,
-                            uint32_t remaining_s, usec now_us)
+                            uint32_t remaining_s, uint64_t prefix, usec now_us)
 {
     size_t i = store_index(s, &rec->key, &rec->owner);
     struct entry *e = calloc(1, sizeof(*e) + rec->len);
+    struct id payer = payer_of(s, rec, prefix);
 
-    if (e == NULL || !grow(s) || !charge(s, &rec->writer, cost(rec->len))) {
+    if (e == NULL || !grow(s) || !charge(s, &payer, cost(rec->len))) {
         free(e);
         return NULL;
     }
     e->rec = *rec;
+    e->prefix = prefix;
     if (rec->len > 0)
         memcpy(e->value, rec->value, rec->len);
     e->rec.value = e->value;
@@ -275,18 +294,20 @@ static bool key_has_room(struct store *s, const struct record *rec)
     return record_removed(rec) || rec->kind == RECORD_CREATE || n < DHT_VALUES_MAX;
 }
 
-static bool has_room(struct store *s, const struct record *rec, const struct entry *old)
+static bool has_room(struct store *s, const struct record *rec, uint64_t prefix,
+                     const struct entry *old)
 {
+    struct id payer = payer_of(s, rec, prefix);
     size_t need = cost(rec->len);
 
     if (old != NULL && id_eq(&old->rec.writer, &rec->writer) && cost(old->rec.len) >= need)
         return true; /* it takes the place of its older version */
-    return make_room(s, &rec->writer, need);
+    return make_room(s, &payer, need);
 }
 
 enum store_verdict store_put(struct store *s, const struct record *rec, struct cred *cred,
-                             uint32_t remaining_s, usec now_us, struct entry **standing,
-                             struct id *loser)
+                             uint32_t remaining_s, uint64_t prefix, usec now_us,
+                             struct entry **standing, struct id *loser)
 {
     struct entry *old = store_find(s, &rec->key, &rec->owner);
     struct entry *rival = rec->kind == RECORD_CREATE ? store_standing(s, &rec->key) : NULL;
@@ -303,7 +324,7 @@ enum store_verdict store_put(struct store *s, const struct record *rec, struct c
         *standing = rival;
         return STORE_TAKEN;
     }
-    if (!key_has_room(s, rec) || !has_room(s, rec, old))
+    if (!key_has_room(s, rec) || !has_room(s, rec, prefix, old))
         return STORE_REFUSED;
     /* Making room may have taken either of them. */
     old = store_find(s, &rec->key, &rec->owner);
@@ -317,7 +338,7 @@ enum store_verdict store_put(struct store *s, const struct record *rec, struct c
     }
     if (remaining_s > rec->duration_s)
         remaining_s = rec->duration_s;
-    *standing = insert(s, rec, cred, remaining_s, now_us);
+    *standing = insert(s, rec, cred, remaining_s, prefix, now_us);
     return *standing != NULL ? STORE_NEW : STORE_REFUSED;
 }
 

@@ -7,7 +7,9 @@
  *
  * Memory is bounded by memory_max, and one writer by a quarter of it. When it is full, the victim
  * is of the writer that holds most: its record with the least time left. If that is the writer of
- * the newcomer, the newcomer is refused instead.
+ * the newcomer, the newcomer is refused instead. In the public overlay, where writers cost
+ * nothing, the same is done by the prefix (/24, /56) of the connection that a record came by, and
+ * one may hold all of the memory for as long as nobody else wants it.
  * Promises are bounded by STORE_PROMISES_MAX, and STORE_PROMISES_OWNER for one owner; more are
  * refused.
  */
@@ -19,7 +21,7 @@
 
 enum {
     STORE_WRITER_SHARE = 4, /* one writer may fill 1/4 of the memory */
-    STORE_WRITERS_MAX = 1 << 16,
+    STORE_PAYERS_MAX = 1 << 16,
     STORE_TOMBSTONES_MAX = 64, /* per key; the victim has the least time left */
     STORE_PROMISES_MAX = 512,
     STORE_PROMISES_OWNER = 64,
@@ -35,6 +37,7 @@ struct entry {
     uint8_t pending; /* bit i: we were; those who are now have not said yet that they have it */
     uint8_t check;   /* bit i: to be offered to who holds point i, should it lack it */
     usec again_us;   /* neither before then: the last try failed */
+    uint64_t prefix; /* that is charged for it; 0: its writer is */
     uint8_t value[];
 };
 
@@ -52,7 +55,8 @@ struct store {
     size_t live; /* entries that are no tombstones */
     size_t bytes;
     struct heap ends;
-    struct table writers; /* struct usage by writer */
+    struct table payers; /* struct usage by payer: a writer, or a prefix */
+    bool by_prefix;
     struct promise *promises;
     size_t promise_count, promise_size;
 };
@@ -68,7 +72,8 @@ enum store_verdict {
     STORE_REFUSED, /* a quota or the memory is full */
 };
 
-void store_init(struct store *s, struct creds *creds, size_t memory_max);
+/* by_prefix: charged is whom a record came by, not who wrote it. */
+void store_init(struct store *s, struct creds *creds, size_t memory_max, bool by_prefix);
 void store_clear(struct store *s);
 
 struct entry *store_find(const struct store *s, const struct id *key, const struct id *owner);
@@ -82,10 +87,11 @@ uint32_t entry_remaining_s(const struct entry *e, usec now_us);
 bool entry_live(const struct entry *e, usec now_us);
 
 /* A record that creds_judge found good. remaining_s is cut to its duration. When it displaced
- * another owner's, *loser is that one's writer, else zero. */
+ * another owner's, *loser is that one's writer, else zero. prefix: of the connection that it came
+ * by, 0 when that is not known; it counts only by_prefix. */
 enum store_verdict store_put(struct store *s, const struct record *rec, struct cred *cred,
-                             uint32_t remaining_s, usec now_us, struct entry **standing,
-                             struct id *loser);
+                             uint32_t remaining_s, uint64_t prefix, usec now_us,
+                             struct entry **standing, struct id *loser);
 void store_drop(struct store *s, struct entry *e);
 /* Takes out one entry whose time is up and names its key; false when there is none. */
 bool store_expire(struct store *s, usec now_us, struct id *key);

@@ -96,6 +96,17 @@ struct link *link_open(struct overlay *o, const struct id *id, const struct id *
     return l;
 }
 
+void link_came_by(const struct link *l, struct overlay_from *from)
+{
+    const struct path_addr *path;
+
+    if (l == NULL)
+        return;
+    path = session_path(l->session);
+    from->connection = session_token(l->session);
+    from->prefix = addr_prefix(path_addr_is_direct(path) ? &path->ep.addr : &l->ep.addr);
+}
+
 /* Saying. */
 
 static bool exchanges_lists(const struct link *l)

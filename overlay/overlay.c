@@ -73,6 +73,7 @@ static bool upper_input(struct overlay *o, struct link *l, struct reader *r)
     if (proto != OVERLAY_PROTO_DHT && proto != OVERLAY_PROTO_NODE)
         return false;
     overlay_counted(o, OVERLAY_COUNT_DELIVERED);
+    link_came_by(l, &from);
     o->host.message(o->ctx, &from, proto, r->p, reader_left(r));
     return true;
 }

@@ -56,6 +56,8 @@ struct overlay_from {
     struct id key; /* what it was routed to (our own id, or a key near us) */
     bool direct;   /* came over a session with `node`: the id is authenticated */
     uint8_t hops;
+    uint32_t connection; /* token of the session that it came in by, of whoever; 0: from ourselves */
+    uint64_t prefix;     /* of the other end of that: addr_prefix; 0: not known */
 };
 
 struct overlay_config {

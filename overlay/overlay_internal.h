@@ -267,6 +267,8 @@ bool link_heard_input(struct overlay *o, struct link *l, struct reader *r);
 /* A message that nobody confirms goes this way now: a peer not heard lately is asked whether it
  * lives, so that the next one does not go the same way for nothing. */
 void link_relied_on(struct overlay *o, struct link *l);
+/* By which connection a message came. l NULL: from ourselves. */
+void link_came_by(const struct link *l, struct overlay_from *from);
 void link_free(struct overlay *o, struct link *l);
 /* Told everything and it was confirmed. */
 bool link_settled(const struct link *l);

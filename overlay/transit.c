@@ -138,6 +138,7 @@ static void deliver(struct overlay *o, struct link *from, const struct route_hea
     case OVERLAY_PROTO_NODE: {
         struct overlay_from f = {.node = h->source, .via = h->via, .key = h->key, .hops = h->hops};
 
+        link_came_by(from, &f);
         o->host.message(o->ctx, &f, h->proto, r->p, reader_left(r));
         return;
     }

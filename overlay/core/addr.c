@@ -88,6 +88,16 @@ char *addr_text(const struct addr *a, char out[ADDR_TEXT_SIZE])
     return out;
 }
 
+uint64_t addr_prefix(const struct addr *a)
+{
+    size_t len = a->family == 4 ? 3 : a->family == 6 ? 7 : 0;
+    uint64_t prefix = a->family;
+
+    for (size_t i = 0; i < len; i++)
+        prefix = prefix << 8 | a->b[i];
+    return prefix;
+}
+
 bool addr_parse(struct addr *out, const char *text)
 {
     struct addr a = {.family = 4};

@@ -48,6 +48,8 @@ bool addr_is_multicast(const struct addr *a);
 bool addr_is_unspecified(const struct addr *a);
 char *addr_text(const struct addr *a, char out[ADDR_TEXT_SIZE]); /* "none" for family 0 */
 bool addr_parse(struct addr *out, const char *text);
+/* What one customer of a provider has, a /24 or a /56, as a number: for quotas. 0: family 0. */
+uint64_t addr_prefix(const struct addr *a);
 
 bool net_contains(const struct net *net, const struct addr *a);
 bool net_overlaps(const struct net *a, const struct net *b);

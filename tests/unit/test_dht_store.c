@@ -38,7 +38,7 @@ static struct record record_of(uint8_t kind, unsigned key, unsigned owner, uint3
 
 static enum store_verdict put(const struct record *rec)
 {
-    return store_put(&store, rec, NULL, 3600, env.now_us, &standing, &loser);
+    return store_put(&store, rec, NULL, 3600, 0, env.now_us, &standing, &loser);
 }
 
 static enum store_verdict put_new(uint8_t kind, unsigned key, unsigned owner, uint32_t sequence,
@@ -98,11 +98,13 @@ static void time_only_runs_down(void **state)
     struct id key;
 
     rec.duration_s = 100;
-    assert_int_equal(store_put(&store, &rec, NULL, 5000, env.now_us, &standing, &loser), STORE_NEW);
+    assert_int_equal(store_put(&store, &rec, NULL, 5000, 0, env.now_us, &standing, &loser),
+                     STORE_NEW);
     assert_int_equal(entry_remaining_s(standing, env.now_us), 100);
     assert_int_equal(entry_remaining_s(standing, env.now_us + 1), 99);
-    assert_int_equal(store_put(&store, &rec, NULL, 5000, env.now_us + SEC(50), &standing, &loser),
-                     STORE_SAME);
+    assert_int_equal(
+        store_put(&store, &rec, NULL, 5000, 0, env.now_us + SEC(50), &standing, &loser),
+        STORE_SAME);
     assert_int_equal(entry_remaining_s(standing, env.now_us + SEC(50)), 50);
     assert_false(entry_live(standing, env.now_us + SEC(100)));
     assert_int_equal(store_deadline(&store), env.now_us + SEC(100));
@@ -129,8 +131,9 @@ static void tombstones_of_a_key_are_bounded(void **state)
     for (unsigned owner = 0; owner < 3 * STORE_TOMBSTONES_MAX; owner++) {
         struct record rec = record_of(RECORD_PUT | RECORD_REMOVED, 1, owner, 1, 0);
 
-        assert_int_equal(store_put(&store, &rec, NULL, 100 + owner, env.now_us, &standing, &loser),
-                         STORE_NEW);
+        assert_int_equal(
+            store_put(&store, &rec, NULL, 100 + owner, 0, env.now_us, &standing, &loser),
+            STORE_NEW);
     }
     assert_int_equal(store.count, STORE_TOMBSTONES_MAX);
     for (size_t i = 0; i < store.count; i++) /* the last ones: those with the most time left */
@@ -165,6 +168,39 @@ static void when_all_is_full_the_greatest_writer_makes_room(void **state)
 
         assert_non_null(store_standing(&store, &at));
     }
+}
+
+/* Everybody writes under keys of his own making: only where it came from counts. */
+static void in_public_the_prefix_that_holds_most_makes_room(void **state)
+{
+    enum { FLOODER = 1, FLOOD = 1000 };
+    unsigned key = 0, writer = 100;
+    size_t floods = 0, others = 0;
+
+    store.by_prefix = true;
+    for (; key < FLOOD; key++, writer++) {
+        struct record rec = record_of(RECORD_PUT, key, writer, 1, 200);
+
+        (void)store_put(&store, &rec, NULL, 3600, FLOODER, env.now_us, &standing, &loser);
+    }
+    assert_true(store.bytes <= MEMORY && store.bytes > MEMORY - 1000); /* nobody else wants it */
+    for (unsigned n = 0; n < 40; n++, key++, writer++) {
+        struct record rec = record_of(RECORD_PUT, key, writer, 1, 200);
+
+        assert_int_equal(store_put(&store, &rec, NULL, 60, 2 + n, env.now_us, &standing, &loser),
+                         STORE_NEW);
+        assert_true(store.bytes <= MEMORY);
+        rec = record_of(RECORD_PUT, FLOOD + 1000 + n, writer + 1000, 1, 200);
+        assert_int_equal(
+            store_put(&store, &rec, NULL, 3600, FLOODER, env.now_us, &standing, &loser),
+            STORE_REFUSED);
+    }
+    for (size_t i = 0; i < store.count; i++) {
+        floods += store.v[i]->prefix == FLOODER;
+        others += store.v[i]->prefix != FLOODER;
+    }
+    assert_int_equal(others, 40);
+    assert_true(floods > 0);
 }
 
 static void a_promise_lasts_ten_seconds(void **state)
@@ -245,7 +281,7 @@ static int fresh(void **state)
     struct dht_config config = {.memory_max = 0};
 
     creds_init(&creds, &config, &host, NULL, &env);
-    store_init(&store, &creds, MEMORY);
+    store_init(&store, &creds, MEMORY, false);
     return 0;
 }
 
@@ -268,6 +304,7 @@ int main(void)
         STORE_TEST(tombstones_of_a_key_are_bounded),
         STORE_TEST(one_writer_gets_a_quarter_of_the_memory),
         STORE_TEST(when_all_is_full_the_greatest_writer_makes_room),
+        STORE_TEST(in_public_the_prefix_that_holds_most_makes_room),
         STORE_TEST(a_promise_lasts_ten_seconds),
         STORE_TEST(a_range_holds_the_keys_with_a_point_in_it),
         STORE_TEST(digests_of_two_ranges_add_up),
