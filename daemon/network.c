@@ -24,6 +24,7 @@ enum {
     NETWORK_IPV6_PREFIX = 64,
     NETWORK_CONTACTS_FIRST_S = 30, /* a ring needs so long to settle */
     NETWORK_CONTACTS_EVERY_S = 300,
+    NETWORK_CONTACTS_NONE_S = 2, /* where none are stored yet: the first one may be all there is */
 };
 
 static const char public_name[] = "public overlay";
@@ -467,6 +468,9 @@ static void take_up_change(struct network *n)
     if (n->membership)
         membership_look(n->membership);
     save_address(n, &s.ipv4.addr);
+    if (n->contacts_count == 0 && overlay_connections(node_overlay(n->node)) > 0)
+        n->contacts_due_us =
+            usec_min(n->contacts_due_us, n->env.now_us + SEC(NETWORK_CONTACTS_NONE_S));
     if (s.state == NODE_UP && n->device[0] && !n->resolved) {
         n->resolved = true;
         tell_resolved(n, &s.service);

@@ -184,7 +184,8 @@ void contact_heard_near(struct overlay *o, const struct id *node, const struct e
     (void)contact_add(o, CONTACT_LOST, node, ep);
 }
 
-/* Nobody left: those we once met may know the ring. */
+/* Nobody left: those we once met may know the ring, and a bootstrap that said goodbye is back soon.
+ */
 void contacts_check(struct overlay *o)
 {
     if (o->ring.state != OVERLAY_MEMBER || o->ring.count > 0)
@@ -192,9 +193,11 @@ void contacts_check(struct overlay *o)
     for (size_t i = 0; i < o->contacts.count; i++) {
         struct contact *c = &o->contacts.v[i];
 
-        if (c->kind != CONTACT_MET || c->next_us != USEC_NEVER)
+        if (c->session != NULL || c->kind == CONTACT_LOST)
             continue;
-        c->next_us = o->env->now_us + env_random_below(o->env, interval_first_us);
+        c->interval_us = interval_first_us;
+        c->next_us =
+            usec_min(c->next_us, o->env->now_us + env_random_below(o->env, interval_first_us));
         alarm_sooner(o, &o->contacts.alarm, c->next_us);
     }
 }

@@ -3,7 +3,7 @@
 import os
 
 import nat
-from lab import wait_for
+from lab import Ca, wait_for
 
 NOBODY = 65534
 
@@ -69,3 +69,64 @@ def test_where_no_direct_path_exists_the_public_overlay_carries(lab):
     a.ping(b.address(), count=5)
     assert path_to(a, b) == path_to(b, a) == "overlay"
     assert "public overlay" in a.peer("m1")["why"]
+
+
+def test_nothing_is_carried_unless_both_sides_allow_it(lab):
+    meet = lab.host("meet")
+    meet.start("[daemon]\npublic = yes\nrelay = no\n")
+    blob = lab.psk_blob("home", "--public-bootstrap", f"{meet.ip}:4747")
+    a, b = members_behind_nats(lab, blob, ["random", "random"])
+    for m in (a, b):
+        wait_for(f"{m.name} up", m.up, 30)  # they do talk to each other
+    assert a.ping(b.address(), count=2, wait=1, check=False) == []
+    assert meet.stop() == 0
+    meet.start("[daemon]\npublic = yes\n")
+    wait_for("traffic", lambda: a.ping(b.address(), wait=1, check=False), 60)
+    assert a.stop() == 0
+    a.start("[network home]\npublic_relay = no\n")
+    wait_for("a knows b", lambda: path_to(a, b) == "overlay", 30)
+    wait_for("a up", a.up, 30)
+    assert a.ping(b.address(), count=2, wait=1, check=False) == []
+    assert b.ping(a.address(), count=2, wait=1, check=False) == []
+
+
+def test_members_start_without_the_public_overlay_they_met_in(lab):
+    meet = public_host(lab)
+    blob = lab.psk_blob("home", "--public-bootstrap", f"{meet.ip}:4747")
+    members = members_behind_nats(lab, blob, ["preserving", "preserving"])
+    a, b = members
+    wait_for("direct", lambda: path_to(a, b) == path_to(b, a) == "direct", 30)
+    for m in members:
+        wait_for(f"{m.name} up", m.up, 20)
+    for m in members:
+        wait_for("it is remembered", lambda: os.path.exists(os.path.join(m.state, "home", "contacts")), 10)
+    meet.stop()
+    for m in members:
+        assert m.stop() == 0
+    for i in range(2):
+        nat.reboot(lab.hosts[f"r{i}"])
+    for m in members:
+        m.start()
+    wait_for("direct again", lambda: path_to(a, b) == path_to(b, a) == "direct", 15)
+    wait_for("traffic", lambda: a.ping(b.address(), wait=1, check=False), 15)
+
+
+def test_a_removed_member_meets_nobody(lab):
+    meet, ca = public_host(lab), Ca(lab.host("ca"))
+    ca.group("club", "", "10.77.0.0/16", "admin", "--public-bootstrap", f"{meet.ip}:4747")
+    ca.start()
+    a, b, c = (lab.host(n) for n in "abc")
+    for h in (a, b, c):
+        h.start()
+        h.join(ca.blob("club", h.name), hostname=h.name)
+    wait_for("a ring of three", lambda: all(len(h.ring()) == 2 for h in (a, b, c)), 20)
+    gone = c.network()["id"]
+    c.stop()
+    ca("member", "revoke", "club", "c")
+    for h in (a, b):
+        wait_for(f"{h.name} knows", lambda: h.network()["removals"]["number"] > 0, 10)
+    ca.stop()  # nobody but the members can tell it
+    c.start()
+    wait_for("it was refused", lambda: any("revoked" in r["why"] for h in (a, b) for r in h.json("peers")["refused"]), 20)
+    assert all(p["network"] is None for p in c.json("peers")["peers"])  # public nodes only
+    assert not any(p["id"] == gone for h in (a, b) for p in h.json("peers")["peers"])
