@@ -59,24 +59,31 @@ static uint8_t gso_type(const struct coalesce_flow *f)
     return f->first.ip.src.family == 4 ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_TCPV6;
 }
 
+/* The frame's beginning and end, its tags put on. */
+static struct iovec tagged(const struct coalesce_packet *p)
+{
+    return (struct iovec){vlan_push(&p->tags, p->frame), p->tags.len + ETH_HEADER_LEN + p->ip.len};
+}
+
 static void flow_write(struct coalesce *c, struct coalesce_flow *f)
 {
     struct virtio_net_hdr header = {0};
     uint8_t *packet = f->first.frame + ETH_HEADER_LEN;
-    size_t len = f->at.payload + f->len;
+    size_t len = f->at.payload + f->len, ahead = f->first.tags.len + ETH_HEADER_LEN;
     if (f->segments > 1) {
         put_lengths(f, packet, len);
         header.gso_type = gso_type(f);
         header.gso_size = (uint16_t)f->size;
-        header.hdr_len = (uint16_t)(ETH_HEADER_LEN + f->at.payload);
+        header.hdr_len = (uint16_t)(ahead + f->at.payload);
     }
     if (f->segments > 1 || f->first.undone) {
         header.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
-        header.csum_start = (uint16_t)(ETH_HEADER_LEN + f->at.start);
+        header.csum_start = (uint16_t)(ahead + f->at.start);
         header.csum_offset = (uint16_t)(f->at.checksum - f->at.start);
         transport_leave(&f->at, &f->first.ip, packet, len - f->at.start);
     }
     f->vectors[0] = (struct iovec){&header, sizeof(header)};
+    f->vectors[1] = tagged(&f->first);
     c->write(c->ctx, f->first.network, f->vectors, (int)f->segments + 1);
     f->segments = 0;
 }
@@ -95,7 +102,8 @@ static bool same_flow(const struct coalesce_flow *f, const struct candidate *k)
 {
     return memcmp(flow_packet(f) + f->at.start, k->packet + k->at.start, 4) == 0 && /* ports */
            f->at.proto == k->at.proto && f->first.network == k->p->network &&
-           addr_eq(&f->first.ip.src, &k->p->ip.src) && addr_eq(&f->first.ip.dst, &k->p->ip.dst);
+           vlan_eq(&f->first.tags, &k->p->tags) && addr_eq(&f->first.ip.src, &k->p->ip.src) &&
+           addr_eq(&f->first.ip.dst, &k->p->ip.dst);
 }
 
 /* The slot of the packet's flow; a free one when it has none yet (segments 0). */
@@ -183,7 +191,6 @@ static void flow_begin(struct coalesce_flow *f, const struct candidate *k)
     f->sequence = k->at.proto == IP_PROTO_TCP
                       ? get_u32(k->packet + k->at.start + TCP_SEQUENCE) + (uint32_t)k->len
                       : 0;
-    f->vectors[1] = (struct iovec){k->p->frame, ETH_HEADER_LEN + k->p->ip.len};
     note_end(f, k);
 }
 
@@ -201,7 +208,7 @@ static void flow_join(struct coalesce_flow *f, const struct candidate *k)
 static void write_other(struct coalesce *c, const struct coalesce_packet *p)
 {
     struct virtio_net_hdr header = {0};
-    struct iovec vectors[2] = {{&header, sizeof(header)}, {p->frame, ETH_HEADER_LEN + p->ip.len}};
+    struct iovec vectors[2] = {{&header, sizeof(header)}, tagged(p)};
     CHECK(!p->undone);
     coalesce_flush(c);
     c->write(c->ctx, p->network, vectors, 2);

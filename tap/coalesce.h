@@ -4,10 +4,10 @@
  *
  * Joined is only what a kernel that cuts the super-frame again would make the same packets of:
  * consecutive TCP segments that carry data and differ in nothing but length, id, sequence number
- * and PSH, or UDP datagrams; all of one size but the last; no IPv4 options, no fragments, no IPv6
- * extension headers. A super-frame tells the kernel that checksums need no look. So a packet joins
- * only when its own is right, or was vouched for by the peer that sent it (RFC 9293 3.1 leaves no
- * room for another choice).
+ * and PSH, or UDP datagrams; all of one size but the last, in one VLAN; no IPv4 options, no
+ * fragments, no IPv6 extension headers. A super-frame tells the kernel that checksums need no look.
+ * So a packet joins only when its own is right, or was vouched for by the peer that sent it (RFC
+ * 9293 3.1 leaves no room for another choice).
  *
  * Packets of one flow are written in the order in which they were added; flows may overtake each
  * other until the next flush. Nothing is copied: packets must stay where they are until then, and
@@ -19,6 +19,7 @@
 #include <sys/uio.h>
 
 #include "tap/segment.h"
+#include "tap/vlan.h"
 
 enum {
     COALESCE_FLOWS = 16,    /* with packets waiting; at the next one all are written */
@@ -26,9 +27,11 @@ enum {
     COALESCE_VECTORS = 2 + COALESCE_SEGMENTS,
 };
 
-/* The frame of one packet. Its Ethernet header is in front of it. */
+/* The frame of one packet. Its Ethernet header is in front of it, without its VLAN tags, for which
+ * there is room in front of that. */
 struct coalesce_packet {
     uint8_t *frame;
+    struct vlan_tags tags;
     struct ip_packet ip;
     uint16_t network;
     bool undone; /* its transport checksum is left undone and vouched for */

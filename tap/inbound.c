@@ -8,6 +8,7 @@
 #include "tap/device.h"
 #include "tap/ndp.h"
 #include "tap/relay.h"
+#include "tap/vlan.h"
 #include "tap/worker.h"
 
 enum {
@@ -93,7 +94,8 @@ static bool source_ok(struct worker *w, const struct addr *source)
 struct inner {
     uint8_t *bytes;
     size_t len;
-    bool undone; /* its checksum, which the sender vouches for */
+    struct vlan_tags tags; /* of the frame that it came in, if it did */
+    bool undone;           /* its checksum, which the sender vouches for */
     struct ip_packet ip;
 };
 
@@ -105,11 +107,13 @@ static void finish(const struct inner *in)
     }
 }
 
-/* The IP packet gets its Ethernet header in front, over the tail of ours. */
+/* The IP packet gets its Ethernet header in front, over the tail of ours or the one it came with.
+ */
 static void deliver(struct worker *w, const struct inner *in, const struct forward_peer *peer,
                     const struct forward_network *network)
 {
     struct coalesce_packet p = {.frame = in->bytes - ETH_HEADER_LEN,
+                                .tags = in->tags,
                                 .ip = in->ip,
                                 .network = peer->network,
                                 .undone = in->undone,
@@ -121,7 +125,24 @@ static void deliver(struct worker *w, const struct inner *in, const struct forwa
         return;
     }
     finish(in);
-    worker_write_frame(w, peer->network, p.frame, ETH_HEADER_LEN + in->len);
+    worker_write_frame(w, peer->network, vlan_push(&p.tags, p.frame),
+                       p.tags.len + ETH_HEADER_LEN + in->len);
+}
+
+/* What a packet of this kind holds in front of its IP packet: nothing, or the header of a frame
+ * with tags. An ordinary frame would be sent without. */
+static bool inner_begin(struct inner *in, uint8_t kind)
+{
+    if (kind == PACKET_FLAG_IP) {
+        return true;
+    }
+    if (kind != PACKET_FLAG_ETHERNET || in->len < ETH_HEADER_LEN) {
+        return false;
+    }
+    vlan_pull(&in->tags, in->bytes, in->len);
+    in->bytes += in->tags.len + ETH_HEADER_LEN;
+    in->len -= in->tags.len + ETH_HEADER_LEN;
+    return in->tags.len > 0;
 }
 
 /* Neighbour discovery is answered on the spot and never travels: a peer cannot have meant well. */
@@ -129,10 +150,31 @@ static bool inner_ok(struct inner *in, uint8_t flags)
 {
     struct transport t;
     in->undone = flags & PACKET_FLAG_CSUM_UNDONE;
-    return (flags & ~PACKET_FLAG_CSUM_UNDONE) == PACKET_FLAG_IP &&
+    return inner_begin(in, flags & (uint8_t)~PACKET_FLAG_CSUM_UNDONE) &&
            ip_parse(&in->ip, in->bytes, in->len) && in->ip.len == in->len &&
            !ndp_is_message(&in->ip, in->bytes) &&
            (!in->undone || transport_parse(&t, &in->ip, in->bytes));
+}
+
+/* The control thread finds out whose source it is, and keeps the packet; one with tags it does not
+ * know how to deliver. */
+static void hand_up_unverified(struct worker *w, const struct datagram *d,
+                               const struct forward_peer *peer, const struct inner *in)
+{
+    if (in->tags.len > 0) {
+        worker_drop(w, PLANE_DROP_TAGGED);
+        worker_resolve(w, peer->network, &in->ip.src);
+        return;
+    }
+    finish(in);
+    worker_upcall(w, &(struct plane_item){.kind = PLANE_UNVERIFIED,
+                                          .network = peer->network,
+                                          .flags = PACKET_FLAG_IP,
+                                          .token = peer->flow->token,
+                                          .from = d->from,
+                                          .addr = in->ip.src,
+                                          .bytes = in->bytes,
+                                          .len = in->len});
 }
 
 static void inner_in(struct worker *w, const struct datagram *d, const struct forward_peer *peer,
@@ -146,15 +188,7 @@ static void inner_in(struct worker *w, const struct datagram *d, const struct fo
                !(addr_eq(&in.ip.dst, &network->own4) || addr_eq(&in.ip.dst, &network->own6))) {
         worker_drop(w, PLANE_DROP_DESTINATION);
     } else if (!source_ok(w, &in.ip.src)) {
-        finish(&in);
-        worker_upcall(w, &(struct plane_item){.kind = PLANE_UNVERIFIED,
-                                              .network = peer->network,
-                                              .flags = PACKET_FLAG_IP,
-                                              .token = peer->flow->token,
-                                              .from = d->from,
-                                              .addr = in.ip.src,
-                                              .bytes = in.bytes,
-                                              .len = len});
+        hand_up_unverified(w, d, peer, &in);
     } else {
         deliver(w, &in, peer, network);
     }

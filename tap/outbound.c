@@ -13,6 +13,7 @@
 #include "tap/icmp.h"
 #include "tap/ndp.h"
 #include "tap/relay.h"
+#include "tap/vlan.h"
 #include "tap/worker.h"
 
 enum {
@@ -26,7 +27,6 @@ enum {
     ROUND_BYTES_MAX = 256 * 1024,
 };
 
-static const usec resolve_interval_us = SEC(1); /* as often as the kernel repeats an ARP request */
 static const usec too_big_interval_us = MSEC(100);
 
 /* A frame on its way out. */
@@ -35,6 +35,7 @@ struct frame {
     bool super;  /* to be cut by `segments`, after ip_out */
     bool undone; /* the kernel left the checksum to us, as `header` says */
     struct virtio_net_hdr header;
+    struct vlan_tags tags; /* taken off */
     struct segmenter segments;
     size_t len;
     uint16_t number; /* of the network */
@@ -67,7 +68,12 @@ static void hand_up_segments(struct worker *w, struct frame *f, enum plane_item_
 
 static void hand_up(struct worker *w, struct frame *f, enum plane_item_kind kind)
 {
-    if (f->super) {
+    if (f->tags.len > 0) {
+        worker_drop(w, PLANE_DROP_TAGGED);
+        if (kind == PLANE_FRAME) {
+            worker_resolve(w, f->number, &f->ip.dst);
+        }
+    } else if (f->super) {
         hand_up_segments(w, f, kind);
     } else if (f->undone && !segment_finish(f->bytes, f->len, &f->header)) {
         worker_drop(w, PLANE_DROP_INNER);
@@ -118,13 +124,24 @@ static bool answers_for(struct worker *w, const struct frame *f, const struct ad
     if (!in_network(n, target) || is_own(n, target)) {
         return false;
     }
-    if (!addr_eq(target, &n->service) && forward_lookup(w->forward, f->number, target) == NULL &&
-        seldom_pass(&w->seldom, SELDOM_RESOLVE, f->number, target, w->now_us,
-                    resolve_interval_us)) {
-        worker_upcall(
-            w, &(struct plane_item){.kind = PLANE_RESOLVE, .network = f->number, .addr = *target});
+    if (addr_eq(target, &n->service)) {
+        return f->tags.len == 0; /* it is in no VLAN */
+    }
+    if (forward_lookup(w->forward, f->number, target) == NULL) {
+        worker_resolve(w, f->number, target);
     }
     return true;
+}
+
+/* Of what is given back to the kernel, with the tags of the frame that it answers. */
+struct answer {
+    uint8_t tags[VLAN_LEN_MAX]; /* room */
+    uint8_t frame[ICMP_TOO_BIG_FRAME_MAX];
+};
+
+static void answer(struct worker *w, const struct frame *f, struct answer *a, size_t len)
+{
+    worker_write_frame(w, f->number, vlan_push(&f->tags, a->frame), f->tags.len + len);
 }
 
 static void arp_out(struct worker *w, const struct frame *f)
@@ -135,9 +152,9 @@ static void arp_out(struct worker *w, const struct frame *f)
     } else if (!arp_is_question(&arp) || !answers_for(w, f, &arp.target)) {
         worker_drop(w, PLANE_DROP_NOT_UNICAST);
     } else {
-        uint8_t answer[ARP_FRAME_LEN];
-        arp_answer(answer, &arp, &plane_virtual_mac);
-        worker_write_frame(w, f->number, answer, sizeof(answer));
+        struct answer a;
+        arp_answer(a.frame, &arp, &plane_virtual_mac);
+        answer(w, f, &a, ARP_FRAME_LEN);
     }
 }
 
@@ -148,50 +165,61 @@ static void ndp_out(struct worker *w, const struct frame *f)
         !answers_for(w, f, &ns.target)) {
         worker_drop(w, PLANE_DROP_NOT_UNICAST); /* also what routers and neighbours announce */
     } else {
-        uint8_t answer[NDP_ADVERTISEMENT_FRAME_LEN];
-        ndp_answer(answer, &ns, &plane_virtual_mac);
-        worker_write_frame(w, f->number, answer, sizeof(answer));
+        struct answer a;
+        ndp_answer(a.frame, &ns, &plane_virtual_mac);
+        answer(w, f, &a, NDP_ADVERTISEMENT_FRAME_LEN);
     }
 }
 
-static void too_big(struct worker *w, const struct frame *f)
+static void too_big(struct worker *w, const struct frame *f, size_t mtu)
 {
-    uint8_t answer[ICMP_TOO_BIG_FRAME_MAX];
+    struct answer a;
     const struct addr *from = f->ip.src.family == 4 ? &f->network->service : &f->ip.dst;
     worker_drop(w, PLANE_DROP_TOO_BIG);
     if (!seldom_pass(&w->seldom, SELDOM_TOO_BIG, f->number, &f->ip.dst, w->now_us,
                      too_big_interval_us)) {
         return;
     }
-    size_t len = icmp_too_big(answer, sizeof(answer), f->bytes, f->len, from, INNER_MAX);
+    size_t len = icmp_too_big(a.frame, sizeof(a.frame), f->bytes, f->len, from, (uint16_t)mtu);
     if (len > 0) {
-        worker_write_frame(w, f->number, answer, len);
+        answer(w, f, &a, len);
     }
 }
 
 /* Where and how the packets of one frame go. */
 struct way {
     const struct forward_peer *peer;
-    size_t ahead; /* bytes of relay header in front of each */
+    size_t ahead;      /* bytes of relay header in front of each */
+    size_t header_len; /* of the tagged frame's Ethernet header in front of the IP packet, or 0 */
+    uint8_t header[ETH_HEADER_LEN + VLAN_LEN_MAX];
     union sockaddr_any to;
     socklen_t to_len;
     uint8_t flags;
     uint64_t packets, bytes; /* sealed */
 };
 
-/* Where the next packet is sealed; its IP packet lies PACKET_HEADER_LEN later. */
+/* Where the next packet is sealed. */
 static uint8_t *way_packet(struct worker *w, const struct way *way)
 {
     return batch_packet(&w->out) + way->ahead;
+}
+
+/* Where its IP packet lies. */
+static uint8_t *way_inner(struct worker *w, const struct way *way)
+{
+    return way_packet(w, way) + PACKET_HEADER_LEN + way->header_len;
 }
 
 /* Seals the `len` bytes of IP packet that lie in the batch's next buffer. */
 static void seal_out(struct worker *w, struct way *way, size_t len)
 {
     uint8_t *packet = way_packet(w, way);
-    int sealed = way->to_len == 0
-                     ? -ERR_RANGE
-                     : seal_packet(w->seal, way->peer->tx, PACKET_DATA, way->flags, packet, len);
+    int sealed = -ERR_RANGE;
+    if (way->to_len > 0) {
+        memcpy(packet + PACKET_HEADER_LEN, way->header, way->header_len);
+        sealed = seal_packet(w->seal, way->peer->tx, PACKET_DATA, way->flags, packet,
+                             way->header_len + len);
+    }
     if (sealed < 0) {
         worker_drop(w, PLANE_DROP_SEND);
         return;
@@ -224,7 +252,7 @@ static void segments_out(struct worker *w, struct frame *f, struct way *way)
         if (batch_full(&w->out)) {
             worker_flush(w);
         }
-        len = segment_next(&f->segments, way_packet(w, way) + PACKET_HEADER_LEN, undone);
+        len = segment_next(&f->segments, way_inner(w, way), undone);
         if (len == 0) {
             return;
         }
@@ -249,8 +277,17 @@ static void packet_out(struct worker *w, struct frame *f, struct way *way)
         worker_drop(w, PLANE_DROP_INNER);
         return;
     }
-    memcpy(way_packet(w, way) + PACKET_HEADER_LEN, f->bytes + ETH_HEADER_LEN, f->ip.len);
+    memcpy(way_inner(w, way), f->bytes + ETH_HEADER_LEN, f->ip.len);
     seal_out(w, way, f->ip.len);
+}
+
+/* With tags the whole frame travels. */
+static void way_tagged(struct way *way, const struct frame *f)
+{
+    way->flags = PACKET_FLAG_ETHERNET;
+    way->header_len = f->tags.len + ETH_HEADER_LEN;
+    memcpy(way->header + f->tags.len, f->bytes, ETH_HEADER_LEN);
+    vlan_push(&f->tags, way->header + f->tags.len);
 }
 
 static void peer_out(struct worker *w, struct frame *f, const struct forward_peer *peer)
@@ -258,8 +295,11 @@ static void peer_out(struct worker *w, struct frame *f, const struct forward_pee
     struct way way = {.peer = peer, .flags = PACKET_FLAG_IP};
     way.ahead = peer->path == FORWARD_RELAY ? RELAY_HEADER_LEN : 0;
     way.to_len = sockaddr_put(&way.to, &peer->to, w->udp_is_v6);
-    if ((f->super ? segment_max(&f->segments) : f->ip.len) > INNER_MAX) {
-        too_big(w, f);
+    if (f->tags.len > 0) {
+        way_tagged(&way, f);
+    }
+    if ((f->super ? segment_max(&f->segments) : f->ip.len) > INNER_MAX - way.header_len) {
+        too_big(w, f, INNER_MAX - way.header_len);
     } else if (f->super) {
         segments_out(w, f, &way);
     } else {
@@ -339,8 +379,18 @@ static void ip_out(struct worker *w, struct frame *f)
     }
 }
 
+static void untag(struct frame *f)
+{
+    vlan_pull(&f->tags, f->bytes, f->len);
+    f->bytes += f->tags.len;
+    f->len -= f->tags.len;
+    f->header.csum_start =
+        (uint16_t)(f->header.csum_start < f->tags.len ? 0 : f->header.csum_start - f->tags.len);
+}
+
 static void frame_out(struct worker *w, struct frame *f)
 {
+    untag(f);
     if (f->network == NULL) {
         worker_drop(w, PLANE_DROP_DESTINATION);
     } else if (f->len >= FRAME_ROOM && !f->super) {

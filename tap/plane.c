@@ -46,6 +46,8 @@ const char *plane_drop_text(enum plane_drop d)
         return "source";
     case PLANE_DROP_DESTINATION:
         return "destination";
+    case PLANE_DROP_TAGGED:
+        return "tagged";
     case PLANE_DROP_NOT_UNICAST:
         return "not_unicast";
     case PLANE_DROP_RING_FULL:

@@ -15,6 +15,10 @@
  * and joined here, and inner checksums are left undone between peers. The control thread sees none
  * of that: what is handed to it are ordinary packets with finished checksums.
  *
+ * Frames with VLAN tags travel with them (PACKET_FLAG_ETHERNET) between the same addresses as
+ * others, once the peer is known to the workers: the control thread carries no tags, so what would
+ * be handed to it is dropped instead, and only asks for the peer.
+ *
  * With several workers each has a queue of the device and a socket of its own on the same port; the
  * kernel shares out flows and peers. Any worker may seal and open packets of any session.
  *
@@ -61,6 +65,8 @@ enum plane_drop {
     PLANE_DROP_INNER,       /* inner packet malformed */
     PLANE_DROP_SOURCE,      /* frame from the device with a source that is not ours */
     PLANE_DROP_DESTINATION, /* inner destination is not ours */
+    PLANE_DROP_TAGGED, /* with VLAN tags, to or from an address whose peer the workers do not know
+                          yet, or for the service address */
     PLANE_DROP_NOT_UNICAST, /* multicast, broadcast, or no protocol that we carry */
     PLANE_DROP_RING_FULL,   /* the control thread was behind */
     PLANE_DROP_SEND,        /* the kernel refused the datagram */

@@ -14,6 +14,8 @@
 
 enum { STACK_BYTES = 256 * 1024 };
 
+static const usec resolve_interval_us = SEC(1); /* as often as the kernel repeats an ARP request */
+
 /* What an epoll event is about; a device's network number otherwise. */
 enum { SOURCE_STOP = NETWORKS_MAX, SOURCE_UDP, SOURCE_COUNT };
 
@@ -29,6 +31,14 @@ void worker_upcall(struct worker *w, const struct plane_item *item)
         worker_drop(w, PLANE_DROP_RING_FULL);
     }
     w->has_upcalls = true;
+}
+
+void worker_resolve(struct worker *w, uint16_t network, const struct addr *addr)
+{
+    if (seldom_pass(&w->seldom, SELDOM_RESOLVE, network, addr, w->now_us, resolve_interval_us)) {
+        worker_upcall(
+            w, &(struct plane_item){.kind = PLANE_RESOLVE, .network = network, .addr = *addr});
+    }
 }
 
 void worker_lose_device(struct worker *w, uint16_t network)

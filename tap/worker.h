@@ -82,6 +82,8 @@ void worker_drop(struct worker *w, enum plane_drop why);
 unsigned worker_features(const struct worker *w, uint16_t network);
 void worker_upcall(struct worker *w,
                    const struct plane_item *item); /* dropped when the ring is full */
+/* The control thread shall find the peer of that address; asked once a second. */
+void worker_resolve(struct worker *w, uint16_t network, const struct addr *addr);
 void worker_write_frame(struct worker *w, uint16_t network, const uint8_t *frame, size_t len);
 /* Writes super-frames: a coalesce_write of a struct worker. */
 void worker_write_vectors(void *worker, uint16_t network, const struct iovec *vectors, int count);

@@ -68,6 +68,45 @@ else:
                 s.recv(1)
 """
 
+TAGGED = """
+import socket, struct, sys
+VNET_HDR, AUXDATA, SIZE, COUNT = 15, 8, 1000, 12
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+s.bind(("peal0", 3))
+s.setsockopt(263, VNET_HDR, 1)
+a, b = (socket.inet_aton(x) for x in sys.argv[2:4])
+data = b"".join(bytes([i]) * SIZE for i in range(COUNT))
+def total(raw):
+    n = sum(struct.unpack(f"!{len(raw) // 2}H", raw))
+    return n % 65535
+def frame(vlan, payload):
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40 + len(payload), 1, 0x4000, 64, 6, 0, a, b)
+    ip = ip[:10] + struct.pack("!H", 65535 - total(ip)) + ip[12:]
+    pseudo = total(a + b + struct.pack("!HH", 6, 20 + len(payload)))
+    tcp = struct.pack("!HHIIBBHHH", 9, 9, 1000, 1, 0x50, 0x10, 500, pseudo, 0)
+    joined = len(payload) > SIZE
+    header = struct.pack("<BBHHHH", 1, joined, 58, SIZE if joined else 0, 38, 16)
+    mac = s.getsockname()[4]
+    return header + bytes.fromhex("fefd00000000") + mac + struct.pack("!HHH", 0x8100, vlan, 0x0800) + ip + tcp + payload
+if sys.argv[1] == "write":
+    for vlan, payload in ((5, data[:SIZE]), (7, data[:SIZE]), (5, data)):
+        s.send(frame(vlan, payload))
+else:
+    s.settimeout(15)
+    s.setsockopt(263, AUXDATA, 1)
+    print("ready", flush=True)
+    found = 0
+    while found < 3:
+        raw, control, _, _ = s.recvmsg(70000, 200)
+        got = raw[10:]
+        tci = [struct.unpack("=IIIHHHH", c[2][:20])[5] for c in control if c[0] == 263]
+        if got[12:14] == bytes([8, 0]) and got[23] == 6 and got[26:34] == a + b:
+            payload = got[14 + 40:]
+            assert payload == data[:len(payload)], "other bytes"
+            print(tci[0], "joined" if raw[1] == 1 and len(payload) == len(data) else "alone", flush=True)
+            found += 1
+"""
+
 
 def two_ends(a, b, script, address, *args):
     """Runs both ends of a script, the server on b; returns the last lines of what they said."""
@@ -114,6 +153,17 @@ def test_what_goes_through_several_workers_comes_out(lab):
         assert sent == received
         # Whole ones: fragments have no ports, and may take another queue than the rest of their flow.
         assert two_ends(from_, to, DATAGRAMS, to.address6(), "1300")[1] == "all"
+
+
+def test_frames_with_vlan_tags_arrive_with_them(lab):
+    """Alone, and joined to a super-frame, which the far kernel takes as one."""
+    a, b = make_pair(lab, wire=True)
+    reader = b.spawn("/usr/bin/python3", "-c", TAGGED, "read", a.address(), b.address(), log="tagged.log")
+    wait_for("the reader", lambda: "ready" in reader.log(), 10)
+    a.sh("/usr/bin/python3", "-c", TAGGED, "write", a.address(), b.address())
+    wait_for("the reader's end", lambda: not reader.alive(), 20)
+    assert sorted(reader.log().split("\n")[1:4]) == ["5 alone", "5 joined", "7 alone"], reader.log()
+    assert "\npeal_packets_dropped_total{reason=\"device\"} 0\n" in b.peal("metrics").stdout
 
 
 def test_a_ping_beside_an_upload_does_not_wait(lab):

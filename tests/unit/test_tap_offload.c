@@ -38,6 +38,8 @@ static bool chance(uint32_t percent)
 
 struct packet {
     size_t len;
+    size_t tags_len;
+    uint8_t tags[VLAN_LEN_MAX]; /* and room for them */
     uint8_t frame[ETH_HEADER_LEN + PACKET_SIZE];
 };
 
@@ -256,9 +258,12 @@ struct trace {
 };
 
 /* Ids mean nothing with DF: left out of the comparison. */
-static void note(struct trace *t, unsigned side, const uint8_t *packet, size_t len)
+static void note(struct trace *t, unsigned side, const uint8_t *tags, size_t tags_len,
+                 const uint8_t *packet, size_t len)
 {
     struct packet *p = &t->packets[side][t->count[side]++];
+    p->tags_len = tags_len;
+    memcpy(p->tags, tags, tags_len);
     assert_true(t->count[side] <= PACKETS_MAX && len <= PACKET_SIZE);
     p->len = len;
     memcpy(p->frame, packet, len);
@@ -291,32 +296,36 @@ static void kernel_takes(void *ctx, uint16_t network, const struct iovec *vector
         memcpy(frame + n, vectors[i].iov_base, vectors[i].iov_len);
         n += vectors[i].iov_len;
     }
-    uint8_t *packet = frame + ETH_HEADER_LEN;
-    size_t len = n - ETH_HEADER_LEN;
+    size_t tags_len = 0;
+    while (frame[12 + tags_len] == 0x81 || frame[12 + tags_len] == 0x88) {
+        tags_len += 4;
+    }
+    uint8_t *tags = frame + 12, *packet = frame + ETH_HEADER_LEN + tags_len;
+    size_t len = n - ETH_HEADER_LEN - tags_len;
     if (h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
         struct recipe r = recipe_of(packet);
         uint8_t before[2], *field = frame + h->csum_start + h->csum_offset;
         memcpy(before, field, 2);
         struct virtio_net_hdr again = leave_to_device(packet, &r, len, h->gso_size);
         assert_memory_equal(before, field, 2);
-        assert_int_equal(again.csum_start, h->csum_start);
+        assert_int_equal(again.csum_start + tags_len, h->csum_start);
         assert_int_equal(again.csum_offset, h->csum_offset);
         finish_again(packet, len);
     }
     if (h->gso_type == VIRTIO_NET_HDR_GSO_NONE) {
-        note(t, 1, packet, len);
+        note(t, 1, tags, tags_len, packet, len);
         return;
     }
     struct recipe r = recipe_of(packet);
     uint8_t out[PACKET_SIZE];
     t->super_frames++;
-    assert_int_equal(h->hdr_len, ETH_HEADER_LEN + headers_len(&r));
+    assert_int_equal(h->hdr_len, tags_len + ETH_HEADER_LEN + headers_len(&r));
     for (unsigned i = 0;; i++) {
         size_t cut = slow_segment(out, packet, len, &r, h->gso_size, i);
         if (cut == 0) {
             break;
         }
-        note(t, 1, out, cut);
+        note(t, 1, tags, tags_len, out, cut);
     }
 }
 
@@ -333,6 +342,12 @@ static unsigned flow_of(const uint8_t *p)
            4u * get_u16(p + ip_header_len(&r));
 }
 
+static bool same_flow_and_tags(const struct packet *a, const struct packet *b)
+{
+    return flow_of(a->frame) == flow_of(b->frame) && a->tags_len == b->tags_len &&
+           memcmp(a->tags, b->tags, a->tags_len) == 0;
+}
+
 /* Each packet of a flow came out, in the flow's order. */
 static void check_trace(struct trace *t)
 {
@@ -342,8 +357,7 @@ static void check_trace(struct trace *t)
     for (unsigned i = 0; i < t->count[0]; i++) {
         const struct packet *p = &t->packets[0][i];
         unsigned k = 0;
-        while (k < t->count[1] &&
-               (taken[k] || flow_of(t->packets[1][k].frame) != flow_of(p->frame))) {
+        while (k < t->count[1] && (taken[k] || !same_flow_and_tags(&t->packets[1][k], p))) {
             k++;
         }
         assert_true(k < t->count[1]);
@@ -360,14 +374,26 @@ static void add(struct coalesce *c, struct packet *p, bool undone, bool uso)
 {
     struct coalesce_packet q = {.frame = p->frame, .undone = undone, .uso = uso};
     struct transport t;
+    q.tags.len = p->tags_len;
+    memcpy(q.tags.bytes, p->tags, p->tags_len);
+    put_u16(p->frame + 12, p->frame[ETH_HEADER_LEN] >> 4 == 4 ? ETH_TYPE_IPV4 : ETH_TYPE_IPV6);
     assert_true(ip_parse(&q.ip, p->frame + ETH_HEADER_LEN, p->len));
-    note(&trace, 0, p->frame + ETH_HEADER_LEN, p->len);
+    note(&trace, 0, p->tags, p->tags_len, p->frame + ETH_HEADER_LEN, p->len);
     if (undone && transport_parse(&t, &q.ip, p->frame + ETH_HEADER_LEN)) {
         memset(p->frame + ETH_HEADER_LEN + t.checksum, (int)draw(256), 2);
     } else {
         q.undone = false;
     }
     coalesce_add(c, &q);
+}
+
+/* The same for most packets of a stream. */
+static void put_tags(struct packet *p, const struct recipe *r)
+{
+    static const uint8_t tags[] = {0x88, 0xa8, 0, 7, 0x81, 0};
+    p->tags_len = 4u * (r->port % 3);
+    memcpy(p->tags, p->tags_len == 8 ? tags : tags + 4, p->tags_len == 8 ? 6 : 2);
+    put_u16(p->tags + p->tags_len - (p->tags_len > 0 ? 2 : 0), chance(3) ? 6 : 5);
 }
 
 /* A stream that mostly goes on as it should, so that much can be joined, with every fault. */
@@ -386,6 +412,7 @@ static void next_of_stream(struct recipe *r, size_t *size, struct packet *p)
     r->window = chance(2) ? (uint16_t)draw(65536) : r->window;
     r->ttl = chance(1) ? (uint8_t)(1 + draw(255)) : r->ttl;
     p->len = build(p->frame + ETH_HEADER_LEN, r);
+    put_tags(p, r);
     r->sequence += (uint32_t)r->payload + (chance(2) ? draw(3000) : 0);
     r->id = (uint16_t)(r->id + (chance(2) ? draw(65536) : 1));
 }
@@ -457,6 +484,7 @@ static bool joins_second(const struct join_case *k, bool corrupt, bool uso)
                        .sequence = 1000,
                        .payload = 100,
                        .port = 9};
+    pool[0].tags_len = pool[1].tags_len = 0;
     pool[0].len = build(pool[0].frame + ETH_HEADER_LEN, &r);
     r.sequence += 100;
     r.id++;

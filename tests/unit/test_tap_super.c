@@ -111,6 +111,39 @@ static void a_super_frame_goes_through(void **state)
     }
 }
 
+/* Cut, joined and undone as any other, its tags in front. */
+static void a_tagged_super_frame_goes_through(void **state)
+{
+    static const uint8_t tags[] = {0x88, 0xa8, 0, 7, 0x81, 0, 0, 5};
+    for (size_t i = 0; i < ARRAY_LEN(families) * 4; i++) {
+        size_t family = i / 4, len_of_tags = i % 2 ? 4 : 8;
+        unsigned count = i / 2 % 2 ? COUNT : 1, number = 0;
+        const uint8_t *tag = tags + sizeof(tags) - len_of_tags;
+        struct pair p;
+        pair_start_with(&p, all_features, all_features);
+        size_t len = put_super(&out, families[family].src, families[family].dst, count);
+        memmove(out.frame + 12 + len_of_tags, out.frame + 12, len - 12);
+        memcpy(out.frame + 12, tag, len_of_tags);
+        out.header.csum_start = (uint16_t)(out.header.csum_start + len_of_tags);
+        push_virtio(&p.a, &out, len + len_of_tags);
+        while (number < count) {
+            struct ip_packet ip;
+            struct transport t;
+            size_t n = read_virtio(&p.b, &in), ahead = ETH_HEADER_LEN + len_of_tags;
+            assert_memory_equal(in.frame + 12, tag, len_of_tags);
+            assert_true(ip_parse(&ip, in.frame + ahead, n - ahead));
+            assert_true(transport_parse(&t, &ip, in.frame + ahead));
+            assert_int_equal(in.header.flags, VIRTIO_NET_HDR_F_NEEDS_CSUM);
+            assert_int_equal(in.header.csum_start, ahead + t.start);
+            assert_true(in.header.hdr_len == 0 || in.header.hdr_len == ahead + t.payload);
+            for (size_t at = t.payload; at < ip.len; at += PAYLOAD) {
+                payload_is(in.frame + ahead + at, number++);
+            }
+        }
+        pair_stop(&p);
+    }
+}
+
 /* The far end has no use for what was left undone: it finishes it. */
 static void a_device_without_headers_gets_ordinary_frames(void **state)
 {
@@ -334,6 +367,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_super_frame_goes_through),
+        cmocka_unit_test(a_tagged_super_frame_goes_through),
         cmocka_unit_test(a_device_without_headers_gets_ordinary_frames),
         cmocka_unit_test(ordinary_frames_reach_a_device_with_headers),
         cmocka_unit_test(a_single_frame_stays_undone),
