@@ -7,6 +7,7 @@
 #include "ca-web/api.h"
 #include "ca-web/enrol.h"
 #include "ca-web/removal.h"
+#include "ca-web/rollover.h"
 #include "ca-web/spread.h"
 #include "overlay/crypto/known.h"
 
@@ -90,9 +91,10 @@ static enum outcome issued_answer(struct visit *v, const struct issued *issued)
         o = OUT_INTERNAL;
     if (o == OUT_OK)
         o = answer_json(&v->response->body,
-                        json_pack("{s:s, s:s, s:o, s:o}", "certificate", pem, "chain", chain.p,
+                        json_pack("{s:s, s:s, s:o, s:o, s:o}", "certificate", pem, "chain", chain.p,
                                   "network", answer_network(&issued->group), "server_pins",
-                                  answer_list(server.pins)),
+                                  answer_list(server.pins), "successions",
+                                  rollover_messages(&v->desk, &issued->group)),
                         JSON_COMPACT);
     text_clear(&chain);
     return o;

@@ -11,6 +11,7 @@
 #include "ca-web/openapi.h"
 #include "ca-web/removal.h"
 #include "ca-web/role.h"
+#include "ca-web/rollover.h"
 #include "ca-web/scene.h"
 #include "ca-web/wanted.h"
 
@@ -210,6 +211,57 @@ void v1_group_edit(struct visit *v)
 static void line_collect(void *ctx, const struct member_line *line)
 {
     json_array_append_new(ctx, answer_member(line));
+}
+
+static void authority_collect(void *ctx, const struct authority_line *line)
+{
+    char made[TIME_TEXT_SIZE];
+
+    json_array_append_new(ctx, json_pack("{s:b, s:s, s:I}", "signs", line->signs, "made",
+                                         time_text(line->made_s, made), "machines",
+                                         (json_int_t)line->machines));
+}
+
+static void authority_answer(struct visit *v, const struct scene *s)
+{
+    json_t *list = json_array();
+    enum outcome o = rollover_list(&v->desk, &s->group, authority_collect, list);
+
+    if (o == OUT_OK)
+        answer(v, json_pack("{s:s, s:s, s:O}", "schema", "peal.ca-authority/1", "group",
+                            s->group.name, "authorities", list));
+    else
+        visit_json(v, o);
+    json_decref(list);
+}
+
+void v1_authority(struct visit *v)
+{
+    struct scene s;
+
+    if (scene_load_for(v, &s, VERB_GROUP_EDIT))
+        authority_answer(v, &s);
+}
+
+void v1_authority_post(struct visit *v)
+{
+    struct scene s;
+    json_t *json;
+
+    if (!scene_load_for(v, &s, VERB_CA_ROLL))
+        return;
+    json = api_body(v);
+    const char *action = json ? api_string(json, "action") : NULL;
+    enum outcome o = OUT_BAD_REQUEST;
+    if (action && !strcmp(action, "roll"))
+        o = rollover_begin(&v->desk, &s.group);
+    else if (action && !strcmp(action, "end"))
+        o = rollover_end(&v->desk, &s.group);
+    json_decref(json);
+    if (o == OUT_OK)
+        authority_answer(v, &s);
+    else
+        visit_json(v, o);
 }
 
 void v1_spread(struct visit *v)

@@ -58,6 +58,7 @@ static const struct rule {
     [VERB_INVITE_USE] = {"invite.use", 0, ROLE_USER | ROLE_SELF,
                          SCOPE_NONE}, /* and the link's token */
     [VERB_GROUP_EDIT] = {"group.edit", ADMINISTERS, 0, SCOPE_MANAGE},
+    [VERB_CA_ROLL] = {"ca.roll", ROLE_OWNER | ABOVE, 0, SCOPE_MANAGE},
     [VERB_AUDIT_READ] = {"audit.read", AUDITS, 0, SCOPE_READ},
     [VERB_BLOB_MAKE] = {"blob.make", ROLE_CONSOLE, ROLE_USER | ROLE_SELF | ROLE_MEMBER,
                         SCOPE_MACHINES},

@@ -75,6 +75,7 @@ enum verb {
     VERB_INVITE_END,
     VERB_INVITE_USE, /* for the object's user */
     VERB_GROUP_EDIT,
+    VERB_CA_ROLL, /* another CA signs, or the one before has ended */
     VERB_AUDIT_READ,
     VERB_BLOB_MAKE, /* for the object's user */
     VERB_ENROLL,

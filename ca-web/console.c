@@ -11,6 +11,7 @@
 #include "ca-web/factor.h"
 #include "ca-web/removal.h"
 #include "ca-web/role.h"
+#include "ca-web/rollover.h"
 #include "ca-web/tls.h"
 
 /* What a command works with. */
@@ -290,6 +291,25 @@ static int spread_command(struct console *c, const char *const *args)
     return status;
 }
 
+static int rollover(struct console *c, const char *name,
+                    enum outcome (*how)(struct desk *d, const struct group *g))
+{
+    struct group g;
+    enum outcome o = group_find(&c->desk, name, &g);
+
+    return report(o == OUT_OK ? how(&c->desk, &g) : o, name);
+}
+
+static int roll_command(struct console *c, const char *const *args)
+{
+    return rollover(c, args[0], rollover_begin);
+}
+
+static int end_old_command(struct console *c, const char *const *args)
+{
+    return rollover(c, args[0], rollover_end);
+}
+
 /* The running service's address, or --url with the TLS key that a later serve will use. */
 static enum outcome blob_server(struct console *c, struct server *server)
 {
@@ -399,6 +419,8 @@ static const struct command {
     {"user", "admin", 2, user_admin, "user admin NAME yes|no"},
     {"user", "factor-off", 1, user_factor_off, "user factor-off NAME"},
     {"group", "add", 1, group_add_command, "group add NAME --owner USER"},
+    {"group", "roll", 1, roll_command, "group roll GROUP"},
+    {"group", "end-old", 1, end_old_command, "group end-old GROUP"},
     {"group", "spread", 1, spread_command, "group spread GROUP [--json]"},
     {"member", "request", 2, member_request_command, "member request GROUP USER [--reason TEXT]"},
     {"member", "approve", 2, member_approve_command, "member approve GROUP USER"},

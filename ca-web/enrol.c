@@ -119,7 +119,8 @@ static enum outcome certificate_newest(struct desk *d, const struct machine *mac
 {
     struct query q = store_ask(d->store,
                                "SELECT der, not_before_s, not_after_s FROM certificates"
-                               " WHERE machine_row = ?1 ORDER BY not_after_s DESC LIMIT 1",
+                               " WHERE machine_row = ?1 ORDER BY not_after_s DESC,"
+                               " authority_row DESC LIMIT 1",
                                VALUES(v_int(machine->row)));
     const void *der = NULL;
 
@@ -289,13 +290,17 @@ static enum outcome machine_user(struct desk *d, const struct machine *machine,
     return OUT_OK;
 }
 
+/* Certificates of a CA that has ended count for nothing. */
 static bool renewed_enough(struct desk *d, const struct machine *machine, int64_t issued_s)
 {
     int64_t unexpired = store_int(d->store, INT64_MAX,
-                                  "SELECT count(*) FROM certificates"
-                                  " WHERE machine_row = ?1 AND not_after_s > ?2",
+                                  "SELECT count(*) FROM certificates c"
+                                  " JOIN authorities a ON a.id = c.authority_row"
+                                  " WHERE c.machine_row = ?1 AND c.not_after_s > ?2"
+                                  " AND a.state <> 'retired'",
                                   VALUES(v_int(machine->row), v_int(d->now_s)));
-    return d->now_s - issued_s < ENROL_RENEW_PAUSE_S || unexpired >= REMOVAL_SERIALS_MAX;
+    return (unexpired > 0 && d->now_s - issued_s < ENROL_RENEW_PAUSE_S) ||
+           unexpired >= REMOVAL_SERIALS_MAX;
 }
 
 static enum outcome renew_write(struct desk *d, const struct applicant *who, struct issued *out)

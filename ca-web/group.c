@@ -160,22 +160,21 @@ static enum outcome group_insert(struct desk *d, struct group *g)
     return err < 0 ? desk_failed(err) : OUT_OK;
 }
 
-static enum outcome authority_insert(struct desk *d, const struct group *g)
+enum outcome group_authority_add(struct desk *d, const struct group *g, struct authority *out)
 {
     uint8_t sealed[VAULT_SECRET_LEN];
-    struct authority a = {0};
 
-    randombytes_buf(a.seed.b, sizeof a.seed.b);
-    int len = issue_authority(&a, g->name, &g->id, d->now_s);
-    vault_seal(d->vault, purpose_authority, &g->id, a.seed.b, sizeof a.seed.b, sealed);
+    *out = (struct authority){0};
+    randombytes_buf(out->seed.b, sizeof out->seed.b);
+    int len = issue_authority(out, g->name, &g->id, d->now_s);
+    vault_seal(d->vault, purpose_authority, &g->id, out->seed.b, sizeof out->seed.b, sealed);
     int err = len < 0 ? len
                       : store_run(d->store,
                                   "INSERT INTO authorities"
                                   " (group_row, certificate, seed, state, made_s)"
                                   " VALUES (?1, ?2, ?3, 'signing', ?4)",
-                                  VALUES(v_int(g->row), v_bytes(a.der, a.der_len),
+                                  VALUES(v_int(g->row), v_bytes(out->der, out->der_len),
                                          v_bytes(sealed, sizeof sealed), v_int(d->now_s)));
-    authority_clear(&a);
     return err < 0 ? desk_failed(err) : OUT_OK;
 }
 
@@ -196,6 +195,7 @@ static enum outcome owner_insert(struct desk *d, const struct group *g, const st
 enum outcome group_add(struct desk *d, const struct group_wish *wish, const struct account *owner,
                        struct group *out)
 {
+    struct authority authority = {0};
     enum outcome o = group_prepare(out, wish);
 
     if (o == OUT_OK)
@@ -204,7 +204,8 @@ enum outcome group_add(struct desk *d, const struct group_wish *wish, const stru
         return o;
     o = group_insert(d, out);
     if (o == OUT_OK)
-        o = authority_insert(d, out);
+        o = group_authority_add(d, out, &authority);
+    authority_clear(&authority);
     if (o == OUT_OK)
         o = owner_insert(d, out, owner);
     return desk_close(d, o);

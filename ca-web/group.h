@@ -65,6 +65,10 @@ enum outcome group_key(struct desk *d, const struct group *g, struct secret *out
 enum outcome group_authority(struct desk *d, const struct group *g, struct authority *out,
                              int64_t *row);
 
+/* Makes another one that signs; there must be none that does. Inside a transaction. The caller
+ * wipes. */
+enum outcome group_authority_add(struct desk *d, const struct group *g, struct authority *out);
+
 /* Every CA certificate of the group that is trusted now, the signing one first, as PEM. */
 enum outcome group_chain(struct desk *d, const struct group *g, struct text *out);
 

@@ -330,3 +330,20 @@ int issue_removal(const struct authority *a, const struct issue_removal *r, uint
     sign_removal(a, &w);
     return (int)writer_len(&w);
 }
+
+int issue_succession(const struct authority *a, const struct issue_succession *s, uint8_t *out,
+                     size_t size)
+{
+    struct writer w = writer_of(out, size);
+
+    if (size < REMOVAL_MAX || s->der_len > SUCCESSION_DER_MAX)
+        return -ERR_RANGE;
+    write_u8(&w, 2);
+    write_id(&w, &s->group);
+    write_u64(&w, s->number);
+    write_u64(&w, (uint64_t)s->at_s);
+    write_u8(&w, s->only ? SUCCESSION_ONLY : 0);
+    write_bytes(&w, s->der, s->der_len);
+    sign_removal(a, &w);
+    return (int)writer_len(&w);
+}

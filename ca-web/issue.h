@@ -62,4 +62,16 @@ struct issue_removal {
 int issue_removal(const struct authority *a, const struct issue_removal *r, uint8_t *out,
                   size_t size) MUST_USE;
 
+/* A succession (removed.h): what members are to trust beside the CA that signs this, or alone. */
+struct issue_succession {
+    struct id group;
+    uint64_t number;
+    int64_t at_s;
+    bool only;
+    const uint8_t *der; /* of the CA certificate */
+    size_t der_len;
+};
+int issue_succession(const struct authority *a, const struct issue_succession *s, uint8_t *out,
+                     size_t size) MUST_USE;
+
 #endif

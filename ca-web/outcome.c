@@ -103,6 +103,9 @@ static const struct meaning meanings[OUT_COUNT] = {
                      "the certificate expired more than 90 days ago; get a new blob"},
     [OUT_FULL] = {"too_many_machines", 409, EXIT_STATUS_FAILED,
                   "this member has as many machines as one may have; remove one first"},
+    [OUT_FULL_AUTHORITIES] = {"too_many_authorities", 409, EXIT_STATUS_FAILED,
+                              "Old CAs are trusted still: end them before there is another one."},
+    [OUT_NOTHING_OLD] = {"no_old_authority", 409, EXIT_STATUS_FAILED, "There is no old CA to end."},
     [OUT_FULL_INVITATIONS] = {"too_many_invitations", 409, EXIT_STATUS_FAILED,
                               "the group has as many open invitations as one may have; end one "
                               "first"},

@@ -64,6 +64,8 @@ enum outcome {
     OUT_REVOKED,
     OUT_TOO_OLD,
     OUT_FULL,
+    OUT_FULL_AUTHORITIES,
+    OUT_NOTHING_OLD,
     OUT_FULL_INVITATIONS,
     OUT_FULL_TOKENS,
     /* HTTP itself */

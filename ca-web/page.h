@@ -134,6 +134,7 @@ void page_audit_json(struct visit *v);
 /* page_settings.c */
 void page_settings(struct visit *v);
 void page_settings_post(struct visit *v);
+void page_authority_post(struct visit *v);
 
 void page_style(struct visit *v);
 

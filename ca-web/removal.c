@@ -10,6 +10,7 @@
 #include "ca-web/enrol.h"
 #include "ca-web/mail.h"
 #include "ca-web/role.h"
+#include "ca-web/rollover.h"
 
 char *time_text(int64_t unix_s, char out[TIME_TEXT_SIZE])
 {
@@ -22,7 +23,7 @@ char *time_text(int64_t unix_s, char out[TIME_TEXT_SIZE])
 }
 
 /* Takes the group's next number; 0 when the database fails. */
-static int64_t number_take(struct desk *d, const struct group *g)
+int64_t removal_number_take(struct desk *d, const struct group *g)
 {
     if (store_run(d->store, "UPDATE groups SET number = number + 1 WHERE id = ?1",
                   VALUES(v_int(g->row))) != 1)
@@ -73,7 +74,7 @@ static bool revoked_load(struct desk *d, const struct group *g, struct revoked_l
 }
 
 /* Signs and stores a CRL under a number that was taken. Inside a transaction. */
-static enum outcome crl_write(struct desk *d, const struct group *g, int64_t number)
+enum outcome removal_crl_write(struct desk *d, const struct group *g, int64_t number)
 {
     struct revoked_list list = {0};
     struct authority a;
@@ -164,7 +165,7 @@ static enum outcome machine_remove(struct desk *d, const struct group *g, const 
 
     m->removal.group = g->id;
     m->removal.at_s = d->now_s;
-    int64_t number = number_take(d, g);
+    int64_t number = removal_number_take(d, g);
     m->removal.number = (uint64_t)number;
     int len = number ? issue_removal(a, &m->removal, message, sizeof message) : -ERR_BAD_STATE;
     if (len < 0 ||
@@ -197,7 +198,7 @@ static enum outcome machines_remove(struct desk *d, const struct group *g, const
     authority_clear(&a);
     int64_t number =
         store_int(d->store, 0, "SELECT number FROM groups WHERE id = ?1", VALUES(v_int(g->row)));
-    return o == OUT_OK ? crl_write(d, g, number) : o;
+    return o == OUT_OK ? removal_crl_write(d, g, number) : o;
 }
 
 static enum outcome revoke_write(struct desk *d, const struct group *g, const struct account *user,
@@ -278,7 +279,7 @@ static enum outcome machine_revoke_write(struct desk *d, const struct group *g,
         o = machine_remove(d, g, &a, &doomed);
     authority_clear(&a);
     if (o == OUT_OK)
-        o = crl_write(d, g, (int64_t)doomed.removal.number);
+        o = removal_crl_write(d, g, (int64_t)doomed.removal.number);
     snprintf(detail, sizeof detail, "%s%s%s", hostname, *note ? ": " : "", note);
     return o == OUT_OK ? desk_audit(d, VERB_MACHINE_REVOKE, g->row, user, detail) : o;
 }
@@ -355,8 +356,9 @@ enum outcome removal_crl(struct desk *d, const struct group *g, struct text *der
         return o;
     o = crl_read(d, g, der, number, &fresh); /* another thread may have been faster */
     if (o == OUT_OK && !fresh) {
-        int64_t next = number_take(d, g);
-        o = next ? crl_write(d, g, next) : OUT_INTERNAL;
+        o = rollover_settle(d, g);
+        int64_t next = o == OUT_OK ? removal_number_take(d, g) : 0;
+        o = next ? removal_crl_write(d, g, next) : OUT_INTERNAL;
     }
     o = desk_close(d, o);
     return o == OUT_OK && !fresh ? crl_read(d, g, der, number, &fresh) : o;
@@ -364,7 +366,7 @@ enum outcome removal_crl(struct desk *d, const struct group *g, struct text *der
 
 static json_t *event_json(const struct query *q)
 {
-    char at[TIME_TEXT_SIZE], node[ID_TEXT_SIZE] = "";
+    char at[TIME_TEXT_SIZE], node[ID_TEXT_SIZE];
     char message[sodium_base64_ENCODED_LEN(REMOVAL_MAX, sodium_base64_VARIANT_ORIGINAL)];
     struct id id;
     size_t len = 0;
@@ -372,10 +374,10 @@ static json_t *event_json(const struct query *q)
 
     CHECK(len <= REMOVAL_MAX);
     sodium_bin2base64(message, sizeof message, bytes, len, sodium_base64_VARIANT_ORIGINAL);
-    if (query_copy(q, 3, id.b, ID_LEN))
-        id_text(&id, node);
-    return json_pack("{s:I, s:s, s:s, s:s}", "number", (json_int_t)query_int(q, 0), "at",
-                     time_text(query_int(q, 1), at), "node", node, "removal", message);
+    bool removal = !query_null(q, 3) && query_copy(q, 3, id.b, ID_LEN);
+    return json_pack("{s:I, s:s, s:o, s:s}", "number", (json_int_t)query_int(q, 0), "at",
+                     time_text(query_int(q, 1), at), "node",
+                     removal ? json_string(id_text(&id, node)) : json_null(), "removal", message);
 }
 
 enum outcome removal_events(struct desk *d, const struct group *g, int64_t after, struct text *out,
@@ -395,7 +397,9 @@ enum outcome removal_events(struct desk *d, const struct group *g, int64_t after
                                "SELECT r.number, r.at_s, r.message, m.node"
                                " FROM removals r JOIN machines m ON m.id = r.machine_row"
                                " WHERE r.group_row = ?1 AND r.number > ?2"
-                               " ORDER BY r.number LIMIT ?3",
+                               " UNION ALL SELECT number, at_s, message, NULL FROM successions"
+                               " WHERE group_row = ?1 AND number > ?2"
+                               " ORDER BY 1 LIMIT ?3",
                                VALUES(v_int(g->row), v_int(after), v_int(EVENTS_MAX)));
     int64_t last = 0;
     while (query_row(&q)) {

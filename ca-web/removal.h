@@ -35,6 +35,11 @@ enum outcome removal_crl(struct desk *d, const struct group *g, struct text *der
 /* Is the current CRL the one of this number? Without reading the list. */
 enum outcome removal_crl_is(struct desk *d, const struct group *g, int64_t number, bool *is);
 
+/* For what shares the numbers of the group; inside a transaction. The number, or 0 when the
+ * database fails; then a CRL under it. */
+int64_t removal_number_take(struct desk *d, const struct group *g);
+enum outcome removal_crl_write(struct desk *d, const struct group *g, int64_t number);
+
 /* JSON {"group","number","events":[{"number","at","node","removal"(base64)}]} of what is numbered
  * above `after`; "number" is what to ask `after` next; *count is how many events there are. */
 enum outcome removal_events(struct desk *d, const struct group *g, int64_t after, struct text *out,

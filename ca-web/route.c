@@ -33,6 +33,8 @@ static const struct route {
     {HTTP_GET, ROUTE_TOKEN, "/api/v1/groups/{}", v1_group},
     {HTTP_POST, ROUTE_TOKEN, "/api/v1/groups/{}", v1_group_edit},
     {HTTP_GET, ROUTE_TOKEN, "/api/v1/groups/{}/spread", v1_spread},
+    {HTTP_GET, ROUTE_TOKEN, "/api/v1/groups/{}/authority", v1_authority},
+    {HTTP_POST, ROUTE_TOKEN, "/api/v1/groups/{}/authority", v1_authority_post},
     {HTTP_GET, ROUTE_TOKEN, "/api/v1/groups/{}/members", v1_members},
     {HTTP_GET, ROUTE_TOKEN, "/api/v1/groups/{}/members/{}", v1_member},
     {HTTP_POST, ROUTE_TOKEN, "/api/v1/groups/{}/members/{}/request", v1_request},
@@ -95,6 +97,7 @@ static const struct route {
     {HTTP_GET, ROUTE_PAGE, "/groups/{}/audit.json", page_audit_json},
     {HTTP_GET, ROUTE_PAGE, "/groups/{}/settings", page_settings},
     {HTTP_POST, ROUTE_PAGE, "/groups/{}/settings", page_settings_post},
+    {HTTP_POST, ROUTE_PAGE, "/groups/{}/authority", page_authority_post},
 };
 _Static_assert(ARRAY_LEN(routes) < SERVICE_ROUTES_MAX, "one row of counters is for no route");
 

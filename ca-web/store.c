@@ -133,6 +133,12 @@ static const char *const schema_steps[] = {
     "ALTER TABLE machines ADD COLUMN knows INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE machines ADD COLUMN knew_s INTEGER NOT NULL DEFAULT 0;"
     "CREATE INDEX machines_node ON machines(group_row, node);",
+
+    /* A CA's word for the one that follows it; numbers are of the group's sequence. */
+    "CREATE TABLE successions ("
+    "  group_row INTEGER NOT NULL REFERENCES groups(id), number INTEGER NOT NULL,"
+    "  at_s INTEGER NOT NULL, message BLOB NOT NULL,"
+    "  PRIMARY KEY (group_row, number)) STRICT, WITHOUT ROWID;",
 };
 
 struct value v_text(const char *s)

@@ -48,6 +48,8 @@ void v1_groups(struct visit *v);
 void v1_group_add(struct visit *v);
 void v1_group(struct visit *v);
 void v1_group_edit(struct visit *v);
+void v1_authority(struct visit *v);
+void v1_authority_post(struct visit *v);
 void v1_spread(struct visit *v);
 void v1_members(struct visit *v);
 void v1_member(struct visit *v);

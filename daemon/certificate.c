@@ -1,5 +1,8 @@
 #include "daemon/certificate.h"
 
+#include "overlay/crypto/removed.h"
+
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,6 +25,29 @@ static const char *clause(enum cert_verdict v)
         break;
     }
     return cert_verdict_text(v);
+}
+
+bool certificate_follow_ca(struct cert_ca *ca, const json_t *answer)
+{
+    const json_t *list = json_object_get(answer, "successions"), *text;
+    struct removed *r = json_array_size(list) > 0 ? removed_new() : NULL;
+    uint8_t message[REMOVAL_MAX];
+    size_t i, len;
+
+    if (!r)
+        return false;
+    json_array_foreach(list, i, text)
+    {
+        const char *p = json_string_value(text);
+
+        if (p &&
+            sodium_base642bin(message, sizeof message, p, strlen(p), NULL, &len, NULL,
+                              sodium_base64_VARIANT_ORIGINAL) == 0 &&
+            removed_is_succession(message, len) && removed_add(r, ca, message, len) == REMOVED_NEW)
+            removed_trust(r, ca);
+    }
+    removed_free(r);
+    return true;
 }
 
 bool certificate_read(struct certificate *out, const struct cert_ca *ca, const char *pem,

@@ -23,6 +23,10 @@ struct certificate_owner {
     bool wall_known;
 };
 
+/* An enrolment's or a renewal's answer brings the CA's successions, for whoever missed them. True:
+ * what is trusted may have changed. */
+bool certificate_follow_ca(struct cert_ca *ca, const json_t *answer);
+
 /* Signed by the group's CA, valid now, for our key and our user. When not: false, with a clause in
  * why that goes behind "the certificate ... is". */
 bool certificate_read(struct certificate *out, const struct cert_ca *ca, const char *pem,

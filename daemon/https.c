@@ -299,7 +299,7 @@ static const struct question questions[] = {
      "/api/v1/groups/%s/events?after=%lld",
      {NULL},
      HTTPS_HOLD_S,
-     HTTPS_REPLY_MAX,
+     HTTPS_EVENTS_MAX,
      answer_events},
 };
 

@@ -17,7 +17,8 @@
 
 enum {
     HTTPS_REQUEST_MAX = 64 * 1024,
-    HTTPS_REPLY_MAX = 64 * 1024,         /* of everything but a CRL */
+    HTTPS_REPLY_MAX = 64 * 1024,         /* of everything but the next two */
+    HTTPS_EVENTS_MAX = 512 * 1024,       /* 256 removals with all their serials */
     HTTPS_CRL_MAX = 8 * 1024 * 1024,     /* DER */
     HTTPS_OUTPUT_MAX = 12 * 1024 * 1024, /* of the helper: a CRL in base64, and some */
     HTTPS_CONNECT_S = 10,

@@ -94,8 +94,20 @@ static void complete(struct join *j)
 
 /* --- The certificate --- */
 
-static bool accept_certificate(struct join *j, const char *pem)
+/* The blob may be older than the CA that signs now. */
+static void follow_ca(struct blob *b, struct cert_ca *ca, const json_t *answer)
 {
+    char *pem = certificate_follow_ca(ca, answer) ? cert_ca_pem(ca) : NULL;
+
+    if (!pem)
+        return;
+    free(b->ca);
+    b->ca = pem;
+}
+
+static bool accept_certificate(struct join *j, const json_t *answer)
+{
+    const char *pem = json_string_value(json_object_get(answer, "certificate"));
     struct blob *b = j->member.blob;
     const struct certificate_owner who = {
         .pub = &j->pub, .user = b->user, .wall_s = time(NULL), .wall_known = true};
@@ -103,8 +115,11 @@ static bool accept_certificate(struct join *j, const char *pem)
     const char *ca_why = "";
     struct certificate c;
     struct cert_ca *ca = cert_ca_new(b->ca, strlen(b->ca), &ca_why);
-    bool good = ca && certificate_read(&c, ca, pem, &who, why);
+    bool good;
 
+    if (ca)
+        follow_ca(b, ca, answer);
+    good = ca && certificate_read(&c, ca, pem ? pem : "", &who, why);
     cert_ca_free(ca);
     if (!good)
         fail(j, PROTOCOL_FAILED, "the certificate that the service gave us is %s",
@@ -132,7 +147,7 @@ static void on_certificate(struct join *j, const json_t *answer)
 {
     const char *pem = json_string_value(json_object_get(answer, "certificate"));
 
-    if (!accept_settings(j, answer) || !accept_certificate(j, pem ? pem : ""))
+    if (!accept_settings(j, answer) || !accept_certificate(j, answer))
         return;
     j->member.cert_pem = strdup(pem);
     if (!j->member.cert_pem)

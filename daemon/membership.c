@@ -31,6 +31,54 @@ static struct certificate *read_certificate(const struct membership *m, const ch
     return c;
 }
 
+/* --- The CA and its successors --- */
+
+/* What is trusted now stands in the blob from here on. */
+static bool ca_changed(struct membership *m)
+{
+    struct blob *b = m->config.member->blob;
+    char *pem = cert_ca_pem(m->ca);
+    bool changed = pem && strcmp(pem, b->ca) != 0;
+
+    if (!changed) {
+        free(pem);
+        return false;
+    }
+    free(b->ca);
+    b->ca = pem;
+    return true;
+}
+
+/* Our certificate was made by a CA that is no more. */
+static bool ca_left_us(const struct membership *m)
+{
+    const struct certificate *c = m->certificate;
+    struct cert ignored;
+
+    return c->verdict == CERT_OK &&
+           cert_verify(m->ca, NULL, c->der, c->len, 0, false, &ignored) == CERT_WRONG_ISSUER;
+}
+
+static void follow_ca(struct membership *m)
+{
+    const struct state_member *member = m->config.member;
+    size_t trusted = cert_ca_trusted(m->ca);
+    int rc;
+
+    removed_trust(m->removed, m->ca);
+    if (!ca_changed(m) && cert_ca_trusted(m->ca) == trusted)
+        return;
+    log_write(LOG_LEVEL_INFO, member->blob->group, "certificates of %zu CA%s are accepted now%s",
+              cert_ca_trusted(m->ca), cert_ca_trusted(m->ca) == 1 ? "" : "s",
+              ca_left_us(m) ? "; ours is of one that has ended, and is renewed" : "");
+    rc = state_save_renewal(m->config.daemon->config.state, member->blob, member->cert_pem);
+    if (rc)
+        log_write(LOG_LEVEL_WARN, member->blob->group, "cannot keep the group's CA: %s",
+                  strerror(-rc));
+    if (m->renewal && ca_left_us(m))
+        renewal_now(m->renewal);
+}
+
 /* The answer may bring a newer definition of the network and newer pins than the blob has. They are
  * used from the next start on. */
 static bool take_settings(struct membership *m, const json_t *answer, char why[RENEWAL_ERROR_SIZE])
@@ -51,7 +99,7 @@ static bool is_newer(const struct membership *m, const struct certificate *now)
 {
     const struct cert *old = membership_cert(m);
 
-    return !old || now->cert.not_after_s > old->not_after_s;
+    return !old || now->cert.not_after_s > old->not_after_s || ca_left_us(m);
 }
 
 static bool keep(struct membership *m, const char *pem, char why[RENEWAL_ERROR_SIZE])
@@ -101,6 +149,8 @@ static bool on_renewed(void *ctx, const json_t *answer, char why[RENEWAL_ERROR_S
     struct certificate *now;
     bool good;
 
+    if (certificate_follow_ca(m->ca, answer))
+        (void)ca_changed(m);
     now = read_certificate(m, pem ? pem : "", &who, reason, &good);
     if (!good)
         snprintf(why, RENEWAL_ERROR_SIZE, "the certificate that the service gave us is %s", reason);
@@ -134,15 +184,17 @@ static void on_removal(void *ctx, const uint8_t *message, size_t len)
                   "the service sent a removal that this group's CA did not sign");
 }
 
-static void on_crl(void *ctx, const uint8_t *der, size_t len)
+static bool on_crl(void *ctx, const uint8_t *der, size_t len)
 {
     struct membership *m = ctx;
     struct node *n = m->host.node(m->ctx);
     const char *why;
 
-    if (n && node_crl(n, der, len, &why) == REMOVED_BAD)
-        log_write(LOG_LEVEL_WARN, m->config.member->blob->group,
-                  "the service's list of removed members is a %s", why);
+    if (!n || node_crl(n, der, len, &why) != REMOVED_BAD)
+        return true;
+    log_write(LOG_LEVEL_WARN, m->config.member->blob->group,
+              "the service's list of removed members is a %s", why);
+    return false;
 }
 
 static void on_known(void *ctx, uint64_t number, uint32_t age_s, uint8_t out[KNOWN_LEN])
@@ -181,7 +233,10 @@ void membership_keep_removed(struct membership *m)
 {
     const char *group = m->config.member->blob->group;
     struct node *n = m->host.node(m->ctx);
-    int rc = state_save_removed(m->config.daemon->config.state, group, m->removed);
+    int rc;
+
+    follow_ca(m);
+    rc = state_save_removed(m->config.daemon->config.state, group, m->removed);
 
     if (rc)
         log_write(LOG_LEVEL_WARN, group, "cannot keep the list of removed members: %s",
@@ -272,6 +327,11 @@ void membership_fill(const struct membership *m, struct overlay_config *c)
 const struct cert *membership_cert(const struct membership *m)
 {
     return m->certificate->verdict == CERT_MALFORMED ? NULL : &m->certificate->cert;
+}
+
+size_t membership_authorities(const struct membership *m)
+{
+    return cert_ca_trusted(m->ca);
 }
 
 const struct renewal *membership_renewal(const struct membership *m)

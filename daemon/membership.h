@@ -42,6 +42,7 @@ const char *membership_failure(const struct membership *m);
 /* CA, certificate and node id into c: borrowed until the membership changes its certificate. */
 void membership_fill(const struct membership *m, struct overlay_config *c);
 const struct cert *membership_cert(const struct membership *m); /* NULL: not readable */
+size_t membership_authorities(const struct membership *m); /* CAs whose certificates we accept */
 /* What we know of removals, for node_config.removed: it lives as long as the membership. */
 struct removed *membership_removed(const struct membership *m);
 /* It grew: is written down, and the service told in time. */

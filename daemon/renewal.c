@@ -152,6 +152,19 @@ static void on_look(uv_timer_t *timer)
         look_again(r);
 }
 
+static void on_now(uv_timer_t *timer)
+{
+    struct renewal *r = timer->data;
+
+    if (!r->helper && !r->daemon->stopping)
+        ask(r);
+}
+
+void renewal_now(struct renewal *r)
+{
+    uv_timer_start(r->timer, on_now, randombytes_uniform(RENEWAL_NOW_MS), 0);
+}
+
 static void on_timer_closed(uv_handle_t *handle)
 {
     free(handle);

@@ -17,7 +17,8 @@ enum {
     RENEWAL_LOOK_S = 3600, /* the wall clock is looked at anew so often: it may jump */
     RENEWAL_FIRST_S = 300, /* after a failure; doubles up to ... */
     RENEWAL_LAST_S = 6 * 3600,
-    RENEWAL_GAP_S = 60, /* between tries for the network's sake */
+    RENEWAL_NOW_MS = 5000, /* a group's members do so at once: not all in one second */
+    RENEWAL_GAP_S = 60,    /* between tries for the network's sake */
     RENEWAL_ERROR_SIZE = 512,
 };
 
@@ -50,6 +51,9 @@ void renewal_set(struct renewal *r, const struct cert *cert);
 /* The service may be reachable again: after a failure it is asked at once, unless that was less
  * than gap_s ago. */
 void renewal_hurry(struct renewal *r, int64_t gap_s);
+
+/* The certificate is of no use any more: asks within some seconds. */
+void renewal_now(struct renewal *r);
 
 /* For people. */
 const struct renewal_state *renewal_state_of(const struct renewal *r);

@@ -386,33 +386,44 @@ int state_save_removed(const char *root, const char *group, const struct removed
     return rc;
 }
 
-static void load_removal(struct removed *out, const struct cert_ca *ca, const char *line)
+static void load_removal(struct removed *out, struct cert_ca *ca, const char *line)
 {
     uint8_t message[REMOVAL_MAX];
     size_t len;
 
     if (sodium_base642bin(message, sizeof message, line, strlen(line), NULL, &len, NULL,
-                          sodium_base64_VARIANT_ORIGINAL) == 0)
-        (void)removed_add(out, ca, message, len);
+                          sodium_base64_VARIANT_ORIGINAL) == 0 &&
+        removed_add(out, ca, message, len) == REMOVED_NEW && removed_is_succession(message, len))
+        removed_trust(out, ca);
 }
 
-void state_load_removed(const char *root, const char *group, const struct cert_ca *ca,
+/* In the order of their numbers: what comes behind a succession may be signed by the new CA. */
+static void load_removals(const char *path, struct cert_ca *ca, struct removed *out)
+{
+    char *text, *rest = NULL;
+    size_t len;
+
+    if (file_read(path, STATE_CRL_MAX, &text, &len))
+        return;
+    for (char *l = strtok_r(text, "\n", &rest); l; l = strtok_r(NULL, "\n", &rest))
+        load_removal(out, ca, l);
+    free(text);
+}
+
+void state_load_removed(const char *root, const char *group, struct cert_ca *ca,
                         struct removed *out)
 {
-    char path[FILE_PATH_SIZE], *text, *rest = NULL;
+    char path[FILE_PATH_SIZE], *text;
     const char *why;
     size_t len;
 
+    if (group_path(path, root, group, "removals") == 0)
+        load_removals(path, ca, out);
     if (group_path(path, root, group, "crl.der") == 0 &&
         file_read(path, STATE_CRL_MAX, &text, &len) == 0) {
         (void)removed_add_crl(out, ca, (const uint8_t *)text, len, &why);
         free(text);
     }
-    if (group_path(path, root, group, "removals") || file_read(path, STATE_CRL_MAX, &text, &len))
-        return;
-    for (char *l = strtok_r(text, "\n", &rest); l; l = strtok_r(NULL, "\n", &rest))
-        load_removal(out, ca, l);
-    free(text);
 }
 
 int state_save_options(const char *root, const char *group, const struct state_options *o)

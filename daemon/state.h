@@ -57,9 +57,10 @@ int state_load(struct state_member *out, const char *root, const char *group,
 int state_create(const char *root, const struct state_member *m) MUST_USE;
 /* After a renewal: the certificate, and what the service says now of the network and its pins. */
 int state_save_renewal(const char *root, const struct blob *blob, const char *cert_pem) MUST_USE;
-/* Who was removed, as the CA said it. Loading adds to `out` what verifies; the rest is skipped. */
+/* Who was removed, as the CA said it. Loading adds to `out` what verifies, and to `ca` what follows
+ * it; the rest is skipped. */
 int state_save_removed(const char *root, const char *group, const struct removed *r) MUST_USE;
-void state_load_removed(const char *root, const char *group, const struct cert_ca *ca,
+void state_load_removed(const char *root, const char *group, struct cert_ca *ca,
                         struct removed *out);
 int state_save_options(const char *root, const char *group, const struct state_options *o) MUST_USE;
 int state_save_address(const char *root, const char *group, const struct addr *a) MUST_USE;

@@ -111,9 +111,10 @@ static json_t *certificate_json(const struct network *n)
     char serial[2 * CERT_SERIAL_MAX + 1];
 
     if (!c)
-        return json_pack("{s:n, s:n, s:n}", "serial", "not_after", "renewal");
-    return json_pack("{s:s, s:o, s:o}", "serial", hex_text(c->serial, c->serial_len, serial),
-                     "not_after", time_json(c->not_after_s), "renewal",
+        return json_pack("{s:n, s:n, s:n, s:n}", "serial", "not_after", "authorities", "renewal");
+    return json_pack("{s:s, s:o, s:I, s:o}", "serial", hex_text(c->serial, c->serial_len, serial),
+                     "not_after", time_json(c->not_after_s), "authorities",
+                     (json_int_t)membership_authorities(network_membership(n)), "renewal",
                      renewal_json(network_renewal(n)));
 }
 

@@ -30,6 +30,7 @@ struct watch {
     int64_t learned_s;                  /* wall time */
     char etag[WATCH_ETAG_SIZE];
     uint64_t after;
+    bool missed; /* something that the CRL is to be understood by: ask, whoever watches */
     int64_t checked_s;
 };
 
@@ -96,19 +97,26 @@ static void on_crl_due(uv_timer_t *timer)
                          etag[0] ? json_string(etag) : json_null()));
 }
 
+static void on_events_due(uv_timer_t *timer);
+
 static void take_crl(struct watch *w, const json_t *answer)
 {
     const json_t *text = json_object_get(answer, "crl");
     const char *etag = json_string_value(json_object_get(answer, "etag"));
     size_t size = json_string_length(text) / 4 * 3 + 3, len;
     uint8_t *der = malloc(size);
+    bool good;
 
     len = der ? decode(text, der, size) : 0;
-    if (len > 0)
-        w->host.crl(w->ctx, der, len);
+    good = len > 0 && w->host.crl(w->ctx, der, len);
     free(der);
-    if (len > 0 && etag && strlen(etag) < sizeof w->etag)
+    if (good && etag && strlen(etag) < sizeof w->etag)
         strcpy(w->etag, etag);
+    if (len > 0 && !good) {
+        w->missed = true;
+        if (!w->events.helper)
+            on_events_due(w->events.timer);
+    }
 }
 
 static void on_crl(void *ctx, const json_t *answer)
@@ -130,7 +138,7 @@ static void on_events_due(uv_timer_t *timer)
     struct inquiry *q = timer->data;
     struct watch *w = q->watch;
 
-    if (!q->helper && w->host.wanted(w->ctx))
+    if (!q->helper && (w->missed || w->host.wanted(w->ctx)))
         ask(q, json_pack("{s:s, s:I}", "what", "events", "after", (json_int_t)w->after));
 }
 
@@ -159,6 +167,10 @@ static void on_events(void *ctx, const json_t *answer)
         return;
     later(q, WATCH_PAUSE_MS, on_events_due);
     take_events(q->watch, answer);
+    if (q->watch->missed) {
+        q->watch->missed = false;
+        later(&q->watch->crl, WATCH_PAUSE_MS, on_crl_due);
+    }
 }
 
 /* --- Telling --- */
@@ -269,7 +281,7 @@ void watch_look(struct watch *w)
 {
     struct inquiry *q = &w->events;
 
-    if (w->host.wanted(w->ctx)) {
+    if (w->missed || w->host.wanted(w->ctx)) {
         if (!watch_is_on(w))
             on_events_due(q->timer);
         return;

@@ -27,7 +27,8 @@ enum {
 struct watch_host {
     bool (*wanted)(void *ctx); /* this node is one of the few */
     void (*removal)(void *ctx, const uint8_t *message, size_t len);
-    void (*crl)(void *ctx, const uint8_t *der, size_t len);
+    /* False: it is of no use. Then the service is asked once for what may have been missed. */
+    bool (*crl)(void *ctx, const uint8_t *der, size_t len);
     /* That we know everything up to `number` for age_s seconds, signed. */
     void (*known)(void *ctx, uint64_t number, uint32_t age_s, uint8_t out[KNOWN_LEN]);
 };

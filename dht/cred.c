@@ -89,7 +89,8 @@ struct cred *creds_add(struct creds *c, const uint8_t *der, size_t len)
 
     if (c->ca == NULL || len > CERT_DER_MAX)
         return NULL;
-    if (cert_verify(c->ca, NULL, der, len, c->env->wall_s, c->env->wall_known, &cert) != CERT_OK ||
+    if (cert_verify_written(c->ca, der, len, c->env->wall_s, c->env->wall_known, &cert) !=
+            CERT_OK ||
         (c->removed != NULL && removed_lists(c->removed, &cert)))
         return NULL;
     cred = creds_find(c, cert.hash);

@@ -202,6 +202,7 @@ void dht_set_cert(struct dht *d, const uint8_t *der, size_t len)
 {
     if (d->creds.ca != NULL && creds_set_own(&d->creds, der, len) != 0)
         env_log(d->env, LOG_LEVEL_WARN, "dht: our new certificate does not read; using the old");
+    keep_check_soon(d);
 }
 
 void dht_removed(struct dht *d)

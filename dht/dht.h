@@ -87,7 +87,8 @@ void dht_ring_changed(struct dht *d);
 /* From overlay_host.peer_up. It may have started anew under the same id and hold nothing: what we
  * believed it to hold is forgotten. Only notes it, as above. */
 void dht_peer_up(struct dht *d, const struct id *peer);
-/* After a renewal of our certificate (same key). Records signed before stay valid. */
+/* After a renewal of our certificate (same key). Records signed before stay valid, and are signed
+ * anew soon. */
 void dht_set_cert(struct dht *d, const uint8_t *der, size_t len);
 /* config.removed grew: drops what those that it lists have written. */
 void dht_removed(struct dht *d);

@@ -175,14 +175,15 @@ enum cert_verdict cert_read(const uint8_t *der, size_t len, struct cert *out)
     return id_follows(out) ? CERT_OK : CERT_WRONG_ID;
 }
 
-/* The CA certificate that signed x, or NULL. */
-static const struct ca_cert *signer_of(const struct cert_ca *ca, X509 *x)
+/* The CA certificate that signed x, or NULL; ended_s: one that ended before does not count. */
+static const struct ca_cert *signer_of(const struct cert_ca *ca, X509 *x, int64_t ended_s)
 {
     const struct ca_cert *certs;
     size_t count = cert_ca_certs(ca, &certs);
 
     for (size_t i = 0; i < count; i++)
-        if (X509_NAME_cmp(X509_get_issuer_name(x), X509_get_subject_name(certs[i].x)) == 0 &&
+        if ((certs[i].ended_s == 0 || certs[i].ended_s > ended_s) &&
+            X509_NAME_cmp(X509_get_issuer_name(x), X509_get_subject_name(certs[i].x)) == 0 &&
             X509_verify(x, X509_get0_pubkey(certs[i].x)) == 1)
             return &certs[i];
     return NULL;
@@ -195,12 +196,12 @@ static enum cert_verdict judge_dates(int64_t not_before_s, int64_t not_after_s, 
     return wall_s < not_before_s - CERT_CLOCK_SLACK_S ? CERT_NOT_YET_VALID : CERT_OK;
 }
 
-enum cert_verdict cert_verify(const struct cert_ca *ca, const struct cert_crl *crl,
-                              const uint8_t *der, size_t len, int64_t wall_s, bool wall_known,
-                              struct cert *out)
+static enum cert_verdict verify(const struct cert_ca *ca, const struct cert_crl *crl,
+                                const uint8_t *der, size_t len, int64_t wall_s, bool wall_known,
+                                int64_t ended_s, struct cert *out)
 {
     X509 *x = parse(der, len, out);
-    const struct ca_cert *signer = x != NULL ? signer_of(ca, x) : NULL;
+    const struct ca_cert *signer = x != NULL ? signer_of(ca, x, ended_s) : NULL;
     bool well_formed = x != NULL;
     enum cert_verdict dates;
 
@@ -220,4 +221,17 @@ enum cert_verdict cert_verify(const struct cert_ca *ca, const struct cert_crl *c
         return CERT_OK;
     dates = judge_dates(signer->not_before_s, signer->not_after_s, wall_s);
     return dates != CERT_OK ? dates : judge_dates(out->not_before_s, out->not_after_s, wall_s);
+}
+
+enum cert_verdict cert_verify(const struct cert_ca *ca, const struct cert_crl *crl,
+                              const uint8_t *der, size_t len, int64_t wall_s, bool wall_known,
+                              struct cert *out)
+{
+    return verify(ca, crl, der, len, wall_s, wall_known, INT64_MAX, out);
+}
+
+enum cert_verdict cert_verify_written(const struct cert_ca *ca, const uint8_t *der, size_t len,
+                                      int64_t wall_s, bool wall_known, struct cert *out)
+{
+    return verify(ca, NULL, der, len, wall_s, wall_known, wall_s - CERT_ENDED_S, out);
 }

@@ -31,6 +31,7 @@ enum {
     CERT_USER_MAX = 63,
     CERT_ROLES_MAX = 8,
     CERT_CLOCK_SLACK_S = 600, /* two clocks may differ so much */
+    CERT_ENDED_S = 2 * 86400,  /* records are signed anew at once, most others live a day */
     CRL_ENTRIES_MAX = 100000,
 };
 
@@ -71,10 +72,26 @@ void cert_ca_free(struct cert_ca *ca);
 const struct id *cert_ca_group(const struct cert_ca *ca);
 const char *cert_ca_name(const struct cert_ca *ca);
 
+/* Roll-over: one more certificate is trusted; or no other than this one any more since ended_s (Unix
+ * time). True also when it was so before; false, and nothing changed: it is none of this profile and
+ * group, or too many are trusted. One that has ended is kept, victim when there are too many, for
+ * what was signed before (cert_verify_written). */
+bool cert_ca_add(struct cert_ca *ca, const uint8_t *der, size_t len);
+bool cert_ca_only(struct cert_ca *ca, const uint8_t *der, size_t len, int64_t ended_s);
+size_t cert_ca_trusted(const struct cert_ca *ca); /* how many have not ended */
+/* It is a CA certificate of this profile, for the same group. */
+bool cert_ca_fits(const struct cert_ca *ca, const uint8_t *der, size_t len);
+/* All, those that have ended as well; to be freed. NULL: out of memory. */
+char *cert_ca_pem(const struct cert_ca *ca);
+
 /* Reads and verifies a member certificate. wall_known false: validity dates are not judged.
  * crl may be NULL. *out is filled whenever the DER could be read, also when the verdict is bad. */
 enum cert_verdict cert_verify(const struct cert_ca *ca, const struct cert_crl *crl, const uint8_t *der,
                               size_t len, int64_t wall_s, bool wall_known, struct cert *out);
+/* The same for the writer of a record, who wrote it before his CA ended: for CERT_ENDED_S after that
+ * its certificates still say who wrote what, and let nobody in. */
+enum cert_verdict cert_verify_written(const struct cert_ca *ca, const uint8_t *der, size_t len,
+                                      int64_t wall_s, bool wall_known, struct cert *out);
 /* Reads without judging the signature (our own certificate from disk, before the CA is known). */
 enum cert_verdict cert_read(const uint8_t *der, size_t len, struct cert *out);
 

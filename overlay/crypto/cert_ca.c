@@ -65,6 +65,7 @@ static const char *add(struct cert_ca *ca, const uint8_t *der, size_t len)
 
     if (ca->count == CA_CERTS_MAX)
         return "more CA certificates than a roll-over needs";
+    ca->certs[ca->count] = (struct ca_cert){.ended_s = 0};
     x = x509_read(der, len);
     if (x == NULL)
         return "a CA certificate that is no X.509 v3 certificate signed with Ed25519";
@@ -80,6 +81,113 @@ static const char *add(struct cert_ca *ca, const uint8_t *der, size_t len)
         memcpy(ca->name, name, sizeof name);
     }
     return NULL;
+}
+
+static struct ca_cert *find(struct cert_ca *ca, X509 *x)
+{
+    for (size_t i = 0; i < ca->count; i++)
+        if (X509_cmp(ca->certs[i].x, x) == 0)
+            return &ca->certs[i];
+    return NULL;
+}
+
+/* Of this profile and group; to be freed. */
+static X509 *read_fitting(const struct cert_ca *ca, const uint8_t *der, size_t len)
+{
+    X509 *x = x509_read(der, len);
+    struct ca_cert one;
+    struct id group;
+    char name[LABEL_MAX + 1];
+    bool fits = x != NULL && judge(x, &one, &group, name) == NULL && id_eq(&group, &ca->group);
+
+    ERR_clear_error();
+    if (fits)
+        return x;
+    X509_free(x);
+    return NULL;
+}
+
+bool cert_ca_fits(const struct cert_ca *ca, const uint8_t *der, size_t len)
+{
+    X509 *x = read_fitting(ca, der, len);
+
+    X509_free(x);
+    return x != NULL;
+}
+
+/* The one that ended first makes room. */
+static void drop_ended(struct cert_ca *ca)
+{
+    size_t victim = ca->count;
+
+    for (size_t i = 0; i < ca->count; i++)
+        if (ca->certs[i].ended_s != 0 &&
+            (victim == ca->count || ca->certs[i].ended_s < ca->certs[victim].ended_s))
+            victim = i;
+    if (victim == ca->count)
+        return;
+    X509_free(ca->certs[victim].x);
+    ca->certs[victim] = ca->certs[--ca->count];
+}
+
+bool cert_ca_add(struct cert_ca *ca, const uint8_t *der, size_t len)
+{
+    X509 *x = read_fitting(ca, der, len);
+    struct ca_cert *known = x != NULL ? find(ca, x) : NULL;
+
+    X509_free(x);
+    if (x == NULL || known != NULL) {
+        if (known != NULL)
+            known->ended_s = 0;
+        return x != NULL;
+    }
+    if (ca->count == CA_CERTS_MAX)
+        drop_ended(ca);
+    return add(ca, der, len) == NULL;
+}
+
+bool cert_ca_only(struct cert_ca *ca, const uint8_t *der, size_t len, int64_t ended_s)
+{
+    X509 *x;
+    const struct ca_cert *one;
+
+    if (!cert_ca_add(ca, der, len))
+        return false;
+    x = x509_read(der, len);
+    CHECK(x != NULL);
+    one = find(ca, x);
+    X509_free(x);
+    for (size_t i = 0; i < ca->count; i++)
+        if (&ca->certs[i] != one && ca->certs[i].ended_s == 0)
+            ca->certs[i].ended_s = ended_s;
+    return true;
+}
+
+size_t cert_ca_trusted(const struct cert_ca *ca)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < ca->count; i++)
+        n += ca->certs[i].ended_s == 0;
+    return n;
+}
+
+char *cert_ca_pem(const struct cert_ca *ca)
+{
+    enum { PEM_MAX = 2 * CA_DER_MAX };
+    char *pem = malloc(ca->count * PEM_MAX + 1);
+    size_t used = 0;
+
+    for (size_t i = 0; pem != NULL && i < ca->count; i++) {
+        uint8_t der[CA_DER_MAX], *p = der;
+        int len = i2d_X509(ca->certs[i].x, NULL);
+
+        CHECK(len > 0 && len <= CA_DER_MAX && i2d_X509(ca->certs[i].x, &p) == len);
+        len = der_to_pem("CERTIFICATE", der, (size_t)len, pem + used, PEM_MAX);
+        CHECK(len > 0);
+        used += strlen(pem + used);
+    }
+    return pem;
 }
 
 struct cert_ca *cert_ca_new(const char *pem, size_t len, const char **why)

@@ -50,7 +50,8 @@ static bool signed_by(const struct cert_ca *ca, X509_CRL *x)
     size_t count = cert_ca_certs(ca, &certs);
 
     for (size_t i = 0; i < count; i++)
-        if (X509_NAME_cmp(X509_CRL_get_issuer(x), X509_get_subject_name(certs[i].x)) == 0 &&
+        if (certs[i].ended_s == 0 &&
+            X509_NAME_cmp(X509_CRL_get_issuer(x), X509_get_subject_name(certs[i].x)) == 0 &&
             X509_CRL_verify(x, X509_get0_pubkey(certs[i].x)) == 1)
             return true;
     return false;

@@ -45,7 +45,7 @@ static bool signed_by(const struct cert_ca *ca, const uint8_t *message, size_t l
     memcpy(text, label, sizeof label - 1);
     memcpy(text + sizeof label - 1, message, body);
     for (size_t i = 0; i < count; i++) {
-        if (x509_key(X509_get0_pubkey(certs[i].x), &key) &&
+        if (certs[i].ended_s == 0 && x509_key(X509_get0_pubkey(certs[i].x), &key) &&
             sign_verify(message + body, text, sizeof label - 1 + body, &key))
             return true;
     }
@@ -64,11 +64,46 @@ static bool skip_serials(struct reader *r, uint8_t count)
     return count <= REMOVAL_SERIALS_MAX;
 }
 
+enum { VERSION_REMOVAL = 1, VERSION_SUCCESSION = 2 };
+
+bool removed_is_succession(const uint8_t *message, size_t len)
+{
+    return len > SUCCESSION_HEAD + SIGNATURE_LEN && message[0] == VERSION_SUCCESSION;
+}
+
+static bool is_succession(const struct removal *one)
+{
+    return one->bytes[0] == VERSION_SUCCESSION;
+}
+
+static size_t succession_der(const struct removal *one, const uint8_t **der)
+{
+    *der = one->bytes + SUCCESSION_HEAD;
+    return one->len - SUCCESSION_HEAD - SIGNATURE_LEN;
+}
+
+static bool read_succession(struct removal *out, const struct cert_ca *ca, const uint8_t *message,
+                            size_t len)
+{
+    struct reader r = reader_of(message, len);
+    struct id group;
+    uint8_t flags;
+
+    (void)read_u8(&r);
+    group = read_id(&r);
+    *out = (struct removal){.number = read_u64(&r), .at_s = (int64_t)read_u64(&r)};
+    flags = read_u8(&r);
+    return !r.failed && reader_left(&r) > SIGNATURE_LEN && out->number > 0 &&
+           (flags & ~SUCCESSION_ONLY) == 0 && id_eq(&group, cert_ca_group(ca)) &&
+           signed_by(ca, message, len) &&
+           cert_ca_fits(ca, message + SUCCESSION_HEAD, len - SUCCESSION_HEAD - SIGNATURE_LEN);
+}
+
 static bool read_removal(struct removal *out, const struct cert_ca *ca, const uint8_t *message,
                          size_t len)
 {
     struct reader r = reader_of(message, len);
-    bool known = read_u8(&r) == 1;
+    bool known = read_u8(&r) == VERSION_REMOVAL;
     struct id group = read_id(&r);
 
     out->number = read_u64(&r);
@@ -126,7 +161,8 @@ enum removed_news removed_add(struct removed *r, const struct cert_ca *ca, const
     one = malloc(sizeof *one + len);
     if (one == NULL)
         return REMOVED_NOMEM;
-    if (!read_removal(one, ca, message, len)) {
+    if (!(removed_is_succession(message, len) ? read_succession : read_removal)(one, ca, message,
+                                                                                len)) {
         free(one);
         return REMOVED_BAD;
     }
@@ -219,6 +255,8 @@ bool removed_lists(const struct removed *r, const struct cert *cert)
     for (size_t i = 0; i < r->count; i++) {
         const struct removal *one = r->v[i];
 
+        if (is_succession(one))
+            continue;
         if (id_eq(&one->node, &cert->node) ||
             memcmp(one->key.b, cert->key.b, sizeof one->key.b) == 0 || has_serial(one, cert))
             return true;
@@ -229,9 +267,26 @@ bool removed_lists(const struct removed *r, const struct cert *cert)
 bool removed_names(const struct removed *r, const struct id *node)
 {
     for (size_t i = 0; i < r->count; i++)
-        if (id_eq(&r->v[i]->node, node))
+        if (!is_succession(r->v[i]) && id_eq(&r->v[i]->node, node))
             return true;
     return false;
+}
+
+void removed_trust(const struct removed *r, struct cert_ca *ca)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        const struct removal *one = r->v[i];
+        const uint8_t *der;
+        size_t len;
+
+        if (!is_succession(one))
+            continue;
+        len = succession_der(one, &der);
+        if ((one->bytes[SUCCESSION_HEAD - 1] & SUCCESSION_ONLY) != 0)
+            (void)!cert_ca_only(ca, der, len, one->at_s);
+        else
+            (void)!cert_ca_add(ca, der, len);
+    }
 }
 
 uint64_t removed_number(const struct removed *r)

@@ -7,6 +7,13 @@
  *   (32), count (1), count times: length (1), serial; then the CA's Ed25519 signature (64) over
  *   "peal removal" (12 bytes) and everything before the signature.
  *
+ * The CA's own succession travels with them, under a number like theirs: another certificate that
+ * it may sign with from now on, or the only one from now on. Whoever holds the trusted certificates
+ * applies it (removed_trust).
+ *
+ *   succession: version (1 byte, 2), group id (20), number (8), time (8), flags (1; bit 0: only
+ * this one), CA certificate (DER); then the signature as above.
+ *
  * A match on any of node id, key or serial removes. Only what the CA signed gets in, so the set is
  * the same wherever it came from, and it only grows: nothing in it is taken back.
  */
@@ -17,15 +24,18 @@
 
 enum {
     REMOVAL_SERIALS_MAX = 16,
-    REMOVAL_MAX = 1 + 20 + 8 + 8 + 20 + 32 + 1 + REMOVAL_SERIALS_MAX * (1 + CERT_SERIAL_MAX) + 64,
+    SUCCESSION_HEAD = 1 + 20 + 8 + 8 + 1,
+    SUCCESSION_DER_MAX = 600,
+    SUCCESSION_ONLY = 1,                                     /* flag */
+    REMOVAL_MAX = SUCCESSION_HEAD + SUCCESSION_DER_MAX + 64, /* of either kind */
     REMOVED_MAX = 4096, /* removals kept; victim: the lowest number, which a CRL has by then */
 };
 
-/* One removal; the first bytes of the message, before the serials, read. */
+/* One removal, the first bytes of the message, before the serials, read; or a succession. */
 struct removal {
     uint64_t number;
     int64_t at_s;
-    struct id node;
+    struct id node; /* zero, as the key: a succession */
     struct sign_public key;
     uint16_t len;
     uint8_t bytes[]; /* the message as it was signed */
@@ -34,6 +44,10 @@ struct removal {
 struct removed;
 struct removed *removed_new(void); /* NULL: out of memory */
 void removed_free(struct removed *r);
+
+bool removed_is_succession(const uint8_t *message, size_t len);
+/* Applies every succession, in the order of their numbers. */
+void removed_trust(const struct removed *r, struct cert_ca *ca);
 
 enum removed_news {
     REMOVED_NEW,

@@ -35,10 +35,11 @@ bool x509_serial(const ASN1_INTEGER *serial, uint8_t out[CERT_SERIAL_MAX], uint8
  * `each` answers false, or when there are none. */
 bool x509_each_uri(const X509 *x, bool (*each)(void *arg, const char *uri), void *arg);
 
-/* The trusted certificates of a group's CA, borrowed; `*certs` has as many as the result says. */
+/* The certificates of a group's CA, those that have ended as well, borrowed; `*certs` has as many as the result says. */
 struct ca_cert {
     X509 *x;
     int64_t not_before_s, not_after_s;
+    int64_t ended_s; /* 0: trusted */
 };
 enum { CA_CERTS_MAX = 4 };
 size_t cert_ca_certs(const struct cert_ca *ca, const struct ca_cert **certs);

@@ -1,5 +1,7 @@
 // link: peal_crypto
-/* Removals behind the signature, which no fuzzer would get past: read, then asked. */
+/* Removals behind the signature, which no fuzzer would get past: read, then asked. And what members
+ * say that they know of them. */
+#include "overlay/crypto/known.h"
 #include "overlay/crypto/removed.c"
 
 static bool walk(const uint8_t *data, size_t len)
@@ -14,8 +16,10 @@ static bool walk(const uint8_t *data, size_t len)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     struct cert cert = {.serial_len = 16};
+    struct known known;
     struct removal *one;
 
+    (void)known_read(&known, data, len);
     if (len > REMOVAL_MAX || !walk(data, len))
         return 0;
     one = calloc(1, sizeof *one + len);

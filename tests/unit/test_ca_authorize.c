@@ -33,12 +33,12 @@ static const struct {
     {VERB_MEMBER_REQUEST, "lnyynnnnnnny"}, {VERB_MEMBER_APPROVE, "lnnnnyyynyny"},
     {VERB_MEMBER_DENY, "lnnnnyyynyny"},    {VERB_MEMBER_REVOKE, "lnnnnnyynyny"},
     {VERB_MACHINE_REVOKE, "lnnynnyynyny"}, {VERB_ROLE_SET, "lnnnnnnynyny"},
-    {VERB_INVITE_LIST, "lnnnnyyynyny"},    {VERB_INVITE_MAKE, "lnnnnyyynyny"},
-    {VERB_INVITE_END, "lnnnnyyynyny"},     {VERB_INVITE_USE, "lnyynnnnnnnn"},
-    {VERB_GROUP_EDIT, "lnnnnnyynyny"},     {VERB_AUDIT_READ, "lnnnynyynyny"},
-    {VERB_BLOB_MAKE, "lnnynnnnnnny"},      {VERB_ENROLL, "lnnnnnnnnnyn"},
-    {VERB_RENEW, "lnnnnnnnnnyn"},          {VERB_REMOVALS_READ, "yyyyyyyyyyyy"},
-    {VERB_REMOVALS_TELL, "lnnnnnnnnnyn"},
+    {VERB_CA_ROLL, "lnnnnnnynyny"},        {VERB_INVITE_LIST, "lnnnnyyynyny"},
+    {VERB_INVITE_MAKE, "lnnnnyyynyny"},    {VERB_INVITE_END, "lnnnnyyynyny"},
+    {VERB_INVITE_USE, "lnyynnnnnnnn"},     {VERB_GROUP_EDIT, "lnnnnnyynyny"},
+    {VERB_AUDIT_READ, "lnnnynyynyny"},     {VERB_BLOB_MAKE, "lnnynnnnnnny"},
+    {VERB_ENROLL, "lnnnnnnnnnyn"},         {VERB_RENEW, "lnnnnnnnnnyn"},
+    {VERB_REMOVALS_READ, "yyyyyyyyyyyy"},  {VERB_REMOVALS_TELL, "lnnnnnnnnnyn"},
 };
 
 static void set_role(struct bench *b, const struct group *g, const struct account *user,
