@@ -260,7 +260,7 @@ static const struct key daemon_keys[] = {
     {"stun", read_hostports, offsetof(struct config, stun), KEY_AT_START},
     {"proxy", read_proxy, offsetof(struct config, proxy), KEY_AT_START},
     {"port_mapping", read_bool, offsetof(struct config, port_mapping), KEY_AT_START},
-    {"port_search", read_bool, offsetof(struct config, port_search), KEY_UNUSED},
+    {"port_search", read_bool, offsetof(struct config, port_search), KEY_AT_START},
     {"lan_discovery", read_bool, offsetof(struct config, lan_discovery), KEY_AT_START},
     {"workers", read_workers, offsetof(struct config, workers), KEY_AT_START},
     {"relay", read_bool, offsetof(struct config, relay), KEY_AT_START},

@@ -589,6 +589,7 @@ static void set_identity(struct network *n, const struct secret *seed)
     sign_keys(&o->pub, &o->sec, seed);
     o->node = node_id_self(&o->pub);
     o->slot = (uint8_t)(n->number + 1);
+    o->port_search = n->daemon->config.port_search;
     o->relay_refused = !n->daemon->config.relay;
     o->relay_mbit = n->daemon->config.relay_mbit;
     o->aeads = 1u << SEAL_CHACHA20_POLY1305 | (crypto_has_aes() ? 1u << SEAL_AES_256_GCM : 0);

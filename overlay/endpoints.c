@@ -8,7 +8,8 @@
  * for each remote anew is seen differently by each, and what it maps for one peer is of use to
  * another only when it lets anybody in; the two oldest reporters will do, so that such a member
  * does not name a new endpoint with every peer it meets. It also means that a peer that lies is
- * believed only where nobody else agrees with anybody.
+ * believed only where nobody else agrees with anybody. Where such a NAT takes port after port, the
+ * ones that it will take next are told too.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,8 @@ size_t sessions_own_endpoints(const struct sessions *ss, struct endpoint out[HEL
     memcpy(out, ss->own, n * sizeof(*out));
     for (size_t i = 0; i < ss->seen_count && n < HELLO_ENDPOINTS_MAX; i++)
         out[n++] = ss->seen[i];
+    for (size_t i = 0; i < ss->predicted_count && n < HELLO_ENDPOINTS_MAX; i++)
+        out[n++] = ss->predicted[i];
     return n;
 }
 
@@ -77,7 +80,7 @@ void sessions_set_endpoints(struct sessions *ss, const struct endpoint *eps, siz
     if (n > 0)
         memcpy(ss->own, eps, n * sizeof(*eps));
     ss->own_count = (uint8_t)n;
-    ss->seen_count = ss->outside_count = 0; /* of the network that we were in */
+    ss->seen_count = ss->outside_count = ss->predicted_count = 0; /* of the network that we were in */
     for (size_t i = 0; i < ss->count; i++)
         session_moved(ss->all[i]);
     sessions_flush(ss);
@@ -151,11 +154,11 @@ static int most_reporters_first(const void *a, const void *b)
     return endpoint_cmp(&x->us, &y->us);
 }
 
-static size_t seen_choose(const struct sessions *ss, struct endpoint out[SESSION_SEEN_MAX])
+static size_t seen_choose(const struct sessions *ss, const struct nat_report *v, size_t reported,
+                          struct endpoint out[SESSION_SEEN_MAX])
 {
-    struct nat_report v[REPORTS_MAX];
     struct place list[REPORTS_MAX];
-    size_t reported = reports_collect(ss, v), n = 0, count = 0;
+    size_t n = 0, count = 0;
 
     for (size_t i = 0; i < reported; i++)
         if (!endpoint_among(&v[i].us, ss->own, ss->own_count))
@@ -186,9 +189,11 @@ void sessions_nat(const struct sessions *ss, struct overlay_nat *out)
 /* Peers that have no direct path yet hear of a new reflexive address. */
 static void seen_refresh(struct sessions *ss)
 {
+    struct nat_report v[REPORTS_MAX];
     struct endpoint seen[SESSION_SEEN_MAX];
-    size_t n = seen_choose(ss, seen);
+    size_t reported = reports_collect(ss, v), n = seen_choose(ss, v, reported, seen);
 
+    ss->predicted_count = (uint8_t)nat_predict(v, reported, ss->predicted, SESSION_PREDICTED_MAX);
     if (n == ss->seen_count && same_endpoints(seen, ss->seen, n))
         return;
     memcpy(ss->seen, seen, n * sizeof(*seen));

@@ -24,4 +24,9 @@ struct nat_report {
 void nat_judge(const struct nat_report *v, size_t n, const struct endpoint *own, size_t own_count,
                struct overlay_nat *out);
 
+/* The NAT has one mapping for each remote, and takes port after port: those that it is likely to
+ * take next. Told from the ports that others see, which are as near to each other as no random ones
+ * are. Returns how many, at most max; 0: it is not such a NAT, or too few report. */
+size_t nat_predict(const struct nat_report *v, size_t n, struct endpoint *out, size_t max);
+
 #endif

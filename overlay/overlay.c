@@ -346,6 +346,7 @@ static struct sessions_config sessions_config_of(const struct overlay_config *c)
         .slot = c->slot,
         .aeads = c->aeads,
         .worker = c->worker,
+        .port_search = c->port_search,
         .sessions_max = c->sessions_max != 0 ? c->sessions_max : SESSIONS_DEFAULT,
     };
 }

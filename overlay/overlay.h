@@ -76,6 +76,7 @@ struct overlay_config {
     struct seal_worker
         *worker; /* of the calling thread, may be shared by many; borrowed. NULL: one of our own */
     uint32_t sessions_max; /* 0: 1024 */
+    bool port_search;      /* try many ports of a peer whose NAT has one for each remote */
     bool relay_refused;    /* we forward for nobody */
     uint32_t relay_mbit;   /* at most so much, and half of it for one pair; 0: no cap */
     /* Which relay is the better one; NULL: choose_better. */

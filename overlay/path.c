@@ -47,7 +47,7 @@ void paths_clear(struct paths *p)
 
 usec paths_deadline(const struct paths *p)
 {
-    usec at_us = p->round_at_us;
+    usec at_us = usec_min(p->round_at_us, p->search != NULL ? p->search->at_us : USEC_NEVER);
 
     for (size_t i = 0; i < p->trial_count; i++)
         at_us = usec_min(at_us, p->trials[i].at_us);
@@ -535,6 +535,7 @@ void path_tick(struct session *s)
 {
     struct paths *p = &s->paths;
     usec now_us = s->ss->env->now_us;
+    bool silent = p->trial_count > 0;
 
     for (size_t i = p->trial_count; i-- > 0;) {
         struct path_trial *t = &p->trials[i];
@@ -548,6 +549,9 @@ void path_tick(struct session *s)
         path_log(s, "no answer from", &t->addr);
         trial_remove(p, t);
     }
+    if (silent && p->trial_count == 0)
+        search_begin(s);
+    search_tick(s);
     if (p->round_at_us <= now_us)
         path_round(s);
 }

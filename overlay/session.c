@@ -237,6 +237,8 @@ static void session_release(struct session *s)
     if (s->named)
         CHECK(table_remove(&ss->by_peer, &s->peer) == s);
     s->named = false;
+    s->paths.search_waits = false;
+    search_over(s);
     handshake_abort(s);
     control_keys_free(ss, s->keys);
     control_keys_free(ss, s->old);

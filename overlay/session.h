@@ -81,6 +81,7 @@ struct sessions_config {
     uint32_t aeads; /* data AEADs that we do well: mask of 1 << enum seal_alg */
     struct seal_worker
         *worker; /* of the calling thread, shared by many; borrowed. NULL: one of our own (8 KB) */
+    bool port_search;      /* search.h */
     uint32_t sessions_max; /* victim when full: the oldest without a user's hold; else new ones are
                               refused */
 };

@@ -5,7 +5,8 @@
  * A pair that has no session begins one as traffic would; what follows is judged against theory.
  * Filter state belongs to the mapping, and nobody predicts ports: then a pair ends direct exactly
  * when, after both have probed, each can hear the other. That holds for 45 pairs of 81; the others
- * stay on the ring, and every one must be reachable.
+ * stay on the ring, and every one must be reachable. Where ports can be foretold, or are searched
+ * for, more than 45 may end direct; the share is printed.
  *
  * Then things change while pings go: one box after the other restarts and knows nothing any more;
  * one host after the other is in another network with another address. Traffic must be back within
@@ -26,6 +27,7 @@ struct grid_options {
     uint64_t seed;
     double loss;
     enum nat_ports ports; /* of boxes whose mapping is not endpoint-independent */
+    bool port_search;
     usec delay_us;
     enum log_level log_level;
     long log_host;

@@ -327,6 +327,7 @@ static void host_configure(const struct host *h, struct node_config *c)
                     .node = h->identity.id,
                     .slot = 1,
                     .worker = w->seal,
+                    .port_search = w->config.port_search,
                     .aeads = 1u << SEAL_CHACHA20_POLY1305},
         .removed = h->removed,
         .ipv4 = w->config.range,

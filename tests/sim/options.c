@@ -19,8 +19,8 @@ static const char usage[] =
     "       peal-sim check  --seeds A-B [--nodes N] [--minutes M] [--jobs J] [--verbose]\n"
     "       peal-sim small  [--nodes N] [--sequence J0,J1,C0]   every order of join, leave and "
     "crash of 1..N hosts\n"
-    "       peal-sim nat    --seeds A-B [--loss P] [--verbose]   hosts behind all pairs of NAT "
-    "kinds\n"
+    "       peal-sim nat    --seeds A-B [--loss P] [--ports KIND] [--port-search] [--verbose]\n"
+    "                       hosts behind all pairs of NAT kinds\n"
     "       peal-sim removal --nodes N --seed S [--latency FILE] [--loss P] [--json]   somebody is "
     "removed\n"
     "       peal-sim relay  --nodes N --seed S --latency FILE [--json]   what pairs without a "
@@ -39,6 +39,8 @@ static const char usage[] =
     "  --bootstraps K     the first K hosts are known to all (default 2)\n"
     "  --loss P           of all packets: 0.01 is one in a hundred\n"
     "  --no-direct P      a share of all pairs can never reach each other; bootstraps can\n"
+    "  --ports KIND       how NATs choose ports: random, sequential, preserved (default random)\n"
+    "  --port-search      members try many ports of a peer whose NAT has one for each remote\n"
     "  --churn R          hosts a minute crash or leave, and come back\n"
     "  --partition A:F:P  from second A, for F seconds, into P parts\n"
     "  --crash AT:SHARE   at second AT a share of all hosts dies\n"
@@ -74,6 +76,8 @@ enum {
     OPT_BOOTSTRAPS,
     OPT_LOSS,
     OPT_APART,
+    OPT_PORTS,
+    OPT_PORT_SEARCH,
     OPT_CHURN,
     OPT_PARTITION,
     OPT_CRASH,
@@ -108,6 +112,8 @@ static const struct option long_options[] = {
     {"bootstraps", required_argument, NULL, OPT_BOOTSTRAPS},
     {"loss", required_argument, NULL, OPT_LOSS},
     {"no-direct", required_argument, NULL, OPT_APART},
+    {"ports", required_argument, NULL, OPT_PORTS},
+    {"port-search", no_argument, NULL, OPT_PORT_SEARCH},
     {"churn", required_argument, NULL, OPT_CHURN},
     {"partition", required_argument, NULL, OPT_PARTITION},
     {"crash", required_argument, NULL, OPT_CRASH},
@@ -238,6 +244,21 @@ static bool read_level(struct options *o, const char *text)
     return false;
 }
 
+static bool read_ports(struct options *o, const char *text)
+{
+    static const char *const names[] = {[NAT_PORTS_PRESERVED] = "preserved",
+                                        [NAT_PORTS_SEQUENTIAL] = "sequential",
+                                        [NAT_PORTS_RANDOM] = "random"};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (strcmp(text, names[i]) != 0)
+            continue;
+        o->ports = (enum nat_ports)i;
+        return true;
+    }
+    return false;
+}
+
 static bool read_option(struct options *o, int option, const char *value)
 {
     uint64_t whole;
@@ -267,6 +288,10 @@ static bool read_option(struct options *o, int option, const char *value)
         return read_number(value, 0, 1, &o->loss);
     case OPT_APART:
         return read_number(value, 0, 1, &o->apart);
+    case OPT_PORTS:
+        return read_ports(o, value);
+    case OPT_PORT_SEARCH:
+        return o->port_search = true;
     case OPT_CHURN:
         return read_number(value, 0, 1e6, &o->churn);
     case OPT_PARTITION:
@@ -372,6 +397,7 @@ bool options_read(struct options *o, int argc, char **argv, int *status)
                           .bootstraps = 2,
                           .device = true,
                           .jobs = 1,
+                          .ports = NAT_PORTS_RANDOM,
                           .log_level = LOG_LEVEL_ERROR,
                           .log_host = -1,
                           .argc = argc,

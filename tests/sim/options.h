@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "overlay/core/env.h"
+#include "tests/sim/nat.h"
 
 enum command {
     COMMAND_RUN,
@@ -32,8 +33,10 @@ struct options {
     const char *latency;              /* path; NULL: constant */
     double delay_ms, jitter_ms;
     double loss;
-    double apart; /* share of pairs without a direct way */
-    double churn; /* a minute */
+    double apart;         /* share of pairs without a direct way */
+    enum nat_ports ports; /* nat: how the boxes choose them */
+    bool port_search;     /* nat */
+    double churn;         /* a minute */
     bool partition;
     double partition_at_s, partition_for_s;
     unsigned parts;

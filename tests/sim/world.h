@@ -44,6 +44,7 @@ struct world_config {
     double boxed;     /* share of hosts behind NAT boxes, hosts_per_box together */
     struct nat_kind box;
     uint32_t hosts_per_box;
+    bool port_search;
     bool certified; /* a group with a CA; else with a pre-exchanged key */
     enum log_level log_level;
     long log_host;      /* -1: every one */
