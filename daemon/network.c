@@ -403,17 +403,23 @@ static bool same_contacts(const struct overlay_contact *a, const struct overlay_
     return true;
 }
 
+/* As state.h calls it. */
+static const char *state_name(const struct network *n)
+{
+    return n->is_public ? NULL : n->name;
+}
+
 static void save_contacts(struct network *n)
 {
     struct overlay_contact now[OVERLAY_CONTACTS_MAX];
     size_t count = overlay_contacts(node_overlay(n->node), now, OVERLAY_CONTACTS_MAX);
 
-    if (n->is_public || count == 0)
+    if (count == 0)
         return; /* contacts that cannot be reached today may be there tomorrow */
     qsort(now, count, sizeof *now, contact_by_id);
     if (count == n->contacts_count && same_contacts(now, n->contacts, count))
         return;
-    if (state_save_contacts(n->daemon->config.state, n->name, now, count) == 0) {
+    if (state_save_contacts(n->daemon->config.state, state_name(n), now, count) == 0) {
         memcpy(n->contacts, now, count * sizeof *now);
         n->contacts_count = count;
     }
@@ -652,6 +658,11 @@ static bool set_config(struct network *n)
              addr_text(&c->fixed, fixed), net_text(&c->ipv4, range));
         return false;
     }
+    if (b->public_bootstrap.count > 0 && n->daemon->config.public_node == CONFIG_PUBLIC_NO)
+        log_write(
+            LOG_LEVEL_WARN, n->name,
+            "the group's members meet in the public overlay, but public = no: others are found "
+            "by bootstraps, on the LAN and where they were before only");
     if (n->member.options.mode == CONFIG_MODE_ROUTER)
         log_write(LOG_LEVEL_WARN, n->name, "router mode has no effect in this version");
     return true;
@@ -735,8 +746,8 @@ static bool open_device(struct network *n)
 
 static void add_contacts(struct network *n)
 {
-    n->contacts_count =
-        state_load_contacts(n->daemon->config.state, n->name, n->contacts, OVERLAY_CONTACTS_MAX);
+    n->contacts_count = state_load_contacts(n->daemon->config.state, state_name(n), n->contacts,
+                                            OVERLAY_CONTACTS_MAX);
     for (size_t i = 0; i < n->contacts_count; i++)
         (void)!overlay_add_contact(node_overlay(n->node), &n->contacts[i]);
 }
@@ -776,8 +787,7 @@ static bool start_node(struct network *n)
     n->logged_state = NODE_LEAVING; /* so that the first one is told */
     n->contacts_due_us = n->env.now_us + SEC(NETWORK_CONTACTS_FIRST_S);
     network_set_endpoints(n);
-    if (!n->is_public)
-        add_contacts(n);
+    add_contacts(n);
     network_add_bootstraps(n);
     host_forward_changed(n->daemon->host);
     return true;

@@ -32,11 +32,12 @@ static int refuse(char why[STATE_WHY_SIZE], const char *path, const char *what)
     return -ERR_FORMAT;
 }
 
+/* group NULL: the public overlay. */
 static int group_path(char out[FILE_PATH_SIZE], const char *root, const char *group,
                       const char *file)
 {
-    int len =
-        snprintf(out, FILE_PATH_SIZE, "%s/%s%s%s", root, group, file ? "/" : "", file ? file : "");
+    int len = snprintf(out, FILE_PATH_SIZE, "%s/%s%s%s", root, group ? group : public_dir,
+                       file ? "/" : "", file ? file : "");
 
     return len < 0 || len >= FILE_PATH_SIZE ? -ENAMETOOLONG : 0;
 }

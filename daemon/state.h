@@ -11,8 +11,8 @@
  *   removals   the removals we know: the signed message in base64, a line each
  *
  * A group's directory appears whole or not at all: it is written under a temporary name and
- * renamed. STATE/.public/ holds the key of the public overlay's node, STATE/.pending/ the keys of
- * enrolments whose answer was lost, STATE/.lock keeps a second peald out.
+ * renamed. STATE/.public/ holds key and contacts of the public overlay's node, STATE/.pending/ the
+ * keys of enrolments whose answer was lost, STATE/.lock keeps a second peald out.
  *
  * Functions return 0 or a negative number: -errno, or -ERR_FORMAT with a sentence in why.
  */
@@ -66,7 +66,7 @@ int state_save_options(const char *root, const char *group, const struct state_o
 int state_save_address(const char *root, const char *group, const struct addr *a) MUST_USE;
 int state_save_contacts(const char *root, const char *group, const struct overlay_contact *v,
                         size_t count) MUST_USE;
-/* Malformed lines are skipped: contacts are only hints. */
+/* Malformed lines are skipped: contacts are only hints. group NULL, in both: the public overlay. */
 size_t state_load_contacts(const char *root, const char *group, struct overlay_contact *v,
                            size_t max);
 int state_purge(const char *root, const char *group) MUST_USE;

@@ -95,12 +95,19 @@ static bool is_ours(struct dht *d, const struct overlay_from *from, uint64_t id,
     return false;
 }
 
+static bool is_within(struct dht *d, const struct overlay_from *from, uint32_t cost)
+{
+    if (!d->config.rendezvous || quotas_take(&d->quotas, from->connection, cost, d->env->now_us))
+        return true;
+    dht_count(d, COUNT_QUOTA);
+    return false;
+}
+
 /* Before the signature is looked at. True: it was answered. */
 static bool is_too_much(struct dht *d, const struct overlay_from *from, uint64_t id)
 {
-    if (!d->config.rendezvous || quotas_take(&d->quotas, from->connection, d->env->now_us))
+    if (is_within(d, from, QUOTA_STORE))
         return false;
-    dht_count(d, COUNT_QUOTA);
     holder_answer(d, from, id, VERDICT_REFUSED, NULL);
     return true;
 }
@@ -286,6 +293,8 @@ void holder_on_get(struct dht *d, const struct overlay_from *from, uint64_t id, 
         dht_count(d, COUNT_MALFORMED);
         return;
     }
+    if (!is_within(d, from, QUOTA_GET))
+        return;
     dht_count(d, COUNT_GETS);
     at = id_point(&key, point, DHT_POINTS);
     parcel_start(&p, PARCEL_VALUES, id);

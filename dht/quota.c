@@ -35,7 +35,7 @@ static void refill(struct quota_connection *c, usec now_us)
     c->since_us = now_us;
 }
 
-bool quotas_take(struct quotas *q, uint32_t token, usec now_us)
+bool quotas_take(struct quotas *q, uint32_t token, uint32_t cost, usec now_us)
 {
     struct quota_connection *c;
 
@@ -47,8 +47,8 @@ bool quotas_take(struct quotas *q, uint32_t token, usec now_us)
         return false;
     c = connection_of(q, token, now_us);
     refill(c, now_us);
-    if (c->left == 0)
+    if (c->left < cost)
         return false;
-    c->left--;
+    c->left -= cost;
     return true;
 }

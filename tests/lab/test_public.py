@@ -57,6 +57,12 @@ def test_members_behind_nats_meet_in_the_public_overlay(lab):
         wait_for(f"{m.name} up", m.up, 20)
     wait_for("traffic", lambda: a.ping(b.address(), wait=1, check=False), 10)
     a.ping(b.address(), count=5)
+    # One more group, the same node, the same port.
+    work = lab.psk_blob("work", "--public-bootstrap", f"{meet.ip}:4747")
+    for m in (a, b):
+        m.join(work, hostname=m.name)
+    wait_for("traffic", lambda: a.ping(b.address("work"), wait=1, check=False), 15)
+    assert len({p["id"] for p in a.json("peers")["peers"] if p["network"] is not None}) == 2
 
 
 def test_where_no_direct_path_exists_the_public_overlay_carries(lab):

@@ -5,7 +5,12 @@
 #include "dht/quota.c"
 #include "tests/unit/dht_world.h"
 
-enum { NODES = 8, VALUE_MAX = 256, LEASE_S = 3600 };
+enum {
+    NODES = 8,
+    VALUE_MAX = 256,
+    LEASE_S = 3600,
+    STORES_BURST = QUOTA_BURST / QUOTA_STORE,
+};
 
 static struct sign_public pub; /* of a group's day */
 static struct sign_secret sec;
@@ -183,27 +188,47 @@ static void one_connection_may_ask_for_so_much(void **state)
     grow(&w, 1);
     struct overlay *o = w.nodes[0];
 
-    for (unsigned i = 0; i < 4 * QUOTA_BURST; i++) {
+    for (unsigned i = 0; i < 4 * STORES_BURST; i++) {
         struct record rec = record_of(RECORD_PUT, (uint8_t)(1 + i % 60), 10, LEASE_S);
 
         rec.sequence = i + 1;
         ask_to_store(o, &rec, &sec, 1);
     }
-    assert_int_equal(counted(o, "stores"), QUOTA_BURST);
+    assert_int_equal(counted(o, "stores"), STORES_BURST);
     before = dht_records(o->dht);
     struct record other = record_of(RECORD_PUT, 100, 10, LEASE_S);
 
     ask_to_store(o, &other, &sec, 2); /* that is not another's affair */
     assert_int_equal(dht_records(o->dht), before + 1);
     world_run(&w, SEC(10));
-    for (unsigned i = 0; i < 4 * QUOTA_BURST; i++) {
+    for (unsigned i = 0; i < 4 * STORES_BURST; i++) {
         struct record rec = record_of(RECORD_PUT, 1, 10, LEASE_S);
 
         rec.sequence = 10000 + i;
         ask_to_store(o, &rec, &sec, 1);
     }
-    assert_int_equal(counted(o, "stores"), QUOTA_BURST + 1 + 10 * QUOTA_PER_S);
+    assert_int_equal(counted(o, "stores"), STORES_BURST + 1 + 10 * QUOTA_PER_S / QUOTA_STORE);
     world_clear(&w);
+}
+
+static void one_connection_is_answered_so_often(void **state)
+{
+    struct overlay_from from = {.node = {{9}}, .connection = 1};
+    uint8_t body[OVERLAY_BODY_MAX];
+    struct writer w = writer_of(body, sizeof(body));
+    struct world world;
+
+    grow(&world, 1);
+    write_u8(&w, PARCEL_GET);
+    write_u64(&w, 1);
+    write_u8(&w, 0);
+    write_id(&w, &place);
+    write_id(&w, &(struct id){{0}});
+    for (unsigned i = 0; i < 2 * QUOTA_BURST; i++)
+        dht_message(world.nodes[0]->dht, &from, body, writer_len(&w));
+    assert_int_equal(counted(world.nodes[0], "gets"), QUOTA_BURST);
+    assert_int_equal(counted(world.nodes[0], "quota_refused"), QUOTA_BURST);
+    world_clear(&world);
 }
 
 static void the_connection_forgotten_is_the_one_that_asked_longest_ago(void **state)
@@ -212,13 +237,13 @@ static void the_connection_forgotten_is_the_one_that_asked_longest_ago(void **st
     usec now_us = SEC(1);
 
     for (unsigned i = 0; i < QUOTA_BURST; i++)
-        assert_true(quotas_take(&q, 1, now_us));
-    assert_false(quotas_take(&q, 1, now_us));
+        assert_true(quotas_take(&q, 1, 1, now_us));
+    assert_false(quotas_take(&q, 1, 1, now_us));
     for (uint32_t token = 2; token <= QUOTA_CONNECTIONS_MAX; token++)
-        assert_true(quotas_take(&q, token, ++now_us));
-    assert_false(quotas_take(&q, 1, now_us)); /* still known */
-    assert_true(quotas_take(&q, 5000, ++now_us));
-    assert_true(quotas_take(&q, 1, ++now_us));
+        assert_true(quotas_take(&q, token, 1, ++now_us));
+    assert_false(quotas_take(&q, 1, 1, now_us)); /* still known */
+    assert_true(quotas_take(&q, 5000, 1, ++now_us));
+    assert_true(quotas_take(&q, 1, 1, ++now_us));
     quotas_clear(&q);
 }
 
@@ -230,6 +255,7 @@ int main(void)
         cmocka_unit_test(only_rendezvous_records_are_kept),
         cmocka_unit_test(a_replayed_record_does_not_come_back),
         cmocka_unit_test(one_connection_may_ask_for_so_much),
+        cmocka_unit_test(one_connection_is_answered_so_often),
         cmocka_unit_test(the_connection_forgotten_is_the_one_that_asked_longest_ago),
     };
 
