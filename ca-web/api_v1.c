@@ -126,9 +126,21 @@ void v1_group(struct visit *v)
         visit_json(v, OUT_NOT_PERMITTED);
 }
 
+/* A number as text; "" when there is none. False: it is something else. */
+static bool number_text(const json_t *body, const char *name, char out[24])
+{
+    const json_t *value = json_object_get(body, name);
+
+    out[0] = '\0';
+    if (json_is_integer(value))
+        snprintf(out, 24, "%lld", (long long)json_integer_value(value));
+    return !value || json_is_integer(value);
+}
+
 void v1_group_add(struct visit *v)
 {
     json_t *body = api_body(v);
+    char hours[24], days[24];
     struct text bootstrap = {0}, public_bootstrap = {0};
     struct account owner;
     struct group g;
@@ -136,7 +148,8 @@ void v1_group_add(struct visit *v)
 
     if (o == OUT_OK &&
         (!api_string(body, "name") || !endpoints_of(body, "bootstrap", "", &bootstrap) ||
-         !endpoints_of(body, "public_bootstrap", "", &public_bootstrap)))
+         !endpoints_of(body, "public_bootstrap", "", &public_bootstrap) ||
+         !number_text(body, "lease_hours", hours) || !number_text(body, "certificate_days", days)))
         o = OUT_BAD_REQUEST;
     if (o == OUT_OK)
         o = account_find(&v->desk, v->desk.actor.name, &owner);
@@ -146,7 +159,9 @@ void v1_group_add(struct visit *v)
                                            .ipv4 = api_string(body, "ipv4"),
                                            .domain = api_string(body, "domain"),
                                            .bootstrap = bootstrap.p,
-                                           .public_bootstrap = public_bootstrap.p},
+                                           .public_bootstrap = public_bootstrap.p,
+                                           .lease_hours = hours,
+                                           .certificate_days = days},
                       &owner, &g);
     if (o == OUT_OK)
         answer(v, group_json(v, &g, "owner", "approved"));

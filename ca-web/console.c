@@ -110,6 +110,8 @@ static int group_add_command(struct console *c, const char *const *args)
                                     .domain = c->o->domain,
                                     .bootstrap = c->o->bootstrap,
                                     .public_bootstrap = c->o->public_bootstrap,
+                                    .lease_hours = c->o->lease_hours,
+                                    .certificate_days = c->o->certificate_days,
                                     .psk = c->o->psk};
 
     if (!c->o->owner) {

@@ -115,6 +115,20 @@ static bool given(const char *text)
     return text && *text;
 }
 
+/* A whole number of units of unit_s, from 1 to most; what is not given stays as it is. */
+static bool duration_read(int64_t *out_s, const char *text, int64_t most, int64_t unit_s)
+{
+    int64_t n = 0;
+
+    if (!given(text))
+        return true;
+    if (strspn(text, "0123456789") != strlen(text) || strlen(text) > 6)
+        return false;
+    n = strtoll(text, NULL, 10);
+    *out_s = n * unit_s;
+    return n >= 1 && n <= most;
+}
+
 /* Everything but the range that is drawn. */
 static enum outcome group_prepare(struct group *g, const struct group_wish *wish)
 {
@@ -130,6 +144,10 @@ static enum outcome group_prepare(struct group *g, const struct group_wish *wish
         !endpoints_read(g->public_bootstrap,
                         given(wish->public_bootstrap) ? wish->public_bootstrap : ""))
         return OUT_BAD_ENDPOINT;
+    if (!duration_read(&g->lease_s, wish->lease_hours, GROUP_LEASE_HOURS_MAX, 3600) ||
+        !duration_read(&g->certificate_s, wish->certificate_days, GROUP_CERTIFICATE_DAYS_MAX,
+                       86400))
+        return OUT_BAD_NUMBER;
     randombytes_buf(g->id.b, sizeof g->id.b);
     ula_text(g->ipv6, &g->id);
     return OUT_OK;

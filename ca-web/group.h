@@ -40,6 +40,7 @@ struct group_wish {
     const char *name;
     const char *ipv4, *domain;
     const char *bootstrap, *public_bootstrap;
+    const char *lease_hours, *certificate_days; /* whole numbers */
     bool psk;
 };
 

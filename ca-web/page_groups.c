@@ -140,6 +140,16 @@ static void new_group_write(struct visit *v, enum outcome o)
          .type = "text",
          .hint = "host:port of public overlay nodes, if members find each other that way.",
          .optional = true},
+        {.name = "lease_hours",
+         .label = "Address leases, in hours",
+         .type = "number",
+         .hint = "1 to 168. Empty: 24.",
+         .optional = true},
+        {.name = "certificate_days",
+         .label = "Certificates, in days",
+         .type = "number",
+         .hint = "1 to 366. Empty: 30. Machines renew theirs on their own.",
+         .optional = true},
     };
 
     page_begin(v, outcome_http(o), "New group");
@@ -172,7 +182,9 @@ void page_new_group_post(struct visit *v)
                                     .ipv4 = form_value(&v->form, "ipv4"),
                                     .domain = form_value(&v->form, "domain"),
                                     .bootstrap = form_value(&v->form, "bootstrap"),
-                                    .public_bootstrap = form_value(&v->form, "public_bootstrap")};
+                                    .public_bootstrap = form_value(&v->form, "public_bootstrap"),
+                                    .lease_hours = form_value(&v->form, "lease_hours"),
+                                    .certificate_days = form_value(&v->form, "certificate_days")};
     struct account owner;
     struct group g;
     char path[LABEL_MAX + 16];

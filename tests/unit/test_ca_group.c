@@ -101,6 +101,44 @@ static void bootstrap_endpoints_are_hosts_with_ports(void **state)
     bench_close(&b);
 }
 
+static void how_long_leases_and_certificates_last_may_be_said(void **state)
+{
+    static const struct {
+        const char *hours, *days;
+        int64_t lease_s, certificate_s; /* 0: refused */
+    } rows[] = {
+        {"1", "1", 3600, 86400},
+        {"168", "366", 168 * 3600, 366 * 86400},
+        {"", "", GROUP_LEASE_S, GROUP_CERTIFICATE_S},
+        {"12", NULL, 12 * 3600, GROUP_CERTIFICATE_S},
+        {"0", "30", 0, 0},
+        {"169", "30", 0, 0},
+        {"24", "0", 0, 0},
+        {"24", "367", 0, 0},
+        {"-1", "30", 0, 0},
+        {"1.5", "30", 0, 0},
+        {"24", "99999999999999999999", 0, 0},
+    };
+    struct bench b;
+
+    bench_open(&b);
+    struct account owner = bench_user(&b, "owner");
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct group g;
+        enum outcome o = wish(
+            &b, &owner,
+            (struct group_wish){.lease_hours = rows[i].hours, .certificate_days = rows[i].days},
+            &g);
+        if (o != (rows[i].lease_s ? OUT_OK : OUT_BAD_NUMBER))
+            fail_msg("%s %s: %s", rows[i].hours, rows[i].days, outcome_code(o));
+        if (o != OUT_OK)
+            continue;
+        assert_int_equal(g.lease_s, rows[i].lease_s);
+        assert_int_equal(g.certificate_s, rows[i].certificate_s);
+    }
+    bench_close(&b);
+}
+
 static void what_is_not_said_has_a_default(void **state)
 {
     struct bench b;
@@ -442,6 +480,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_range_is_private_and_of_a_sane_size),
         cmocka_unit_test(bootstrap_endpoints_are_hosts_with_ports),
+        cmocka_unit_test(how_long_leases_and_certificates_last_may_be_said),
         cmocka_unit_test(what_is_not_said_has_a_default),
         cmocka_unit_test(the_ipv6_range_follows_from_the_group_id),
         cmocka_unit_test(names_that_are_none_are_refused),
