@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+enum { STRAY_SLACK_S = 2 }; /* remaining time is passed on in whole seconds */
+
 void holder_answer(struct dht *d, const struct overlay_from *to, uint64_t id, enum verdict verdict,
                    const struct entry *standing)
 {
@@ -69,16 +71,28 @@ enum store_verdict holder_take(struct dht *d, const struct record *rec, struct c
     return v;
 }
 
+/* Of two versions the newer ends sooner: not a renewal, but what two lives of one member wrote in
+ * rings that were apart. The newer stands, and takes from the other the time that it had left. */
+static bool cuts_short(const struct record *newer, uint32_t newer_s, uint32_t older_s)
+{
+    return !record_removed(newer) && newer_s + STRAY_SLACK_S < older_s;
+}
+
 enum store_verdict holder_take_stray(struct dht *d, const struct record *rec, struct cred *cred,
                                      uint32_t remaining_s, struct entry **standing)
 {
     const struct entry *old = store_find(&d->store, &rec->key, &rec->owner);
     bool lived = old != NULL && entry_live(old, d->env->now_us) && !record_removed(&old->rec);
+    uint32_t old_s = lived ? entry_remaining_s(old, d->env->now_us) : 0;
     enum store_verdict v = holder_take(d, rec, cred, remaining_s, standing);
-    bool buries = v == STORE_NEW && record_removed(rec) && lived;
-    bool buried = v == STORE_OLDER && !record_removed(rec) && record_removed(&(*standing)->rec);
+    bool tell = v == STORE_TAKEN;
 
-    if (v == STORE_TAKEN || buries || buried)
+    if (v == STORE_NEW && lived)
+        tell = record_removed(rec) || cuts_short(rec, remaining_s, old_s);
+    else if (v == STORE_OLDER && !record_removed(rec))
+        tell = record_removed(&(*standing)->rec) ||
+               (lived && cuts_short(&(*standing)->rec, old_s, remaining_s));
+    if (tell)
         holder_tell_loser(d, &rec->writer, *standing);
     return v;
 }

@@ -27,7 +27,8 @@ void holder_on_get(struct dht *d, const struct overlay_from *from, uint64_t id, 
 enum store_verdict holder_take(struct dht *d, const struct record *rec, struct cred *cred,
                                uint32_t remaining_s, struct entry **standing);
 /* One that nobody asked us to write: handed over, fetched or repaired. Whoever lost by it is told,
- * also a member whose lease met the tombstone of its own earlier life, left in another ring. */
+ * also a member whose lease met a newer record or the tombstone of its own earlier life, left in
+ * another ring. */
 enum store_verdict holder_take_stray(struct dht *d, const struct record *rec, struct cred *cred,
                                      uint32_t remaining_s, struct entry **standing);
 /* The live record in the way of a grant to this owner, his own included, or NULL. */

@@ -273,6 +273,13 @@ static void new_sequence(struct dht *d, struct op *op, uint32_t epoch, uint32_t 
     }
 }
 
+/* Not 1: an earlier life of ours may have left records in a ring that is apart from ours, and the
+ * same numbers would make ours the very same, of which holders pass on what time is left. */
+static uint32_t first_sequence(const struct dht *d)
+{
+    return 1 + (uint32_t)env_random_below(d->env, FIRST_SEQUENCES);
+}
+
 /* A newer one of ours stands: go on from its numbers. */
 static void overtake(struct dht *d, struct op *op, const struct record *standing)
 {
@@ -426,7 +433,7 @@ static void first_question(struct dht *d, struct op *op)
     else if (lease != NULL && id_eq(&lease->rec.owner, &op->rec.owner))
         new_sequence(d, op, lease->rec.epoch, lease->rec.sequence + 1);
     else
-        new_sequence(d, op, 1, 1);
+        new_sequence(d, op, 1, first_sequence(d));
     begin(d, op, op->kind == OP_CREATE ? OP_GRANT : OP_WRITE);
 }
 

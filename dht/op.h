@@ -30,7 +30,8 @@ enum {
     CREATE_TRIES = 5,
     WRITE_ROUNDS = 3,  /* a write that gets no majority goes round so often */
     LOOKUP_ROUNDS = 3, /* and a lookup whose points disagree: they may be about to agree */
-    BUMPS_MAX = 3,     /* a newer one of ours was found */
+    FIRST_SEQUENCES = 1 << 24,
+    BUMPS_MAX = 3, /* a newer one of ours was found */
 };
 #define ASK_TIMEOUT_MIN_US MSEC(250)
 #define ASK_TIMEOUT_FIRST_US MSEC(500)

@@ -36,8 +36,8 @@
  * A tombstone is a record with RECORD_REMOVED in its kind and no value; its duration is how long
  * an older record of the same owner could still be shown around.
  *
- * Newest is by (epoch, sequence). A writer that has lost its numbers learns them from the holders
- * and goes on with the next epoch.
+ * Newest is by (epoch, sequence). A writer begins with epoch 1 and any sequence; one that has lost
+ * its numbers learns them from the holders and goes on with the next epoch.
  */
 #ifndef PEAL_DHT_RECORD_H
 #define PEAL_DHT_RECORD_H
