@@ -17,7 +17,9 @@ enum {
     CONTACTS_STEP = 4,          /* by which the table grows */
 };
 static const usec interval_first_us = SEC(2);
-static const usec interval_last_us = SEC(60); /* of a ring of at most `shared` nodes */
+/* Of a ring of at most `shared_by` nodes. With its jitter and a join it stays below the minute in
+ * which rings that were apart are one again, also when one node alone knows where to ask. */
+static const usec interval_last_us = SEC(42);
 static const usec lost_last_us = SEC(30);
 static const usec lost_fresh_us = SEC(20 * 60); /* then as rarely as the others ... */
 static const usec lost_forget_us = SEC(3600);   /* ... and then no more */

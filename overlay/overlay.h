@@ -139,7 +139,7 @@ bool overlay_tcp_used(const struct overlay *o, uint32_t conn);
 void overlay_tick(struct overlay *o);
 usec overlay_deadline(const struct overlay *o);
 
-/* Endpoints to start from; asked for ever (2 s growing to 60 s, jittered). Own ones are skipped. */
+/* Endpoints to start from; asked for ever (2 s growing to 42 s, jittered). Own ones are skipped. */
 int overlay_add_bootstrap(struct overlay *o, const struct endpoint *ep);
 /* Members met before and where they were; tried like bootstraps, a few at a time. */
 struct overlay_contact {

@@ -157,7 +157,7 @@ bool dht_check_ask(struct world *w, struct host *from, const struct host *whose,
 
 struct replica_seen {
     struct id key, owner;
-    uint32_t epoch, sequence, remaining_s;
+    uint32_t epoch, sequence, duration_s, remaining_s;
     const struct host *holder;
     bool tombstone;
 };
@@ -190,9 +190,14 @@ static struct replica_seen *all_held(const struct world *w, size_t *count)
                 v = realloc(v, size * sizeof(*v));
                 CHECK(v != NULL);
             }
-            v[(*count)++] = (struct replica_seen){held.v.key,      held.v.owner,       held.v.epoch,
-                                                  held.v.sequence, held.v.remaining_s, host,
-                                                  held.tombstone};
+            v[(*count)++] = (struct replica_seen){.key = held.v.key,
+                                                  .owner = held.v.owner,
+                                                  .epoch = held.v.epoch,
+                                                  .sequence = held.v.sequence,
+                                                  .duration_s = held.duration_s,
+                                                  .remaining_s = held.v.remaining_s,
+                                                  .holder = host,
+                                                  .tombstone = held.tombstone};
         }
     }
     if (*count > 0)
@@ -365,6 +370,12 @@ static void record_explain(const struct world *w, const struct replica_seen *v, 
         (void)point_judge(w, v, n, newest, point, true);
 }
 
+/* Just written, and on its way to the others still: with many short leases some always are. */
+static bool is_young(const struct replica_seen *newest)
+{
+    return newest->remaining_s + DHT_YOUNG_S > newest->duration_s;
+}
+
 /* Of n replicas of one record: is no point torn, and of a live owner's a majority there? */
 static bool record_is_whole(const struct world *w, const struct replica_seen *v, size_t n,
                             bool explain)
@@ -377,7 +388,7 @@ static bool record_is_whole(const struct world *w, const struct replica_seen *v,
     for (size_t i = 1; i < n; i++)
         if (newer(&v[i], newest))
             newest = &v[i];
-    if (newest->tombstone || newest->remaining_s < 5)
+    if (newest->tombstone || newest->remaining_s < 5 || is_young(newest))
         return true;
     for (unsigned point = 0; point < DHT_POINTS; point++) {
         enum point_state state = point_judge(w, v, n, newest, point, false);

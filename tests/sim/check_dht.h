@@ -20,8 +20,9 @@
 
 enum {
     DHT_ASKS_MAX = 1024,
-    DHT_LOOK_HOSTS = 100, /* in larger worlds it is looked into all stores only */
-    DHT_LOOK_SECONDS = 60 /* so often */
+    DHT_LOOK_HOSTS = 100,  /* in larger worlds it is looked into all stores only */
+    DHT_LOOK_SECONDS = 60, /* so often */
+    DHT_YOUNG_S = 5,       /* a write may take */
 };
 #define DHT_END_SLACK_US SEC(3)
 #define DHT_BURIED_US SEC(30)

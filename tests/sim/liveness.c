@@ -100,15 +100,11 @@ static void ask_some(struct world *w, size_t questions)
     w->calm = false;
 }
 
-enum { RENEWAL_LOOKS = 3, RENEWAL_LOOK_S = 3 };
-
 static void judge_replicas(struct world *w, struct liveness *l)
 {
     size_t bad;
 
     world_run(w, w->now_us + SEC(LIVENESS_REPLICAS_S));
-    for (unsigned i = 0; i < RENEWAL_LOOKS && dht_check_replicas(w, &l->records, 0) > 0; i++)
-        world_run(w, w->now_us + SEC(RENEWAL_LOOK_S)); /* a renewal may be on its way */
     bad = dht_check_replicas(w, &l->records, w->config.silent ? 0 : 5);
     if (bad > 0)
         world_violated(w,
