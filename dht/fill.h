@@ -33,12 +33,12 @@ struct side {
     bool filled;  /* nobody has to wait for it */
     bool gap;
     bool doubted; /* its gap is asked for, too; of a gap: for that reason, not as many are gone */
-    unsigned spot, turn, round; /* of a gap */
-    struct id peer;             /* unless a gap: our neighbour on that side */
-    size_t hop;                 /* which one on that side is asked: 0 is the neighbour */
-    unsigned tries;             /* of this page */
-    uint64_t id;                /* of the page that was asked for */
-    struct id lo, hi;           /* lo == hi: all of the ring */
+    uint8_t spot, turn, round; /* of a gap */
+    struct id peer;            /* unless a gap: our neighbour on that side */
+    uint32_t hop;              /* which one on that side is asked: 0 is the neighbour */
+    uint32_t tries;            /* of this page */
+    uint64_t id;               /* of the page that was asked for */
+    struct id lo, hi;          /* lo == hi: all of the ring */
     struct id after_key, after_owner;
     usec since_us; /* when it began, or the last page came that had more behind it */
     usec due_us;
@@ -47,7 +47,7 @@ enum fill_side { FILL_LEFT, FILL_RIGHT, FILL_LEFT_GAP, FILL_RIGHT_GAP, FILL_SIDE
 /* Who was beside us at some time. */
 struct fill_sight {
     struct id left[OVERLAY_NEAR], right[OVERLAY_NEAR];
-    size_t lefts, rights;
+    uint8_t lefts, rights;
 };
 struct fill {
     struct side sides[FILL_SIDES];

@@ -24,9 +24,12 @@ static struct penned *take(struct pen *pen, size_t i)
     return p;
 }
 
-static void forget_asked(struct pen *pen)
+/* Nobody waits any more. */
+static void pen_empty(struct pen *pen)
 {
+    free(pen->waiting);
     free(pen->asked);
+    pen->waiting = NULL;
     pen->asked = NULL;
     pen->asked_next = 0;
 }
@@ -35,7 +38,7 @@ void pen_clear(struct pen *pen)
 {
     while (pen->count > 0)
         free(take(pen, 0));
-    forget_asked(pen);
+    pen_empty(pen);
 }
 
 static bool asked_lately(const struct pen *pen, const uint8_t *hash, usec now_us)
@@ -87,8 +90,11 @@ static void forget_same(struct dht *d)
 
 static void hold(struct dht *d)
 {
-    struct penned *p = malloc(sizeof(*p) + d->body_len);
+    struct penned *p;
 
+    if (d->pen.waiting == NULL)
+        d->pen.waiting = calloc(PEN_MAX, sizeof(*d->pen.waiting));
+    p = d->pen.waiting != NULL ? malloc(sizeof(*p) + d->body_len) : NULL;
     if (p == NULL)
         return;
     forget_same(d);
@@ -139,7 +145,8 @@ static void handle_all_again(struct dht *d)
     struct penned *now[PEN_MAX];
     size_t n = d->pen.count;
 
-    memcpy(now, d->pen.waiting, n * sizeof(now[0]));
+    if (n > 0)
+        memcpy(now, d->pen.waiting, n * sizeof(now[0]));
     d->pen.count = 0;
     for (size_t i = 0; i < n; i++)
         handle_again(d, now[i]);
@@ -148,7 +155,7 @@ static void handle_all_again(struct dht *d)
 void pen_tick(struct dht *d)
 {
     if (d->pen.count == 0) {
-        forget_asked(&d->pen);
+        pen_empty(&d->pen);
         return;
     }
     if (pen_deadline(&d->pen) <= d->env->now_us)

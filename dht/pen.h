@@ -18,7 +18,7 @@ enum { PEN_MAX = 32, PEN_ASKED_MAX = 64 };
 struct penned;
 struct pen_asked;
 struct pen {
-    struct penned *waiting[PEN_MAX]; /* oldest first */
+    struct penned **waiting; /* PEN_MAX, oldest first; NULL while none does */
     size_t count;
     struct pen_asked *asked; /* ring of what was lately asked for; only while somebody waits */
     size_t asked_next;

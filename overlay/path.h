@@ -81,10 +81,10 @@ struct paths {
     uint8_t trial_count, peer_ep_count;
     uint8_t starts; /* candidates tried since starts_us */
     uint8_t roams;  /* addresses that packets came from, tried since starts_us */
+    uint8_t rounds; /* made since the best path is none, or another, that is not direct */
     usec starts_us;
     struct path_search *search; /* under way, or NULL */
     bool search_waits;          /* for its turn */
-    uint8_t rounds;   /* made since the best path is none, or another, that is not direct */
     usec round_at_us; /* the next round; USEC_NEVER while a direct path is there */
 };
 

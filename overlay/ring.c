@@ -14,6 +14,7 @@ enum {
     SHORTCUT_NEAREST = 8, /* gaps away at least: lookahead sees twice as far as the near lists */
     LINKS_LEAST = 11,     /* a ring of 100 gains a tenth of its hops by the last of them */
     FAILURES_MAX = 3,     /* the quiet time doubles no further */
+    PEERS_LEAST = 16,     /* slots for peers that are never given back */
 };
 static const usec tell_members_us = SEC(60);
 static const usec quiet_us = SEC(2);    /* after a first failure */
@@ -109,6 +110,20 @@ void ring_add(struct ring *ring, struct ring_peer *peer)
     forget_candidate(ring, &peer->id);
 }
 
+/* Many come in through one node at times. */
+static void give_peers_room_back(struct ring *ring)
+{
+    struct ring_peer **fewer;
+
+    if (3 * ring->count > ring->size || ring->size <= PEERS_LEAST)
+        return;
+    fewer = realloc(ring->peers, ring->size / 2 * sizeof *fewer);
+    if (fewer == NULL)
+        return;
+    ring->peers = fewer;
+    ring->size /= 2;
+}
+
 void ring_remove(struct ring *ring, struct ring_peer *peer)
 {
     bool found;
@@ -117,6 +132,7 @@ void ring_remove(struct ring *ring, struct ring_peer *peer)
     CHECK(found && ring->peers[slot] == peer);
     ring->count--;
     memmove(ring->peers + slot, ring->peers + slot + 1, (ring->count - slot) * sizeof *ring->peers);
+    give_peers_room_back(ring);
     ring->stale = true;
     if (peer->shortcut)
         ring->shortcut_version++;

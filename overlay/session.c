@@ -204,7 +204,7 @@ static void all_give_room_back(struct sessions *ss)
 {
     struct session **all;
 
-    if (ss->size <= SESSIONS_FIRST || 4 * ss->count > ss->size)
+    if (ss->size <= SESSIONS_FIRST || 3 * ss->count > ss->size)
         return;
     all = realloc(ss->all, ss->size / 2 * sizeof(*all));
     if (all == NULL)

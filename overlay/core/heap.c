@@ -65,12 +65,12 @@ static void settle(struct heap *h, size_t i, struct timer *t)
         sift_down(h, i, t);
 }
 
-/* When three quarters of the array are empty. */
+/* When two thirds of the array are empty. */
 static void give_room_back(struct heap *h)
 {
     struct timer **v;
 
-    if (h->size <= HEAP_SIZE_MIN || 4 * h->count > h->size)
+    if (h->size <= HEAP_SIZE_MIN || 3 * h->count > h->size)
         return;
     v = realloc(h->v, h->size / 2 * sizeof(struct timer *));
     if (v == NULL)

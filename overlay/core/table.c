@@ -107,7 +107,7 @@ void *table_remove(struct table *t, const void *key)
         return NULL;
     close_hole(t, slot);
     t->count--;
-    if (t->size > TABLE_SIZE_MIN && 4 * t->count <= t->size)
+    if (t->size > TABLE_SIZE_MIN && 3 * t->count <= t->size)
         (void)resize(t, t->size / 2); /* out of memory: it stays wide */
     return value;
 }

@@ -2,7 +2,7 @@
  * table.h - a hash table of pointers under fixed-size keys, keyed hash (SipHash-2-4), hard limit.
  *
  * The key lies inside the value at a fixed offset, so an entry costs one pointer. Open addressing,
- * grows by doubling up to `max` entries, and shrinks when three quarters are empty. Iteration is in slot order; code whose result depends on
+ * grows by doubling up to `max` entries, and shrinks when two thirds are empty. Iteration is in slot order; code whose result depends on
  * the order of iteration must sort, or the simulator's digest differs between machines.
  */
 #ifndef PEAL_CORE_TABLE_H

@@ -17,8 +17,10 @@ enum {
 /* Small, since a node has two for each session: 80 bytes as the allocator counts. A thread that
  * seals needs the line with the counter anyway, and finds the key on it. */
 struct seal_key {
-    _Atomic uint64_t counter;        /* sending: the next one */
-    _Atomic(struct window *) window; /* receiving; NULL until a packet authenticated */
+    union {                              /* a key is for one direction */
+        _Atomic uint64_t counter;        /* sending, window_size 0: the next one */
+        _Atomic(struct window *) window; /* receiving; NULL until a packet authenticated */
+    };
     struct secret secret;
     enum seal_alg alg;
     uint32_t index, window_size;
@@ -54,7 +56,8 @@ void seal_key_unref(struct seal_key *k)
 {
     if (k == NULL || atomic_fetch_sub_explicit(&k->refs, 1, memory_order_acq_rel) > 1)
         return;
-    window_free(atomic_load_explicit(&k->window, memory_order_relaxed));
+    if (k->window_size > 0)
+        window_free(atomic_load_explicit(&k->window, memory_order_relaxed));
     wipe(k, sizeof *k);
     free(k);
 }
