@@ -141,6 +141,7 @@ static void on_peer_up(void *ctx, const struct id *peer)
 
     dht_peer_up(n->dht, peer);
     removals_peer_up(&n->removals, peer);
+    rendezvous_peer_up(&n->rendezvous);
     if (own_has_name(&n->own))
         acquaintances_tell(n->overlay, peer, &n->own.facts);
     n->changed_dirty = true;

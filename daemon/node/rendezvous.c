@@ -277,6 +277,19 @@ void rendezvous_set_lonely(struct rendezvous *r, uint32_t token, bool lonely)
         g->look_us = usec_min(g->look_us, r->env->now_us);
 }
 
+void rendezvous_peer_up(struct rendezvous *r)
+{
+    for (size_t i = 0; i < RENDEZVOUS_GROUPS_MAX; i++) {
+        struct rendezvous_group *g = r->groups[i];
+
+        if (g == NULL || !g->lonely || g->looks == 0)
+            continue;
+        g->looks = 0;
+        g->look_us = usec_min(g->look_us,
+                              r->env->now_us + env_jitter(r->env, SEC(RENDEZVOUS_SOON_S), JITTER));
+    }
+}
+
 static void group_tick(struct rendezvous_group *g, uint64_t wall_s)
 {
     usec now_us = g->all->env->now_us;

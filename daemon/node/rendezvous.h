@@ -15,8 +15,9 @@
  *
  * It stands for an hour and is written again every 25 minutes. Where there are DHT_VALUES_MAX
  * already a further member's is refused: it finds the others, which is what it is for. Looked for
- * at once, then after 2 s growing to 60 s while the group has no connection, then every 10 minutes,
- * so that rings that formed apart find each other. Around midnight the neighbouring day is looked
+ * at once, then after 2 s growing to 60 s while the group has no connection, soon when the public
+ * overlay gets a new one, and every 10 minutes when all is well, so that rings that formed apart
+ * find each other. Around midnight the neighbouring day is looked
  * at too: clocks may differ by RENDEZVOUS_SKEW_S. Nothing happens while the wall clock is not
  * known.
  *
@@ -37,6 +38,7 @@ enum {
     RENDEZVOUS_LEASE_S = 3600,
     RENDEZVOUS_AGAIN_S = 25 * 60,
     RENDEZVOUS_RETRY_S = 10, /* when it could not be written */
+    RENDEZVOUS_SOON_S = 1,
     RENDEZVOUS_LOOK_FIRST_S = 2,
     RENDEZVOUS_LOOK_LAST_S = 60,
     RENDEZVOUS_LOOK_CONNECTED_S = 600,
@@ -50,7 +52,7 @@ struct rendezvous {
     void (*met)(void *ctx, uint32_t token, const struct id *end, const struct id *member);
     void *ctx;
     struct rendezvous_group *groups[RENDEZVOUS_GROUPS_MAX]; /* NULL: free */
-    usec looked_us; /* at the clock, last */
+    usec looked_us;                                         /* at the clock, last */
     uint64_t published, found, refused; /* refused: records that are none of ours */
 };
 
@@ -66,6 +68,8 @@ int rendezvous_add(struct rendezvous *r, const struct node_meeting *m) MUST_USE;
 void rendezvous_remove(struct rendezvous *r, uint32_t token);
 /* The group has no connection to anybody. */
 void rendezvous_set_lonely(struct rendezvous *r, uint32_t token, bool lonely);
+/* The public overlay has grown by one who may know more than we did: lonely groups look soon. */
+void rendezvous_peer_up(struct rendezvous *r);
 void rendezvous_tick(struct rendezvous *r);
 usec rendezvous_deadline(const struct rendezvous *r);
 

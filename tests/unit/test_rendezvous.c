@@ -400,6 +400,41 @@ static void records_come_back_when_their_holders_are_gone(void **state)
     assert_int_equal(connections(b), 1);
 }
 
+static size_t public_connections(struct machine *m)
+{
+    return overlay_connections(node_overlay(m->s[PUBLIC].node));
+}
+
+static void wait_long_then_meet(uint64_t seed)
+{
+    struct machine *meet, *a, *b;
+
+    random_state = seed;
+    meet = add_machine(false);
+    a = add_machine(true);
+    b = add_machine(true);
+    meet->off = true;
+    join_group(a, 50);
+    join_group(b, 50);
+    run(SEC(300)); /* so long that lookups are a minute apart */
+    assert_int_equal(public_connections(a) + public_connections(b), 0);
+    meet->off = false;
+    for (unsigned s = 0; s < 90 && (public_connections(a) == 0 || public_connections(b) == 0); s++)
+        run(SEC(1));
+    run(SEC(6));
+    assert_int_equal(connections(a), 1);
+    assert_int_equal(connections(b), 1);
+}
+
+static void who_waited_long_for_the_public_overlay_looks_as_soon_as_it_is_there(void **state)
+{
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+        wait_long_then_meet(seed);
+        (void)!teardown(state);
+        (void)!setup(state);
+    }
+}
+
 /* What a record says. */
 
 static void a_value_is_read_by_the_group_under_its_owner_and_day_only(void **state)
@@ -560,6 +595,7 @@ int main(void)
         MEET(around_midnight_a_clock_that_is_late_finds_the_others),
         MEET(a_group_left_is_looked_for_no_more),
         MEET(records_come_back_when_their_holders_are_gone),
+        MEET(who_waited_long_for_the_public_overlay_looks_as_soon_as_it_is_there),
         cmocka_unit_test(a_value_is_read_by_the_group_under_its_owner_and_day_only),
         cmocka_unit_test(halves_are_joined_in_any_order_and_of_one_sender),
         cmocka_unit_test(what_is_cut_wrongly_or_is_no_packet_is_dropped),
