@@ -221,6 +221,30 @@ static void hosts_are_counted_from_the_lowest_address(void **state)
     }
 }
 
+static void what_one_customer_has_is_one_prefix(void **state)
+{
+    static const struct {
+        const char *a, *b;
+        bool same;
+    } cases[] = {
+        {"192.0.2.1", "192.0.2.255", true},
+        {"192.0.2.1", "192.0.3.1", false},
+        {"2001:db8:0:12::1", "2001:db8:0:34:5::1", true},
+        {"2001:db8:0:112::1", "2001:db8:0:212::1", false},
+        {"0.0.0.0", "::", false},
+    };
+    const struct addr none = {.family = 0};
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct addr a, b;
+
+        assert_true(addr_parse(&a, cases[i].a) && addr_parse(&b, cases[i].b));
+        assert_int_equal(addr_prefix(&a) == addr_prefix(&b), cases[i].same);
+        assert_true(addr_prefix(&a) != 0);
+    }
+    assert_int_equal(addr_prefix(&none), 0);
+}
+
 static void endpoints_are_numeric_with_a_port(void **state)
 {
     static const struct {
@@ -347,6 +371,7 @@ int main(void)
         cmocka_unit_test(networks_need_a_prefix_in_range),
         cmocka_unit_test(containment_and_overlap),
         cmocka_unit_test(hosts_are_counted_from_the_lowest_address),
+        cmocka_unit_test(what_one_customer_has_is_one_prefix),
         cmocka_unit_test(endpoints_are_numeric_with_a_port),
         cmocka_unit_test(macs),
         cmocka_unit_test(names_are_ldh_labels),
