@@ -41,6 +41,12 @@ struct look {
     struct addr addr;
 };
 
+/* What the public overlay's node is for. */
+struct meeting {
+    struct rendezvous rendezvous;
+    struct tunnels tunnels;
+};
+
 struct node {
     struct node_config config;
     struct env *env;
@@ -56,8 +62,7 @@ struct node {
     struct seal_worker *seal, *own_seal; /* this thread's; own_seal: to be freed, or NULL */
     struct own own;
     struct removals removals;
-    struct rendezvous rendezvous; /* this and the next: with config.rendezvous only */
-    struct tunnels tunnels;
+    struct meeting *meeting; /* with config.rendezvous; else NULL */
     struct flows flows;
     struct remotes remotes;
     struct look *looks; /* NODE_LOOKS_MAX, or NULL before the first */

@@ -99,8 +99,8 @@ static void on_node_message(struct node *n, const struct overlay_from *from, con
         on_member_reply(n, from, &r);
         break;
     case NODE_MSG_TUNNEL:
-        if (n->config.rendezvous)
-            tunnels_input(&n->tunnels, from, &r);
+        if (n->meeting)
+            tunnels_input(&n->meeting->tunnels, from, &r);
         else
             n->drops[NODE_DROP_MESSAGE]++;
         break;
@@ -141,7 +141,8 @@ static void on_peer_up(void *ctx, const struct id *peer)
 
     dht_peer_up(n->dht, peer);
     removals_peer_up(&n->removals, peer);
-    rendezvous_peer_up(&n->rendezvous);
+    if (n->meeting)
+        rendezvous_peer_up(&n->meeting->rendezvous);
     if (own_has_name(&n->own))
         acquaintances_tell(n->overlay, peer, &n->own.facts);
     n->changed_dirty = true;
@@ -385,6 +386,27 @@ static struct dht *node_dht_new(struct node *n)
     return dht;
 }
 
+static bool meeting_new(struct node *n)
+{
+    struct meeting *m = malloc(sizeof(*m));
+
+    n->meeting = m;
+    if (!m)
+        return false;
+    rendezvous_init(&m->rendezvous, &n->config, n->env, n->dht, on_met, n);
+    tunnels_init(&m->tunnels, n->env, n->overlay, on_tunnelled, n);
+    return true;
+}
+
+static void meeting_free(struct meeting *m)
+{
+    if (!m)
+        return;
+    rendezvous_clear(&m->rendezvous);
+    tunnels_clear(&m->tunnels);
+    free(m);
+}
+
 struct node *node_new(const struct node_config *config, struct env *env,
                       const struct node_host *host, void *ctx)
 {
@@ -418,9 +440,7 @@ struct node *node_new(const struct node_config *config, struct env *env,
     own_init(&n->own, &n->config, env, n->dht);
     removals_init(&n->removals, &n->config, env, n->overlay, n->dht);
     lookups_init(&n->lookups, env, n->overlay, n->dht);
-    rendezvous_init(&n->rendezvous, &n->config, env, n->dht, on_met, n);
-    tunnels_init(&n->tunnels, env, n->overlay, on_tunnelled, n);
-    if (node_has_device(n) && !service_start(n)) {
+    if ((config->rendezvous && !meeting_new(n)) || (node_has_device(n) && !service_start(n))) {
         node_free(n);
         return NULL;
     }
@@ -435,11 +455,9 @@ void node_free(struct node *n)
         return;
     service_stop(n);
     members_free(n->members);
-    if (n->members) {
+    if (n->dht)
         removals_clear(&n->removals);
-        rendezvous_clear(&n->rendezvous);
-        tunnels_clear(&n->tunnels);
-    }
+    meeting_free(n->meeting);
     dht_free(n->dht);
     overlay_free(n->overlay);
     traffic_clear(n);
@@ -509,22 +527,22 @@ bool node_tunnel_input(struct node *n, const struct id *from, uint8_t *pkt, size
 
 void node_tunnel_send(struct node *n, const struct id *to, const uint8_t *pkt, size_t len)
 {
-    tunnels_send(&n->tunnels, to, pkt, len);
+    tunnels_send(&n->meeting->tunnels, to, pkt, len);
 }
 
 int node_meet(struct node *n, const struct node_meeting *m)
 {
-    return rendezvous_add(&n->rendezvous, m);
+    return rendezvous_add(&n->meeting->rendezvous, m);
 }
 
 void node_meet_no_more(struct node *n, uint32_t token)
 {
-    rendezvous_remove(&n->rendezvous, token);
+    rendezvous_remove(&n->meeting->rendezvous, token);
 }
 
 void node_meet_lonely(struct node *n, uint32_t token, bool lonely)
 {
-    rendezvous_set_lonely(&n->rendezvous, token, lonely);
+    rendezvous_set_lonely(&n->meeting->rendezvous, token, lonely);
 }
 
 void node_tcp_opened(struct node *n, uint32_t conn)
@@ -551,8 +569,8 @@ void node_tick(struct node *n)
     }
     traffic_tick(n);
     removals_tick(&n->removals);
-    if (!n->leaving)
-        rendezvous_tick(&n->rendezvous);
+    if (n->meeting && !n->leaving)
+        rendezvous_tick(&n->meeting->rendezvous);
     members_tick(n->members);
     lookups_tick(&n->lookups);
     service_tick(n);
@@ -569,8 +587,8 @@ usec node_deadline(const struct node *n)
         return 0;
     at_us = usec_min(at_us, usec_min(n->flows.poll_us, remotes_deadline(&n->remotes)));
     at_us = usec_min(at_us, removals_deadline(&n->removals));
-    if (!n->leaving)
-        at_us = usec_min(at_us, rendezvous_deadline(&n->rendezvous));
+    if (n->meeting && !n->leaving)
+        at_us = usec_min(at_us, rendezvous_deadline(&n->meeting->rendezvous));
     at_us = usec_min(at_us, usec_min(members_deadline(n->members), lookups_deadline(&n->lookups)));
     return usec_min(at_us, service_deadline(n));
 }
@@ -723,6 +741,27 @@ bool node_peer_plain(const struct node *n, uint32_t token, usec now_us)
            atomic_load_explicit(&flow->counters->plain_until_us, memory_order_relaxed) > now_us;
 }
 
+static bool meeting_counter(const struct meeting *m, size_t i, const char **name, uint64_t *value)
+{
+    const struct {
+        const char *name;
+        uint64_t value;
+    } counts[] = {
+        {"rendezvous_published", m->rendezvous.published},
+        {"rendezvous_found", m->rendezvous.found},
+        {"rendezvous_refused", m->rendezvous.refused},
+        {"tunnel_sent", m->tunnels.sent},
+        {"tunnel_received", m->tunnels.received},
+        {"tunnel_dropped", m->tunnels.dropped},
+    };
+
+    if (i >= ARRAY_LEN(counts))
+        return false;
+    *name = counts[i].name;
+    *value = counts[i].value;
+    return true;
+}
+
 static bool node_own_counter(const struct node *n, size_t i, const char **name, uint64_t *value)
 {
     static const char *const names[NODE_DROP_COUNT] = {
@@ -731,23 +770,11 @@ static bool node_own_counter(const struct node *n, size_t i, const char **name, 
         [NODE_DROP_SEALED] = "node_drop_sealed", [NODE_DROP_MESSAGE] = "node_drop_message",
         [NODE_DROP_PUBLIC] = "node_drop_public",
     };
-    const struct {
-        const char *name;
-        uint64_t value;
-    } others[] = {
-        {"node_drop_waited", n->remotes.dropped},
-        {"rendezvous_published", n->rendezvous.published},
-        {"rendezvous_found", n->rendezvous.found},
-        {"rendezvous_refused", n->rendezvous.refused},
-        {"tunnel_sent", n->tunnels.sent},
-        {"tunnel_received", n->tunnels.received},
-        {"tunnel_dropped", n->tunnels.dropped},
-    };
 
-    if (i >= NODE_DROP_COUNT + ARRAY_LEN(others))
-        return false;
-    *name = i < NODE_DROP_COUNT ? names[i] : others[i - NODE_DROP_COUNT].name;
-    *value = i < NODE_DROP_COUNT ? n->drops[i] : others[i - NODE_DROP_COUNT].value;
+    if (i > NODE_DROP_COUNT)
+        return n->meeting && meeting_counter(n->meeting, i - NODE_DROP_COUNT - 1, name, value);
+    *name = i < NODE_DROP_COUNT ? names[i] : "node_drop_waited";
+    *value = i < NODE_DROP_COUNT ? n->drops[i] : n->remotes.dropped;
     return true;
 }
 
