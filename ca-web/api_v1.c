@@ -41,13 +41,13 @@ static json_t *group_json(struct visit *v, const struct group *g, const char *ro
 {
     char id[ID_TEXT_SIZE];
 
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:o, s:o, s:b, s:I, s:s, s:s}", "name",
-                     g->name, "group_id", id_text(&g->id, id), "ipv4", g->ipv4, "ipv6", g->ipv6,
-                     "domain", g->domain, "lease_hours", (json_int_t)g->lease_s / 3600,
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:o, s:o, s:b, s:b, s:I, s:s, s:s}",
+                     "name", g->name, "group_id", id_text(&g->id, id), "ipv4", g->ipv4, "ipv6",
+                     g->ipv6, "domain", g->domain, "lease_hours", (json_int_t)g->lease_s / 3600,
                      "certificate_days", (json_int_t)g->certificate_s / 86400, "bootstrap",
                      answer_list(g->bootstrap), "public_bootstrap",
-                     answer_list(g->public_bootstrap), "psk", g->psk, "version",
-                     (json_int_t)g->version, "role", role, "state", state);
+                     answer_list(g->public_bootstrap), "members_see", g->members_see, "psk", g->psk,
+                     "version", (json_int_t)g->version, "role", role, "state", state);
 }
 
 /* With its version as the ETag that an edit names in If-Match. */
@@ -154,15 +154,17 @@ void v1_group_add(struct visit *v)
     if (o == OUT_OK)
         o = account_find(&v->desk, v->desk.actor.name, &owner);
     if (o == OUT_OK)
-        o = group_add(&v->desk,
-                      &(struct group_wish){.name = api_string(body, "name"),
-                                           .ipv4 = api_string(body, "ipv4"),
-                                           .domain = api_string(body, "domain"),
-                                           .bootstrap = bootstrap.p,
-                                           .public_bootstrap = public_bootstrap.p,
-                                           .lease_hours = hours,
-                                           .certificate_days = days},
-                      &owner, &g);
+        o = group_add(
+            &v->desk,
+            &(struct group_wish){.name = api_string(body, "name"),
+                                 .ipv4 = api_string(body, "ipv4"),
+                                 .domain = api_string(body, "domain"),
+                                 .bootstrap = bootstrap.p,
+                                 .public_bootstrap = public_bootstrap.p,
+                                 .lease_hours = hours,
+                                 .certificate_days = days,
+                                 .members_see = json_is_true(json_object_get(body, "members_see"))},
+            &owner, &g);
     if (o == OUT_OK)
         answer(v, group_json(v, &g, "owner", "approved"));
     else
@@ -199,6 +201,10 @@ static enum outcome group_change_by(struct visit *v, const struct group *g, cons
         !endpoints_of(body, "bootstrap", g->bootstrap, &bootstrap) ||
         !endpoints_of(body, "public_bootstrap", g->public_bootstrap, &public_bootstrap))
         o = OUT_BAD_REQUEST;
+    const json_t *see = json_object_get(body, "members_see");
+    if (see && !json_is_boolean(see))
+        o = OUT_BAD_REQUEST;
+    edit.members_see = see ? json_is_true(see) : g->members_see;
     edit.bootstrap = bootstrap.p;
     edit.public_bootstrap = public_bootstrap.p;
     if (o == OUT_OK)

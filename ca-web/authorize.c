@@ -17,6 +17,7 @@ enum role {
     ROLE_SERVICE = 1 << 8, /* service administrator */
     ROLE_MACHINE = 1 << 9,
     ROLE_CONSOLE = 1 << 10,
+    ROLE_SEEING = 1 << 11, /* a member of a group whose members see each other */
 };
 
 enum {
@@ -45,6 +46,7 @@ static const struct rule {
     [VERB_GROUP_ASK] = {"group.ask", ROLE_USER | ROLE_CONSOLE, 0, SCOPE_READ},
     [VERB_GROUP_LIST] = {"group.list", ABOVE, 0, SCOPE_READ},
     [VERB_MEMBER_LIST] = {"member.list", AUDITS | APPROVES, 0, SCOPE_READ},
+    [VERB_MEMBER_SEE] = {"member.see", AUDITS | APPROVES | ROLE_SEEING, 0, SCOPE_READ},
     [VERB_MEMBER_REQUEST] = {"member.request", ROLE_CONSOLE, ROLE_USER | ROLE_SELF, SCOPE_MEMBERS},
     [VERB_MEMBER_APPROVE] = {"member.approve", APPROVES, 0, SCOPE_MEMBERS},
     [VERB_MEMBER_DENY] = {"member.deny", APPROVES, 0, SCOPE_MEMBERS},
@@ -100,11 +102,13 @@ static unsigned roles_in_group(struct store *s, int64_t user_row, int64_t group_
                   VALUES(v_int(group_row), v_int(user_row)));
     while (query_row(&q))
         held |= role_named(query_text(&q, 0));
-    if (store_int(s, 0,
-                  "SELECT 1 FROM members WHERE group_row = ?1 AND user_row = ?2"
-                  " AND state = 'approved'",
-                  VALUES(v_int(group_row), v_int(user_row))))
-        held |= ROLE_MEMBER;
+    int64_t sees = store_int(s, -1,
+                             "SELECT g.members_see FROM members m"
+                             " JOIN groups g ON g.id = m.group_row WHERE m.group_row = ?1"
+                             " AND m.user_row = ?2 AND m.state = 'approved'",
+                             VALUES(v_int(group_row), v_int(user_row)));
+    if (sees >= 0)
+        held |= sees ? ROLE_MEMBER | ROLE_SEEING : ROLE_MEMBER;
     return held;
 }
 

@@ -61,9 +61,10 @@ enum verb {
     VERB_TOKEN_MAKE,
     VERB_TOKEN_END,
     VERB_GROUP_ADD,
-    VERB_GROUP_ASK,  /* to be let in; also to see that the group exists */
-    VERB_GROUP_LIST, /* every group of the service */
-    VERB_MEMBER_LIST,
+    VERB_GROUP_ASK,      /* to be let in; also to see that the group exists */
+    VERB_GROUP_LIST,     /* every group of the service */
+    VERB_MEMBER_LIST,    /* with all that is known of them */
+    VERB_MEMBER_SEE,     /* who they are */
     VERB_MEMBER_REQUEST, /* for the object's user */
     VERB_MEMBER_APPROVE,
     VERB_MEMBER_DENY,

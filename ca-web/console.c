@@ -112,6 +112,7 @@ static int group_add_command(struct console *c, const char *const *args)
                                     .public_bootstrap = c->o->public_bootstrap,
                                     .lease_hours = c->o->lease_hours,
                                     .certificate_days = c->o->certificate_days,
+                                    .members_see = c->o->members_see,
                                     .psk = c->o->psk};
 
     if (!c->o->owner) {

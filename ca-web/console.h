@@ -10,7 +10,7 @@
 struct console_options {
     const char *email, *password_file, *admin;
     const char *owner, *ipv4, *domain, *bootstrap, *public_bootstrap, *psk;
-    const char *lease_hours, *certificate_days;
+    const char *lease_hours, *certificate_days, *members_see;
     const char *reason, *url, *json;
 };
 

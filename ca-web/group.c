@@ -132,8 +132,10 @@ static bool duration_read(int64_t *out_s, const char *text, int64_t most, int64_
 /* Everything but the range that is drawn. */
 static enum outcome group_prepare(struct group *g, const struct group_wish *wish)
 {
-    *g = (struct group){
-        .lease_s = GROUP_LEASE_S, .certificate_s = GROUP_CERTIFICATE_S, .psk = wish->psk};
+    *g = (struct group){.lease_s = GROUP_LEASE_S,
+                        .certificate_s = GROUP_CERTIFICATE_S,
+                        .members_see = wish->members_see,
+                        .psk = wish->psk};
     if (!label_normalize(g->name, sizeof g->name, wish->name, strlen(wish->name)))
         return OUT_BAD_NAME;
     if (given(wish->ipv4) && !range_read(g->ipv4, wish->ipv4))
@@ -166,12 +168,12 @@ static enum outcome group_insert(struct desk *d, struct group *g)
     int err =
         store_run(d->store,
                   "INSERT INTO groups (name, group_id, group_key, ipv4, ipv6, domain, lease_s,"
-                  " certificate_s, psk, bootstrap, public_bootstrap, made_s)"
-                  " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                  " certificate_s, psk, bootstrap, public_bootstrap, made_s, members_see)"
+                  " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
                   VALUES(v_text(g->name), v_bytes(g->id.b, ID_LEN), v_bytes(sealed, sizeof sealed),
                          v_text(g->ipv4), v_text(g->ipv6), v_text(g->domain), v_int(g->lease_s),
                          v_int(g->certificate_s), v_int(g->psk), v_text(g->bootstrap),
-                         v_text(g->public_bootstrap), v_int(d->now_s)));
+                         v_text(g->public_bootstrap), v_int(d->now_s), v_int(g->members_see)));
     if (err == -ERR_BAD_STATE)
         return OUT_GROUP_EXISTS;
     g->row = store_last_row(d->store);
@@ -240,16 +242,19 @@ static enum outcome change_write(struct desk *d, const struct group *g,
     if (!endpoints_read(bootstrap, edit->bootstrap) ||
         !endpoints_read(public_bootstrap, edit->public_bootstrap))
         return OUT_BAD_ENDPOINT;
-    int changed = store_run(
-        d->store,
-        "UPDATE groups SET lease_s = ?3, certificate_s = ?4, bootstrap = ?5,"
-        " public_bootstrap = ?6, version = version + 1 WHERE id = ?1 AND version = ?2",
-        VALUES(v_int(g->row), v_int(edit->version), v_int(edit->lease_hours * 3600),
-               v_int(edit->certificate_days * 86400), v_text(bootstrap), v_text(public_bootstrap)));
+    int changed =
+        store_run(d->store,
+                  "UPDATE groups SET lease_s = ?3, certificate_s = ?4, bootstrap = ?5,"
+                  " public_bootstrap = ?6, members_see = ?7, version = version + 1"
+                  " WHERE id = ?1 AND version = ?2",
+                  VALUES(v_int(g->row), v_int(edit->version), v_int(edit->lease_hours * 3600),
+                         v_int(edit->certificate_days * 86400), v_text(bootstrap),
+                         v_text(public_bootstrap), v_int(edit->members_see)));
     if (changed != 1)
         return changed < 0 ? desk_failed(changed) : OUT_CHANGED;
-    snprintf(detail, sizeof detail, "leases %lld h, certificates %lld days, endpoints",
-             (long long)edit->lease_hours, (long long)edit->certificate_days);
+    snprintf(detail, sizeof detail, "leases %lld h, certificates %lld days, endpoints%s",
+             (long long)edit->lease_hours, (long long)edit->certificate_days,
+             edit->members_see ? ", members see each other" : "");
     return desk_audit(d, VERB_GROUP_EDIT, g->row, g->name, detail);
 }
 
@@ -269,8 +274,8 @@ enum outcome group_find(struct desk *d, const char *name, struct group *out)
         return OUT_NO_GROUP;
     struct query q = store_ask(d->store,
                                "SELECT id, name, group_id, ipv4, ipv6, domain, lease_s,"
-                               " certificate_s, psk, bootstrap, public_bootstrap, version"
-                               " FROM groups WHERE name = ?1",
+                               " certificate_s, psk, bootstrap, public_bootstrap, version,"
+                               " members_see FROM groups WHERE name = ?1",
                                VALUES(v_text(label)));
     if (!query_row(&q))
         return q.failed ? OUT_INTERNAL : OUT_NO_GROUP;
@@ -286,6 +291,7 @@ enum outcome group_find(struct desk *d, const char *name, struct group *out)
     query_copy_text(&q, 9, out->bootstrap, sizeof out->bootstrap);
     query_copy_text(&q, 10, out->public_bootstrap, sizeof out->public_bootstrap);
     out->version = query_int(&q, 11);
+    out->members_see = query_int(&q, 12) != 0;
     query_end(&q);
     return ok ? OUT_OK : OUT_INTERNAL;
 }

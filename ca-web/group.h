@@ -30,8 +30,9 @@ struct group {
     char ipv4[NET_TEXT_SIZE], ipv6[NET_TEXT_SIZE]; /* ranges */
     char domain[NAME_MAX_LEN + 1];
     int64_t lease_s, certificate_s;
-    int64_t version; /* of the settings: one more with each change */
-    bool psk;        /* the group key is the handshake's psk as well */
+    int64_t version;  /* of the settings: one more with each change */
+    bool members_see; /* each other, on the group's page */
+    bool psk;         /* the group key is the handshake's psk as well */
     char bootstrap[GROUP_ENDPOINTS_SIZE], public_bootstrap[GROUP_ENDPOINTS_SIZE]; /* a,b,c */
 };
 
@@ -41,7 +42,7 @@ struct group_wish {
     const char *ipv4, *domain;
     const char *bootstrap, *public_bootstrap;
     const char *lease_hours, *certificate_days; /* whole numbers */
-    bool psk;
+    bool members_see, psk;
 };
 
 /* By name in any case: OUT_NO_GROUP when there is none. Authorises nothing. */
@@ -55,6 +56,7 @@ enum outcome group_add(struct desk *d, const struct group_wish *wish, const stru
 struct group_edit {
     int64_t version; /* that the change starts from: OUT_CHANGED when it is not the present one */
     int64_t lease_hours, certificate_days;
+    bool members_see;
     const char *bootstrap, *public_bootstrap;
 };
 /* OUT_BAD_NUMBER, OUT_BAD_ENDPOINT, OUT_CHANGED. VERB_GROUP_EDIT. */

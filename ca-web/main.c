@@ -21,7 +21,7 @@ static const char usage_text[] =
     "       peal-ca user factor-off NAME\n"
     "       peal-ca group add NAME --owner USER [--ipv4 10.77.0.0/16] [--domain NAME.peal]\n"
     "                     [--bootstrap host:port,...] [--public-bootstrap host:port,...] [--psk]\n"
-    "                     [--lease-hours 24] [--certificate-days 30]\n"
+    "                     [--lease-hours 24] [--certificate-days 30] [--members-see]\n"
     "       peal-ca member request GROUP USER [--reason TEXT]\n"
     "       peal-ca member approve|deny|revoke GROUP USER [--reason TEXT]\n"
     "       peal-ca member role GROUP USER owner|administrator|approver|auditor|member\n"
@@ -135,6 +135,7 @@ int main(int argc, char **argv)
         {"domain", false, &line.console.domain},
         {"bootstrap", false, &line.console.bootstrap},
         {"public-bootstrap", false, &line.console.public_bootstrap},
+        {"members-see", true, &line.console.members_see},
         {"lease-hours", false, &line.console.lease_hours},
         {"certificate-days", false, &line.console.certificate_days},
         {"psk", true, &line.console.psk},

@@ -197,3 +197,27 @@ enum outcome member_list(struct desk *d, const struct group *g, const struct mem
     }
     return q.failed ? OUT_INTERNAL : OUT_OK;
 }
+
+enum outcome member_names(struct desk *d, const struct group *g, int64_t offset, int64_t limit,
+                          void (*name)(void *ctx, const char *user, int64_t machines), void *ctx,
+                          int64_t *total)
+{
+    enum outcome o = desk_authorize(d, VERB_MEMBER_SEE, g->row, 0);
+
+    *total = 0;
+    if (o != OUT_OK)
+        return o;
+    *total = store_int(d->store, 0,
+                       "SELECT count(*) FROM members WHERE group_row = ?1 AND state = 'approved'",
+                       VALUES(v_int(g->row)));
+    struct query q = store_ask(d->store,
+                               "SELECT u.name, (SELECT count(*) FROM machines c"
+                               " WHERE c.member_row = m.id AND c.revoked_s IS NULL)"
+                               " FROM members m JOIN users u ON u.id = m.user_row"
+                               " WHERE m.group_row = ?1 AND m.state = 'approved'"
+                               " ORDER BY u.name LIMIT ?2 OFFSET ?3",
+                               VALUES(v_int(g->row), v_int(limit), v_int(offset)));
+    while (query_row(&q))
+        name(ctx, query_text(&q, 0), query_int(&q, 1));
+    return q.failed ? OUT_INTERNAL : OUT_OK;
+}

@@ -38,6 +38,12 @@ enum outcome member_approve(struct desk *d, const struct group *g, const struct 
 enum outcome member_deny(struct desk *d, const struct group *g, const struct account *user,
                          const char *note);
 
+/* Those who are members, by name: for members, in a group where they see each other.
+ * VERB_MEMBER_SEE. *total: all. */
+enum outcome member_names(struct desk *d, const struct group *g, int64_t offset, int64_t limit,
+                          void (*name)(void *ctx, const char *user, int64_t machines), void *ctx,
+                          int64_t *total);
+
 /* A line of a list. Borrowed while the callback runs; it may not use the database. */
 struct member_line {
     const char *user, *email, *role, *reason, *decided_by; /* role "" for a plain member */

@@ -100,6 +100,7 @@ void page_machines(struct visit *v);
 void page_service(struct visit *v);
 void page_administrators_post(struct visit *v);
 /* page_groups.c: the list, making one */
+extern const struct choice page_seeing[]; /* who may see whom; the second: members each other */
 void page_groups(struct visit *v);
 void page_new_group(struct visit *v);
 void page_new_group_post(struct visit *v);

@@ -244,6 +244,36 @@ static void members_card(struct visit *v, const struct scene *s)
     page_card_end(v);
 }
 
+static void name_row(void *ctx, const char *user, int64_t machines)
+{
+    struct visit *v = ctx;
+
+    html_open(&v->response->body, "tr", NULL);
+    page_cell(v, "User", user);
+    page_cell_number(v, "Machines", machines);
+    html_close(&v->response->body, "tr");
+}
+
+/* For members who see each other and run nothing. */
+static void names_card(struct visit *v, const struct scene *s)
+{
+    static const char *const heads[] = {"User", "Machines"};
+    struct wanted w;
+    int64_t total = 0;
+
+    if (scene_may(v, s, VERB_MEMBER_LIST) || !scene_may(v, s, VERB_MEMBER_SEE))
+        return;
+    wanted_read(&v->query, &w);
+    page_card_begin(v, "Members");
+    page_table_begin(v, heads, ARRAY_LEN(heads));
+    enum outcome o = member_names(&v->desk, &s->group, (w.page - 1) * WANTED_LINES, WANTED_LINES,
+                                  name_row, v, &total);
+    page_table_end(v);
+    page_complaint(v, o);
+    pager(v, &s->group, &w, total);
+    page_card_end(v);
+}
+
 void page_group(struct visit *v)
 {
     struct scene s;
@@ -263,6 +293,7 @@ void page_group(struct visit *v)
     if (s.membership.state == MEMBER_APPROVED)
         machines_card(v, &s);
     members_card(v, &s);
+    names_card(v, &s);
     network_card(v, &s.group);
     page_end(v);
 }

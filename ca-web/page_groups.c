@@ -116,6 +116,12 @@ void page_groups(struct visit *v)
         groups_write(v, o);
 }
 
+const struct choice page_seeing[] = {
+    {"administrators", "Only who has a role sees who is a member"},
+    {"members", "Members see each other"},
+    {NULL, NULL},
+};
+
 static void new_group_write(struct visit *v, enum outcome o)
 {
     static const struct field fields[] = {
@@ -161,6 +167,7 @@ static void new_group_write(struct visit *v, enum outcome o)
         f.value = form_value(&v->form, f.name);
         page_field(v, &f);
     }
+    page_choice(v, "see", "Who may see whom", page_seeing, form_value(&v->form, "see"), NULL);
     page_form_end(v, "Make the group", "primary");
     page_card_end(v);
     page_end(v);
@@ -184,7 +191,9 @@ void page_new_group_post(struct visit *v)
                                     .bootstrap = form_value(&v->form, "bootstrap"),
                                     .public_bootstrap = form_value(&v->form, "public_bootstrap"),
                                     .lease_hours = form_value(&v->form, "lease_hours"),
-                                    .certificate_days = form_value(&v->form, "certificate_days")};
+                                    .certificate_days = form_value(&v->form, "certificate_days"),
+                                    .members_see =
+                                        !strcmp(form_value(&v->form, "see"), page_seeing[1].value)};
     struct account owner;
     struct group g;
     char path[LABEL_MAX + 16];

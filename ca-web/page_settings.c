@@ -131,6 +131,8 @@ static void edit_card(struct visit *v, const struct group *g)
                                   .type = "text",
                                   .value = typed(v, "public_bootstrap", g->public_bootstrap),
                                   .optional = true});
+    page_choice(v, "see", "Who may see whom", page_seeing,
+                typed(v, "see", page_seeing[g->members_see].value), NULL);
     page_form_end(v, "Save", "primary");
     page_card_end(v);
 }
@@ -157,7 +159,9 @@ void page_settings(struct visit *v)
 void page_settings_post(struct visit *v)
 {
     struct group_edit edit = {.bootstrap = form_value(&v->form, "bootstrap"),
-                              .public_bootstrap = form_value(&v->form, "public_bootstrap")};
+                              .public_bootstrap = form_value(&v->form, "public_bootstrap"),
+                              .members_see =
+                                  !strcmp(form_value(&v->form, "see"), page_seeing[1].value)};
     struct scene s;
     char path[SCENE_PATH_SIZE];
 

@@ -139,6 +139,8 @@ static const char *const schema_steps[] = {
     "  group_row INTEGER NOT NULL REFERENCES groups(id), number INTEGER NOT NULL,"
     "  at_s INTEGER NOT NULL, message BLOB NOT NULL,"
     "  PRIMARY KEY (group_row, number)) STRICT, WITHOUT ROWID;",
+
+    "ALTER TABLE groups ADD COLUMN members_see INTEGER NOT NULL DEFAULT 0;", /* each other */
 };
 
 struct value v_text(const char *s)

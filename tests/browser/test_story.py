@@ -70,6 +70,7 @@ def administer(ca, browser, url, look):
     browser.click("Save")
     browser.sees("A number is missing")
     browser.fill("Address leases, in hours", "12")
+    browser.select("Who may see whom", "Members see each other")
     browser.click("Save")
     browser.sees("Saved.")
     look("settings")
@@ -221,6 +222,10 @@ def story(ca, folder, browser, look):
     browser.sees("member.revoke", "left the house", "invite.use", "role.set")
     look("audit")
 
+    browser.become("carol")
+    browser.go(url + "/groups/lab")
+    browser.sees("Members", "root")
+    look("group-seeing")
     browser.become("bob")
     browser.go(url + "/groups/lab")
     browser.sees("You were removed", "left the house")

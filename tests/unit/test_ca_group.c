@@ -139,6 +139,47 @@ static void how_long_leases_and_certificates_last_may_be_said(void **state)
     bench_close(&b);
 }
 
+static void count_names(void *ctx, const char *user, int64_t machines)
+{
+    ++*(int *)ctx;
+}
+
+static void members_see_each_other_where_the_group_says_so(void **state)
+{
+    struct bench b;
+    struct group g;
+    int names = 0;
+    int64_t total;
+
+    bench_open(&b);
+    struct account owner = bench_user(&b, "owner"), member = bench_user(&b, "member");
+    struct account asker = bench_user(&b, "asker");
+    g = bench_group(&b, "club", &owner);
+    bench_member(&b, &g, &member);
+    assert_int_equal(member_request(&b.desk, &g, &asker, ""), OUT_OK);
+    struct desk d = bench_as(&b, &member), outside = bench_as(&b, &asker);
+    assert_int_equal(member_names(&d, &g, 0, 50, count_names, &names, &total), OUT_NOT_PERMITTED);
+    const struct group_edit open = {.version = 1,
+                                    .lease_hours = 24,
+                                    .certificate_days = 30,
+                                    .members_see = true,
+                                    .bootstrap = "",
+                                    .public_bootstrap = ""};
+    assert_int_equal(group_change(&b.desk, &g, &open), OUT_OK);
+    assert_int_equal(group_find(&b.desk, "club", &g), OUT_OK);
+    assert_true(g.members_see);
+    assert_int_equal(member_names(&d, &g, 0, 50, count_names, &names, &total), OUT_OK);
+    assert_int_equal(names, 2); /* not who only asked */
+    assert_int_equal(total, 2);
+    struct member_filter all = {.search = "", .limit = 50};
+    assert_int_equal(member_list(&d, &g, &all, NULL, NULL, &total), OUT_NOT_PERMITTED);
+    assert_int_equal(member_names(&outside, &g, 0, 50, count_names, &names, &total),
+                     OUT_NOT_PERMITTED);
+    assert_int_equal(member_revoke(&b.desk, &g, &member, ""), OUT_OK);
+    assert_int_equal(member_names(&d, &g, 0, 50, count_names, &names, &total), OUT_NOT_PERMITTED);
+    bench_close(&b);
+}
+
 static void what_is_not_said_has_a_default(void **state)
 {
     struct bench b;
@@ -481,6 +522,7 @@ int main(void)
         cmocka_unit_test(a_range_is_private_and_of_a_sane_size),
         cmocka_unit_test(bootstrap_endpoints_are_hosts_with_ports),
         cmocka_unit_test(how_long_leases_and_certificates_last_may_be_said),
+        cmocka_unit_test(members_see_each_other_where_the_group_says_so),
         cmocka_unit_test(what_is_not_said_has_a_default),
         cmocka_unit_test(the_ipv6_range_follows_from_the_group_id),
         cmocka_unit_test(names_that_are_none_are_refused),
