@@ -94,14 +94,18 @@ static enum outcome removal_last(struct desk *d, const struct group *g, struct s
     return q.failed ? OUT_INTERNAL : OUT_OK;
 }
 
-/* What the machine of this rank, from 0, took. */
-static int64_t took_s(struct desk *d, const struct group *g, const struct spread *s, int64_t rank)
+static int64_t took_s(const struct spread *s, int64_t knew_s)
 {
-    int64_t at = store_int(d->store, s->at_s,
-                           "SELECT m.knew_s" LISTENING " AND m.knows >= ?3"
-                           " ORDER BY m.knew_s LIMIT 1 OFFSET ?4",
-                           VALUES(v_int(g->row), v_int(d->now_s), v_int(s->number), v_int(rank)));
-    return at > s->at_s ? at - s->at_s : 0;
+    return knew_s > s->at_s ? knew_s - s->at_s : 0;
+}
+
+/* When the half of those who told, rounded up, knew. */
+static int64_t half_at_s(struct desk *d, const struct group *g, const struct spread *s)
+{
+    return store_int(
+        d->store, s->at_s,
+        "SELECT m.knew_s" LISTENING " AND m.knows >= ?3 ORDER BY m.knew_s LIMIT 1 OFFSET ?4",
+        VALUES(v_int(g->row), v_int(d->now_s), v_int(s->number), v_int((s->told - 1) / 2)));
 }
 
 enum outcome spread_read(struct desk *d, const struct group *g, struct spread *out)
@@ -114,16 +118,17 @@ enum outcome spread_read(struct desk *d, const struct group *g, struct spread *o
     if (o != OUT_OK || !out->number)
         return o;
     struct query q =
-        store_ask(d->store, "SELECT count(*), coalesce(sum(m.knows >= ?3), 0)" LISTENING,
+        store_ask(d->store,
+                  "SELECT count(*), coalesce(sum(m.knows >= ?3), 0),"
+                  " coalesce(max(CASE WHEN m.knows >= ?3 THEN m.knew_s END), 0)" LISTENING,
                   VALUES(v_int(g->row), v_int(d->now_s), v_int(out->number)));
     if (query_row(&q)) {
         out->machines = query_int(&q, 0);
         out->told = query_int(&q, 1);
+        out->last_s = took_s(out, query_int(&q, 2));
     }
     query_end(&q);
-    if (out->told) {
-        out->half_s = took_s(d, g, out, (out->told - 1) / 2);
-        out->last_s = took_s(d, g, out, out->told - 1);
-    }
+    if (out->told)
+        out->half_s = took_s(out, half_at_s(d, g, out));
     return q.failed ? OUT_INTERNAL : OUT_OK;
 }
