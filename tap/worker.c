@@ -1,13 +1,11 @@
 #include "tap/worker.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -124,31 +122,11 @@ static bool serve_round(struct worker *w, const struct epoll_event *events, int 
     return go_on;
 }
 
-/* The first version of the kernel's struct sched_attr; C libraries do not agree on who has it. */
-struct scheduling {
-    uint32_t size, policy;
-    uint64_t flags;
-    int32_t nice;
-    uint32_t priority;
-    uint64_t turn_ns, deadline_ns, period_ns;
-};
-
-/* Unless somebody gave us a policy of his choice. Kernels before it take no notice. */
-static void ask_for_short_turns(void)
-{
-    struct scheduling s = {.size = sizeof(s)};
-    if (syscall(SYS_sched_getattr, 0, &s, sizeof(s), 0) == 0 && s.policy == SCHED_OTHER) {
-        s.turn_ns = WORKER_TURN_NS;
-        (void)!syscall(SYS_sched_setattr, 0, &s, 0);
-    }
-}
-
 static void *run(void *arg)
 {
     struct worker *w = arg;
     struct epoll_event events[SOURCE_COUNT];
     int count = 0;
-    ask_for_short_turns();
     do {
         count = epoll_wait(w->epoll_fd, events, SOURCE_COUNT, -1);
     } while (count <= 0 || serve_round(w, events, count));

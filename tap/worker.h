@@ -7,9 +7,6 @@
  * once with at most one batch, leaves the snapshot, and sleeps again. So neither a flood from the
  * network nor one from a device can keep the other side waiting, nothing waits for a batch to fill,
  * and an idle worker never wakes up.
- *
- * A worker asks the scheduler for short turns (sched(7), since Linux 6.12): it gets no more of the
- * processor by that, but gets it sooner when a packet wakes it up on a machine that is busy.
  */
 #ifndef PEAL_TAP_WORKER_H
 #define PEAL_TAP_WORKER_H
@@ -30,8 +27,6 @@ struct run {
     struct addr source;              /* known to be the peer's; family 0: not looked at */
     uint64_t packets, bytes;         /* not counted in the peer's flow yet */
 };
-
-enum { WORKER_TURN_NS = 100 * 1000 }; /* the shortest that the kernel grants */
 
 enum { WORKER_FRAME_ROOM = sizeof(struct virtio_net_hdr) + FRAME_MAX };
 

@@ -1,8 +1,5 @@
 // link: peal_tap
 /* Whole planes: what they do with which frame and which datagram, and under load. */
-#include <dirent.h>
-#include <sys/syscall.h>
-
 #include "tests/unit/plane_world.h"
 
 /* What goes into one device comes out of the other, with the addresses a kernel there expects. */
@@ -1065,62 +1062,6 @@ static void copies_are_delivered_once_whoever_opens_them(void **state)
     stranger_stop(&s);
 }
 
-/* struct sched_attr, of which a fair task's turn is the seventh word. */
-struct turn {
-    uint32_t size, policy;
-    uint64_t flags;
-    int32_t nice;
-    uint32_t priority;
-    uint64_t turn_ns, rest[2];
-};
-
-static struct turn turn_of(int tid)
-{
-    struct turn t = {.size = sizeof(t)};
-    assert_int_equal(syscall(SYS_sched_getattr, tid, &t, sizeof(t), 0), 0);
-    return t;
-}
-
-static int thread_named(const char *name)
-{
-    for (int ms = 0; ms < WAIT_MS; ms++) {
-        DIR *tasks = opendir("/proc/self/task");
-        struct dirent *e;
-        int found = 0;
-        while ((e = readdir(tasks)) != NULL && found == 0) {
-            char path[300], comm[32] = "";
-            snprintf(path, sizeof(path), "/proc/self/task/%s/comm", e->d_name);
-            FILE *f = fopen(path, "r");
-            if (f != NULL) {
-                (void)!fgets(comm, sizeof(comm), f);
-                fclose(f);
-            }
-            found = strncmp(comm, name, strlen(name)) == 0 ? atoi(e->d_name) : 0;
-        }
-        closedir(tasks);
-        if (found != 0) {
-            return found;
-        }
-        poll(NULL, 0, 1);
-    }
-    fail_msg("no thread %s", name);
-    return 0;
-}
-
-static void a_worker_has_short_turns(void **state)
-{
-    struct pair p;
-    struct turn ours = turn_of(0);
-    pair_start(&p, 1);
-    check_delivery(&p.a, &p.b, "10.77.0.2", "10.77.0.3", 100); /* both are beyond their beginning */
-    struct turn theirs = turn_of(thread_named("peal-data/0"));
-    assert_int_equal(theirs.policy, ours.policy);
-    assert_int_equal(theirs.nice, ours.nice);
-    /* A kernel that tells no turns grants none. */
-    assert_int_equal(theirs.turn_ns, ours.turn_ns == 0 ? 0 : WORKER_TURN_NS);
-    pair_stop(&p);
-}
-
 static void every_reason_has_a_name(void **state)
 {
     for (int i = 0; i < PLANE_DROP_COUNT; i++) {
@@ -1161,7 +1102,6 @@ int main(void)
         cmocka_unit_test(so_they_do_with_three_workers),
         cmocka_unit_test(a_flood_does_not_stop_the_device),
         cmocka_unit_test(copies_are_delivered_once_whoever_opens_them),
-        cmocka_unit_test(a_worker_has_short_turns),
         cmocka_unit_test(every_reason_has_a_name),
     };
     return crypto_start() != 0 || cmocka_run_group_tests(tests, NULL, NULL);
