@@ -308,6 +308,12 @@ void network_observed(struct network *n, const struct endpoint *by, const struct
         overlay_observed(node_overlay(n->node), by, us);
 }
 
+void network_indication(struct network *n, const struct endpoint *from, const struct stun_id *id)
+{
+    if (network_enter(n))
+        overlay_indication(node_overlay(n->node), from, id);
+}
+
 struct node *network_enter(struct network *n)
 {
     host_clock(n->daemon->host, &n->env);

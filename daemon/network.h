@@ -77,6 +77,9 @@ struct node *network_enter(struct network *n);
 void network_add_bootstraps(struct network *n);
 /* A STUN server, `by`, sees our port as `us`. */
 void network_observed(struct network *n, const struct endpoint *by, const struct endpoint *us);
+struct stun_id;
+/* A STUN Binding indication came by our port. */
+void network_indication(struct network *n, const struct endpoint *from, const struct stun_id *id);
 usec network_now(const struct network *n);                /* as of the last entry */
 const struct id *network_id(const struct network *n);     /* NULL: not known */
 const struct blob *network_blob(const struct network *n); /* NULL: not readable, or public */

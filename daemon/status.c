@@ -249,13 +249,14 @@ static json_t *nat_facts_json(const struct overlay_nat *nat)
 
     for (size_t i = 0; i < nat->reflexive_count; i++)
         json_array_append_new(reflexive, endpoint_json(&nat->reflexive[i]));
-    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "mapping", mapping_word(nat->mapping),
-                     "mapping_detail", overlay_nat_mapping_text(nat->mapping), "filtering",
-                     overlay_nat_filtering_text(nat->filtering), "keeps_ports",
-                     known_json(nat->keeps_ports), "hairpin", known_json(nat->hairpin),
-                     "keepalive_s",
-                     nat->keepalive_us ? json_real(seconds(nat->keepalive_us)) : json_null(),
-                     "reflexive", reflexive);
+    return json_pack(
+        "{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "mapping", mapping_word(nat->mapping),
+        "mapping_detail", overlay_nat_mapping_text(nat->mapping), "filtering",
+        overlay_nat_filtering_text(nat->filtering), "keeps_ports", known_json(nat->keeps_ports),
+        "hairpin", known_json(nat->hairpin), "keepalive_s",
+        nat->keepalive_us ? json_real(seconds(nat->keepalive_us)) : json_null(), "mapping_lives_s",
+        nat->lives_us ? json_real(seconds(nat->lives_us)) : json_null(), "mapping_dies_s",
+        nat->dies_us ? json_real(seconds(nat->dies_us)) : json_null(), "reflexive", reflexive);
 }
 
 static json_t *nat_json(struct daemon *d)

@@ -457,7 +457,18 @@ static void on_stun_seen(void *ctx, const struct endpoint *server, const struct 
     }
 }
 
-static const struct stun_host stun_host = {.send = on_stun_send, .seen = on_stun_seen};
+static void on_stun_indication(void *ctx, const struct endpoint *from, const struct stun_id *id)
+{
+    struct host *h = ctx;
+
+    for (unsigned i = 0; i < NETWORKS_MAX; i++) {
+        if (h->networks[i])
+            network_indication(h->networks[i], from, id);
+    }
+}
+
+static const struct stun_host stun_host = {
+    .send = on_stun_send, .seen = on_stun_seen, .indication = on_stun_indication};
 
 void host_add_stun(struct host *h, const struct endpoint *server)
 {

@@ -80,7 +80,8 @@ void sessions_set_endpoints(struct sessions *ss, const struct endpoint *eps, siz
     if (n > 0)
         memcpy(ss->own, eps, n * sizeof(*eps));
     ss->own_count = (uint8_t)n;
-    ss->seen_count = ss->outside_count = ss->predicted_count = 0; /* of the network that we were in */
+    ss->seen_count = ss->outside_count = ss->predicted_count =
+        0; /* of the network that we were in */
     for (size_t i = 0; i < ss->count; i++)
         session_moved(ss->all[i]);
     sessions_flush(ss);
@@ -183,7 +184,12 @@ void sessions_nat(const struct sessions *ss, struct overlay_nat *out)
         if (!endpoint_among(&v[i].us, out->reflexive, out->reflexive_count))
             out->reflexive[out->reflexive_count++] = v[i].us;
     if (out->mapping != OVERLAY_NAT_MAPPING_NONE && n > 0)
-        out->keepalive_us = SEC(SESSION_KEEPALIVE_S);
+        out->keepalive_us = ss->keepalive_us;
+}
+
+void sessions_set_keepalive(struct sessions *ss, usec silent_us)
+{
+    ss->keepalive_us = silent_us > SEC(SESSION_KEEPALIVE_S) ? silent_us : SEC(SESSION_KEEPALIVE_S);
 }
 
 /* Peers that have no direct path yet hear of a new reflexive address. */

@@ -40,6 +40,11 @@ enum msg_type {
     MSG_RELAY_END = 52,        /* refused, or over */
     MSG_RELAY_SPARE = 53,      /* how much more the sender would relay */
 
+    /* natcheck.h */
+    MSG_NAT_ASK = 54,   /* id 12, node 20 (zero: any but those whose ids begin so, 4 each): have it send a STUN indication to us */
+    MSG_NAT_ASKED = 55, /* id 12, node 20, its endpoint: it was told to */
+    MSG_NAT_POKE = 56,  /* id 12, endpoint: send one there */
+
     /* For the rooms above; overlay.h's protos ride in these and in MSG_ROUTE. */
     MSG_UPPER = 64, /* proto 1, body */
 };

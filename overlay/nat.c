@@ -30,8 +30,6 @@ const char *overlay_nat_filtering_text(enum overlay_nat_filtering f)
         return "endpoint-independent";
     case OVERLAY_NAT_FILTERING_DEPENDENT:
         return "endpoint-dependent";
-    case OVERLAY_NAT_FILTERING_ADDRESS:
-        return "address-dependent";
     }
     return "unknown";
 }

@@ -110,6 +110,10 @@ static const struct message_rule {
     {MSG_RELAY_ACCEPT, ID_LEN + 8, ID_LEN + 8, relay_accept_input},
     {MSG_RELAY_END, ID_LEN + 5, ID_LEN + 5, relay_end_input},
     {MSG_RELAY_SPARE, 1, 1, channel_spare_input},
+    {MSG_NAT_ASK, NATCHECK_ASK_LEN, NATCHECK_ASK_MAX, natcheck_ask_input},
+    {MSG_NAT_ASKED, NATCHECK_ASK_LEN + 1, NATCHECK_ASK_LEN + NATCHECK_ENDPOINT_MAX,
+     natcheck_asked_input},
+    {MSG_NAT_POKE, STUN_ID_LEN + 1, STUN_ID_LEN + NATCHECK_ENDPOINT_MAX, natcheck_poke_input},
     {MSG_UPPER, 1, 1 + OVERLAY_BODY_MAX, upper_input},
 };
 
@@ -145,6 +149,7 @@ static void on_send(void *ctx, const struct path_addr *to, const uint8_t *pkt, s
 
     switch (to->kind) {
     case PATH_UDP:
+        natcheck_sent(o, &to->ep.addr);
         o->host.send(o->ctx, &to->ep, pkt, len);
         return;
     case PATH_TCP:
@@ -187,6 +192,7 @@ static void on_observed(void *ctx, struct session *s, const struct endpoint *us)
 
     if (o->host.observed != NULL && by->kind == PATH_UDP)
         o->host.observed(o->ctx, &by->ep, us);
+    natcheck_news(o);
 }
 
 /* Between the doors. */
@@ -389,6 +395,7 @@ struct overlay *overlay_new(const struct overlay_config *config, struct env *env
     alarm_init(&o->ring_alarm, ring_due_alarm);
     alarm_init(&o->ping_alarm, ping_due);
     alarm_init(&o->leave_alarm, leave_due);
+    alarm_init(&o->natcheck.alarm, natcheck_due);
     alarm_init(&o->join.alarm, NULL);
     alarm_init(&o->join.seek, NULL);
     alarm_init(&o->contacts.alarm, NULL);
@@ -862,11 +869,19 @@ const char *overlay_try_text(enum overlay_try t)
 void overlay_nat(const struct overlay *o, struct overlay_nat *out)
 {
     sessions_nat(o->sessions, out);
+    natcheck_tell(o, out);
+}
+
+void overlay_indication(struct overlay *o, const struct endpoint *from, const struct stun_id *id)
+{
+    natcheck_indication(o, from, id);
+    sessions_flush(o->sessions);
 }
 
 void overlay_observed(struct overlay *o, const struct endpoint *by, const struct endpoint *us)
 {
     sessions_observed_by(o->sessions, by, us);
+    natcheck_news(o);
 }
 
 size_t overlay_refusals(const struct overlay *o, struct overlay_refusal *out, size_t max)

@@ -295,13 +295,10 @@ enum overlay_nat_mapping { /* RFC 4787 4.1 */
                            OVERLAY_NAT_MAPPING_ADDRESS_AND_PORT,
 };
 enum overlay_nat_filtering { /* RFC 4787 5 */
-                             OVERLAY_NAT_FILTERING_UNKNOWN,
-                             OVERLAY_NAT_FILTERING_NONE,        /* there is no NAT */
-                             OVERLAY_NAT_FILTERING_INDEPENDENT, /* a packet came from where we had
-                                                                   not sent to */
-                             OVERLAY_NAT_FILTERING_DEPENDENT,   /* none came, though asked for */
-                             OVERLAY_NAT_FILTERING_ADDRESS, /* one came from another port of where
-                                                               we had sent to */
+    OVERLAY_NAT_FILTERING_UNKNOWN,
+    OVERLAY_NAT_FILTERING_NONE,        /* there is no NAT */
+    OVERLAY_NAT_FILTERING_INDEPENDENT, /* a packet came from where we had not sent to */
+    OVERLAY_NAT_FILTERING_DEPENDENT,   /* none came, though asked for */
 };
 enum overlay_known { OVERLAY_KNOWN_NOT, OVERLAY_KNOWN_NO, OVERLAY_KNOWN_YES };
 enum { OVERLAY_REFLEXIVE_MAX = 8 };
@@ -314,10 +311,15 @@ struct overlay_nat {
         reflexive[OVERLAY_REFLEXIVE_MAX]; /* where others see us; most reporters first */
     size_t reflexive_count;
     usec keepalive_us; /* how long a mapping is left without a packet; 0: none are needed */
+    usec lives_us;     /* a mapping was seen to live so long without one; 0: not known */
+    usec dies_us;      /* and not to live so long; 0: not known */
 };
 const char *overlay_nat_mapping_text(enum overlay_nat_mapping m);
 const char *overlay_nat_filtering_text(enum overlay_nat_filtering f);
 void overlay_nat(const struct overlay *o, struct overlay_nat *out);
+/* A STUN Binding indication came by our port: the answer to a question of ours, perhaps. */
+struct stun_id;
+void overlay_indication(struct overlay *o, const struct endpoint *from, const struct stun_id *id);
 /* A STUN server outside sees us so. */
 void overlay_observed(struct overlay *o, const struct endpoint *by, const struct endpoint *us);
 

@@ -20,6 +20,7 @@
 #include "overlay/core/table.h"
 #include "overlay/core/wire.h"
 #include "overlay/msg.h"
+#include "overlay/natcheck.h"
 #include "overlay/overlay.h"
 #include "overlay/ring.h"
 #include "overlay/route.h"
@@ -54,6 +55,8 @@ struct link {
     uint8_t relay_asks;  /* requests for channels since relay_asks_us */
     uint16_t relay_uses; /* ways of ours through it, and measurements of it */
     usec relay_asks_us;
+    usec nat_asks_us;
+    uint8_t nat_asks;    /* that strangers should send to it, since nat_asks_us */
     struct relay *relay; /* relayed paths to it; NULL: none were needed */
     bool up;
     bool met;        /* it told us something */
@@ -81,6 +84,27 @@ enum overlay_count {
     OVERLAY_COUNT_DROP_RELAY,      /* no such channel, from elsewhere, or one inside another */
     OVERLAY_COUNT_DROP_RELAY_RATE, /* above what we would relay */
     OVERLAY_COUNT_MAX,
+};
+
+struct natcheck {
+    struct alarm alarm;
+    enum natcheck_step step;
+    struct stun_id id;     /* of the indication that is awaited */
+    struct endpoint outer; /* what is known is about this address; family 0: nothing yet */
+    uint8_t tries, misses; /* in this step; misses: it went out, and did not come in */
+    uint8_t rung;          /* of the ladder of silences */
+    uint8_t strangers;     /* that got in */
+    bool heard;            /* the neighbour says that a stranger sends */
+    struct addr got_in;    /* the last one of those */
+    struct id neighbour, stranger_id;
+    struct endpoint stranger;
+    uint32_t opened_s; /* our last request to it, as sent_s has it */
+    enum overlay_nat_filtering filtering;
+    enum overlay_known hairpin;
+    usec lives_us, dies_us; /* a mapping does at least so long, and not so long; 0: not known */
+    uint32_t sent_s[NATCHECK_SENT]; /* second after the last packet to an address; 0: never */
+    uint16_t pokes;         /* sent for others since pokes_us */
+    usec pokes_us;
 };
 
 /* A message to ourselves, for the next tick. */
@@ -222,6 +246,7 @@ struct overlay {
     uint8_t slot;
     bool relay_refused;
     bool legs_changed; /* the host is to be told */
+    struct natcheck natcheck;
     struct alarm leave_alarm;
     uint16_t parcel_number;
     usec leave_us; /* when we said goodbye */

@@ -47,7 +47,7 @@ static usec probe_due_us(const struct session *s)
 /* RFC 4787 REQ-5 allows a mapping no less than 2 minutes, but many live for 30 s. */
 static usec keepalive_due_us(const struct session *s)
 {
-    return session_is_mapped(s) ? s->sent_us + SEC(SESSION_KEEPALIVE_S) : USEC_NEVER;
+    return session_is_mapped(s) ? s->sent_us + s->ss->keepalive_us : USEC_NEVER;
 }
 
 usec probe_deadline(const struct session *s)

@@ -492,6 +492,7 @@ struct sessions *sessions_new(const struct sessions_config *config, struct env *
     table_init(&ss->indices, offsetof(struct index_ref, index), sizeof(uint32_t),
                (size_t)config->sessions_max * SESSION_INDICES_EACH + HALF_OPEN_MAX, env->hash_key);
     heap_init(&ss->timers);
+    ss->keepalive_us = SEC(SESSION_KEEPALIVE_S);
     ss->events_last = &ss->events_first;
     ss->half_open_last = &ss->half_open_first;
     return ss;

@@ -128,6 +128,8 @@ void sessions_observed_by(struct sessions *ss, const struct endpoint *by,
 struct overlay_nat;
 /* All that is known of our NAT. */
 void sessions_nat(const struct sessions *ss, struct overlay_nat *out);
+/* A NAT of ours leaves a silent mapping alone for so long (SESSION_KEEPALIVE_S at least is believed). */
+void sessions_set_keepalive(struct sessions *ss, usec silent_us);
 /* After a renewal: used from the next handshake on. Borrowed. */
 void sessions_set_cert(struct sessions *ss, const uint8_t *der, size_t len);
 

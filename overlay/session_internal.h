@@ -28,7 +28,8 @@ enum {
     SESSION_SEEN_MAX = 4,     /* reflexive endpoints told of; victim: that of fewest reporters */
     SESSION_OUTSIDE_MAX = 8,  /* STUN servers' reports kept; victim: the oldest */
     SESSION_SUSPECT_S = 5,    /* between two rounds of asking whether our NAT has changed */
-    SESSION_KEEPALIVE_S = 20, /* longest silence on a path through a NAT of ours */
+    SESSION_KEEPALIVE_S = 20, /* longest silence on a path through a NAT of ours that is not known
+                                 to bear more */
     SESSION_COALESCE_MAX = 1200,
     MESSAGE_PACKET_LEN = PACKET_HEADER_LEN + MSG_HEADER_LEN + PACKET_TAG_LEN, /* plus a body */
     SESSION_PACKET_MAX = MESSAGE_PACKET_LEN + MESSAGE_MAX,
@@ -147,6 +148,7 @@ struct sessions {
     struct nat_report *outside; /* SESSION_OUTSIDE_MAX, not of peers, newest first; or NULL */
     uint8_t own_count, seen_count, outside_count, predicted_count;
     struct session *searching; /* the one that has paths.search, or NULL */
+    usec keepalive_us;         /* longest silence on a path through a NAT of ours */
     usec suspected_us;         /* our NAT was suspected last */
 
     struct { /* messages waiting for the end of the call: of one session and one path */

@@ -73,8 +73,7 @@ struct stun_host {
     void (*send)(void *ctx, const struct endpoint *to, const uint8_t *pkt, size_t len);
     /* A server says how it sees us. */
     void (*seen)(void *ctx, const struct endpoint *server, const struct endpoint *us);
-    /* An indication under an id that is none of ours came from there: a check that was asked for,
-     * perhaps. May be NULL. */
+    /* An indication came from there: natcheck.h's, perhaps. May be NULL. */
     void (*indication)(void *ctx, const struct endpoint *from, const struct stun_id *id);
 };
 

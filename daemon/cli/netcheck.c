@@ -10,6 +10,21 @@ static const char *known_text(const json_t *v)
     return json_is_boolean(v) ? (json_is_true(v) ? "yes" : "no") : "unknown";
 }
 
+/* How long a mapping was seen to live without a packet, and not to live. */
+static void print_life(const json_t *nat)
+{
+    const json_t *lives = json_object_get(nat, "mapping_lives_s");
+    const json_t *dies = json_object_get(nat, "mapping_dies_s");
+    char span[32];
+
+    if (json_is_number(lives))
+        printf("remembers    for %s at least\n", span_text(json_number_value(lives), span));
+    else if (json_is_number(dies))
+        printf("remembers    for less than %s\n", span_text(json_number_value(dies), span));
+    else
+        printf("remembers    unknown\n");
+}
+
 static void print_netcheck(const json_t *r)
 {
     const json_t *nat = json_object_get(r, "nat");
@@ -23,6 +38,7 @@ static void print_netcheck(const json_t *r)
     printf("filtering    %s\n", text_of(nat, "filtering", "unknown"));
     printf("keeps ports  %s\n", known_text(json_object_get(nat, "keeps_ports")));
     printf("hairpin      %s\n", known_text(json_object_get(nat, "hairpin")));
+    print_life(nat);
     if (json_is_number(keepalive))
         printf("keepalive    every %s\n", span_text(json_number_value(keepalive), span));
     else

@@ -14,7 +14,7 @@ enum {
     SIDE_B = SIDE_A + GRID_KINDS,
     HOSTS = SIDE_B + GRID_KINDS,
     UP_S = 60, /* everybody is a member and knows how others see it */
-    SETTLE_S = 10,
+    SETTLE_S = 30,
     WINDOW_S = 8, /* from a pair's first packet to the verdict */
     PING_S = 1,
     PING_TRIES = 24, /* with one packet of five lost on each hop */
@@ -268,6 +268,14 @@ static void run_batch(struct grid *g, int shift)
         pair_judge(g, &g->pairs[i]);
 }
 
+/* Whether it lets in strangers: members have one port each, and nobody can see more. */
+static bool knows_filtering(const struct overlay_nat *nat, int kind)
+{
+    return nat->filtering == (filtering_of(kind) == NAT_ENDPOINT_INDEPENDENT
+                                  ? OVERLAY_NAT_FILTERING_INDEPENDENT
+                                  : OVERLAY_NAT_FILTERING_DEPENDENT);
+}
+
 /* Everybody knows by now what its box does. */
 static void judge_knowledge(struct grid *g)
 {
@@ -284,6 +292,13 @@ static void judge_knowledge(struct grid *g)
         g->result->known += nat.mapping == right;
         if (nat.mapping != right)
             violated(g, &p, "does not know its own mapping");
+        if (nat.filtering != OVERLAY_NAT_FILTERING_UNKNOWN &&
+            !knows_filtering(&nat, i % GRID_KINDS))
+            violated(g, &p, "is wrong about whom its box lets in");
+        if (nat.hairpin == OVERLAY_KNOWN_YES)
+            violated(g, &p, "is wrong about its box's hairpin");
+        g->result->known_filtering += knows_filtering(&nat, i % GRID_KINDS);
+        g->result->known_hairpin += nat.hairpin == OVERLAY_KNOWN_NO;
     }
 }
 
@@ -475,6 +490,10 @@ static void print_text(struct grid_result *r, uint64_t seeds)
            (double)sums[2] / 81 / (double)seeds);
     printf("  know how their box maps              %.4f of 18 hosts\n",
            (double)r->known / 18 / (double)seeds);
+    printf("  know whom it lets in                 %.4f of 18\n",
+           (double)r->known_filtering / 18 / (double)seeds);
+    printf("  know that it has no hairpin          %.4f of 18\n",
+           (double)r->known_hairpin / 18 / (double)seeds);
     print_stats("time to first packet, round trips", &r->first_rtts);
     print_stats("time to direct, ms", &r->direct_ms);
     print_stats("the same less 100 ms, round trips", &r->direct_rtts);

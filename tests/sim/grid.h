@@ -51,6 +51,7 @@ struct grid_result {
         struct stats direct_s;  /* to the first over a direct path, where there was one before */
     } reboot, move;
     uint64_t known; /* hosts that know how their box maps */
+    uint64_t known_filtering, known_hairpin;
     uint64_t violations;
     char violation[256]; /* the first */
 };

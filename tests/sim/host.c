@@ -6,6 +6,7 @@
 
 #include "overlay/core/err.h"
 #include "overlay/core/wire.h"
+#include "overlay/stun.h"
 #include "tests/sim/world.h"
 
 enum {
@@ -218,6 +219,7 @@ void host_input(struct host *h, const struct endpoint *from, uint8_t *pkt, size_
 {
     crypto_generichash_state *digest = &h->world->digest;
     uint8_t head[14 + 16 + 2] = {0};
+    struct stun_message stun;
 
     put_u64(head, h->world->now_us);
     put_u32(head + 8, h->index);
@@ -228,7 +230,10 @@ void host_input(struct host *h, const struct endpoint *from, uint8_t *pkt, size_
     crypto_generichash_update(digest, pkt, len);
 
     host_enter(h);
-    (void)node_input(h->node, from, pkt, len);
+    if (pkt[0] > STUN_FIRST_BYTE_MAX)
+        (void)node_input(h->node, from, pkt, len);
+    else if (stun_read(&stun, pkt, len) && stun.type == STUN_BINDING_INDICATION)
+        overlay_indication(host_overlay(h), from, &stun.id);
     host_exit(h);
 }
 

@@ -11,6 +11,7 @@
 
 #include "overlay/core/err.h"
 #include "overlay/overlay.h"
+#include "overlay/stun.h"
 #include "tests/unit/cm.h"
 
 enum { NET_NODES_MAX = 1024, NET_BODY_MAX = 64, NET_PARTS_MAX = 8 };
@@ -348,6 +349,14 @@ static inline struct net_node *net_next_tick(struct overlay_net *net, usec *at_u
     return *at_us != USEC_NEVER ? net->ticks[0] : NULL;
 }
 
+static inline void net_stun(struct net_node *n, const struct net_packet *p)
+{
+    struct stun_message m;
+
+    if (stun_read(&m, p->bytes, p->len) && m.type == STUN_BINDING_INDICATION)
+        overlay_indication(n->o, &p->from, &m.id);
+}
+
 static inline void net_deliver(struct overlay_net *net, struct net_packet *p)
 {
     struct net_node *n = net->nodes[p->to];
@@ -355,7 +364,9 @@ static inline void net_deliver(struct overlay_net *net, struct net_packet *p)
     if (n->alive) {
         net->delivered++;
         n->env.now_us = net->now_us;
-        if (p->conn == 0)
+        if (p->conn == 0 && p->bytes[0] <= STUN_FIRST_BYTE_MAX)
+            net_stun(n, p);
+        else if (p->conn == 0)
             (void)overlay_input(n->o, &p->from, p->bytes, p->len);
         else if (p->len > 0)
             (void)overlay_tcp_input(n->o, p->conn, &p->from, p->bytes, p->len);
