@@ -795,6 +795,7 @@ static bool start_node(struct network *n)
     network_set_endpoints(n);
     add_contacts(n);
     network_add_bootstraps(n);
+    host_ask_again(n->daemon->host); /* STUN servers that answered before there was anybody to tell */
     host_forward_changed(n->daemon->host);
     return true;
 }

@@ -45,7 +45,7 @@ void host_set_outside(struct host *h, const struct links_outside *outside);
 /* A STUN server that is asked how it sees our port; every network is told. Anybody's Binding
  * requests to our port are answered. */
 void host_add_stun(struct host *h, const struct endpoint *server);
-/* Our addresses changed: asks them now. */
+/* Our addresses changed, or there is a new network to tell: asks them now. */
 void host_ask_again(struct host *h);
 
 struct plane *host_plane(struct host *h);
