@@ -85,7 +85,7 @@ struct paths {
     usec starts_us;
     struct path_search *search; /* under way, or NULL */
     bool search_waits;          /* for its turn */
-    usec round_at_us; /* the next round; USEC_NEVER while a direct path is there */
+    usec round_at_us;           /* the next round; USEC_NEVER while a direct path is there */
 };
 
 void paths_init(struct paths *p);
