@@ -70,6 +70,8 @@ static struct cred *insert(struct creds *c, const struct cert *cert, const uint8
     cred->site = cert->site;
     cred->enrolment = cert->enrolment;
     cred->key = cert->key;
+    memcpy(cred->serial, cert->serial, cert->serial_len);
+    cred->serial_len = cert->serial_len;
     cred->len = (uint16_t)len;
     cred->used = ++c->clock;
     memcpy(cred->der, der, len);
@@ -195,10 +197,10 @@ void cred_unref(struct creds *c, struct cred *cred)
 
 bool creds_revoked(const struct creds *c, const struct cred *cred)
 {
-    struct cert cert;
+    struct cert cert = {.node = cred->node, .key = cred->key, .serial_len = cred->serial_len};
 
-    return c->removed != NULL && cert_read(cred->der, cred->len, &cert) == CERT_OK &&
-           removed_lists(c->removed, &cert);
+    memcpy(cert.serial, cred->serial, cred->serial_len);
+    return c->removed != NULL && removed_lists(c->removed, &cert);
 }
 
 void creds_drop_idle(struct creds *c)

@@ -27,8 +27,9 @@ struct cred {
     struct id node, site;
     uint64_t enrolment;
     struct sign_public key;
-    uint32_t refs; /* held records and pins; 0: idle */
-    uint64_t used; /* creds.clock when it was last looked up */
+    uint8_t serial[CERT_SERIAL_MAX], serial_len; /* for removals, which need no parsing then */
+    uint32_t refs;                               /* held records and pins; 0: idle */
+    uint64_t used;                               /* creds.clock when it was last looked up */
     uint16_t len;
     uint8_t der[];
 };
