@@ -231,7 +231,8 @@ def test_a_blob_and_what_it_gets(lab, folder):
 
     answer = enrol(lab, blob, key)
     assert answer.status == 200
-    assert set(answer.json) == {"certificate", "chain", "network", "server_pins"}
+    assert set(answer.json) == {"certificate", "chain", "network", "server_pins", "successions"}
+    assert answer.json["successions"] == []
     assert answer.json["chain"] == blob["ca"] and answer.json["network"] == blob["network"]
     assert answer.json["server_pins"] == blob["server_pins"]
     with open(os.path.join(folder, "ca.pem"), "w", encoding="ascii") as f:
