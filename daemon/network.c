@@ -308,6 +308,12 @@ void network_observed(struct network *n, const struct endpoint *by, const struct
         overlay_observed(node_overlay(n->node), by, us);
 }
 
+void network_sent(struct network *n, const struct addr *to)
+{
+    if (n->node)
+        overlay_sent(node_overlay(n->node), to);
+}
+
 void network_indication(struct network *n, const struct endpoint *from, const struct stun_id *id)
 {
     if (network_enter(n))

@@ -78,6 +78,8 @@ void network_add_bootstraps(struct network *n);
 /* A STUN server, `by`, sees our port as `us`. */
 void network_observed(struct network *n, const struct endpoint *by, const struct endpoint *us);
 struct stun_id;
+/* Something went there by our port. */
+void network_sent(struct network *n, const struct addr *to);
 /* A STUN Binding indication came by our port. */
 void network_indication(struct network *n, const struct endpoint *from, const struct stun_id *id);
 usec network_now(const struct network *n);                /* as of the last entry */

@@ -570,6 +570,10 @@ void host_send(struct host *h, const struct endpoint *to, const uint8_t *pkt, si
         h->dropped_inside++;
         return;
     }
+    for (unsigned i = 0; i < NETWORKS_MAX; i++) {
+        if (h->networks[i])
+            network_sent(h->networks[i], &to->addr);
+    }
     if (h->outbox.used + sizeof head + len > OUTBOX_BYTES)
         flush(h);
     memcpy(h->outbox.bytes + h->outbox.used, &head, sizeof head);

@@ -61,6 +61,7 @@ static void stun_to(struct overlay *o, const struct endpoint *to, enum stun_type
     uint8_t pkt[STUN_HEADER_LEN];
 
     stun_write(type, id, pkt);
+    natcheck_sent(o, &to->addr);
     o->host.send(o->ctx, to, pkt, sizeof(pkt));
 }
 
@@ -257,7 +258,6 @@ static void open_due(struct overlay *o)
 
     env_random(o->env, unheeded.b, sizeof(unheeded.b));
     stun_to(o, &c->stranger, STUN_BINDING_REQUEST, &unheeded);
-    natcheck_sent(o, &c->stranger.addr);
     c->opened_s = o->natcheck.sent_s[slot_of(o, &c->stranger.addr)];
     if (c->tries++ == 0)
         alarm_set(o, &c->alarm, o->env->now_us + second_us);
@@ -330,6 +330,10 @@ static void still_open(struct overlay *o)
 {
     struct natcheck *c = &o->natcheck;
 
+    if (c->sent_s[slot_of(o, &c->stranger.addr)] != c->opened_s) {
+        rest(o); /* we were not silent */
+        return;
+    }
     c->lives_us = lives_us[c->rung];
     learned_life(o);
     if (++c->rung < ARRAY_LEN(lives_us))

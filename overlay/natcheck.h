@@ -20,10 +20,10 @@
  *      |<---------------------------- indication, id -------|
  *
  * The neighbour names the endpoint that it has proven to be ours, so that nobody can point it at
- * another; a stranger must be at an address of its own. A stranger sends NATCHECK_POKES a second at
- * most, 20 bytes each, and each neighbour passes on NATCHECK_ASKS in NATCHECK_ASKS_S of one asker:
- * a member that lies reflects no more than that. A lie makes us wrong about our NAT, and a longer
- * silence than it bears is noticed like any other (probe.h).
+ * another; a stranger is one that is reached where it says it is. A stranger sends NATCHECK_POKES a
+ * second at most, 20 bytes each, and each neighbour passes on NATCHECK_ASKS in NATCHECK_ASKS_S of
+ * one asker: a member that lies reflects no more than that. A lie makes us wrong about our NAT, and
+ * a longer silence than it bears is noticed like any other (probe.h).
  *
  * Where everybody has been sent to, as in a small group, filtering and life stay unknown.
  */

@@ -872,6 +872,11 @@ void overlay_nat(const struct overlay *o, struct overlay_nat *out)
     natcheck_tell(o, out);
 }
 
+void overlay_sent(struct overlay *o, const struct addr *to)
+{
+    natcheck_sent(o, to);
+}
+
 void overlay_indication(struct overlay *o, const struct endpoint *from, const struct stun_id *id)
 {
     natcheck_indication(o, from, id);

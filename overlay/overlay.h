@@ -320,6 +320,8 @@ void overlay_nat(const struct overlay *o, struct overlay_nat *out);
 /* A STUN Binding indication came by our port: the answer to a question of ours, perhaps. */
 struct stun_id;
 void overlay_indication(struct overlay *o, const struct endpoint *from, const struct stun_id *id);
+/* Another overlay, or STUN, sent there by our port: our NAT lets it in from now on. */
+void overlay_sent(struct overlay *o, const struct addr *to);
 /* A STUN server outside sees us so. */
 void overlay_observed(struct overlay *o, const struct endpoint *by, const struct endpoint *us);
 
