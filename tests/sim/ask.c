@@ -180,6 +180,7 @@ bool ask_now(struct world *w, struct host *from, const struct host *target)
         return false;
     *ask = (struct ask){.exact = target != NULL, .asker = from->index, .asked_us = w->now_us};
     ask->calm = !w->faults_on && w->ring.ideal_us != 0 &&
+                w->now_us - w->ring.ideal_us > SEC(ASK_SESSIONS_S) &&
                 (w->calm || w->now_us - w->fault_us > SEC(ASK_CALM_S));
     if (target != NULL) {
         ask->target = target->index;

@@ -6,7 +6,9 @@
  * right answers: whoever was the closest at some moment between question and answer. So an answer
  * is wrong only if some member that was there all that time is closer than who answered. A joiner
  * is a member from the moment it hears that both neighbours took it in; they go on answering for it
- * until its word of that has come back, one way later, and nothing can be quicker.
+ * until its word of that has come back, one way later, and nothing can be quicker. Lists name a
+ * neighbour as soon as somebody tells of it, and a session with it follows: for ASK_SESSIONS_S after
+ * all lists became ideal nothing is asked that must be answered rightly.
  */
 #ifndef PEAL_SIM_ASK_H
 #define PEAL_SIM_ASK_H
@@ -14,7 +16,7 @@
 #include "tests/sim/host.h"
 #include "tests/sim/stats.h"
 
-enum { ASKS_MAX = 4096 };
+enum { ASKS_MAX = 4096, ASK_SESSIONS_S = 1 };
 
 struct ask {
     bool used;

@@ -79,6 +79,7 @@ static void ask_some(struct world *w, size_t questions)
     struct random r = random_new(w->config.seed, RANDOM_ASK, 2);
 
     w->calm = true;
+    world_run(w, w->now_us + SEC(ASK_SESSIONS_S) + 1);
     for (size_t i = 0; i < questions; i++) {
         struct host *from = world_any(w, &r), *whose = world_any(w, &r);
 
