@@ -34,7 +34,7 @@ static const usec first_word_us = SEC(1);
 static const usec probe_near_us = SEC(10);
 static const usec probe_far_us = SEC(60);
 static const usec settling_us = SEC(2); /* a new neighbour's lists are not complete before */
-static const usec fresh_us = SEC(1);    /* heard so lately: no need to ask whether it lives */
+static const usec fresh_us = SEC(1);    /* heard, or reached, so lately: no need to ask */
 
 static void link_alarm(struct overlay *o, struct alarm *alarm);
 
@@ -256,7 +256,7 @@ static void keep_as_needed(struct overlay *o, struct link *l)
 
 void link_relied_on(struct overlay *o, struct link *l)
 {
-    if (l->up && o->env->now_us >= session_last_heard(l->session) + fresh_us)
+    if (l->up && o->env->now_us >= session_last_reached(l->session) + fresh_us)
         session_probe_now(l->session);
 }
 

@@ -103,7 +103,7 @@ struct natcheck {
     enum overlay_known hairpin;
     usec lives_us, dies_us; /* a mapping does at least so long, and not so long; 0: not known */
     uint32_t sent_s[NATCHECK_SENT]; /* second after the last packet to an address; 0: never */
-    uint16_t pokes;         /* sent for others since pokes_us */
+    uint16_t pokes;                 /* sent for others since pokes_us */
     usec pokes_us;
 };
 
@@ -289,8 +289,10 @@ void link_need(struct overlay *o, struct link *l, uint8_t add, uint8_t remove);
 void link_refresh(struct overlay *o, struct link *l);
 bool link_said_input(struct overlay *o, struct link *l, bool lists, struct reader *r);
 bool link_heard_input(struct overlay *o, struct link *l, struct reader *r);
-/* A message that nobody confirms goes this way now: a peer not heard lately is asked whether it
- * lives, so that the next one does not go the same way for nothing. */
+/* A message that nobody confirms goes this way now: a peer that has not lately shown to hear us is
+ * asked whether it does, so that the next one does not go the same way for nothing. That it is
+ * heard is not enough: the NAT that lets its packets out may have ended the mapping that ours come
+ * in by. */
 void link_relied_on(struct overlay *o, struct link *l);
 /* By which connection a message came. l NULL: from ourselves. */
 void link_came_by(const struct link *l, struct overlay_from *from);

@@ -35,13 +35,12 @@ static bool we_probe(const struct session *s)
 static usec probe_due_us(const struct session *s)
 {
     const struct path *best = paths_best(&s->paths);
-    usec heard_us = best != NULL ? best->heard_us : s->heard_us;
     usec silent_us = s->silent_us + (we_probe(s) ? 0 : silent_late_us);
 
     if (best != NULL &&
         best->comes_from.addr.family != 0) /* the peer's probes prove its way only */
         silent_us = usec_min(silent_us, half_silent_us);
-    return usec_min(heard_us + silent_us, s->data_probe_us);
+    return usec_min(session_last_reached(s) + silent_us, s->data_probe_us);
 }
 
 /* RFC 4787 REQ-5 allows a mapping no less than 2 minutes, but many live for 30 s. */

@@ -705,6 +705,13 @@ usec session_last_heard(const struct session *s)
     return s->heard_us;
 }
 
+usec session_last_reached(const struct session *s)
+{
+    const struct path *best = paths_best(&s->paths);
+
+    return best != NULL ? best->heard_us : s->heard_us;
+}
+
 uint32_t session_token(const struct session *s)
 {
     return s->token.index;

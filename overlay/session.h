@@ -128,7 +128,8 @@ void sessions_observed_by(struct sessions *ss, const struct endpoint *by,
 struct overlay_nat;
 /* All that is known of our NAT. */
 void sessions_nat(const struct sessions *ss, struct overlay_nat *out);
-/* A NAT of ours leaves a silent mapping alone for so long (SESSION_KEEPALIVE_S at least is believed). */
+/* A NAT of ours leaves a silent mapping alone for so long (SESSION_KEEPALIVE_S at least is
+ * believed). */
 void sessions_set_keepalive(struct sessions *ss, usec silent_us);
 /* After a renewal: used from the next handshake on. Borrowed. */
 void sessions_set_cert(struct sessions *ss, const uint8_t *der, size_t len);
@@ -159,6 +160,9 @@ session_path(const struct session *s);     /* the best now; kind PATH_NONE when 
 usec session_rtt(const struct session *s); /* smoothed, of the best path; 0: not measured */
 usec session_up_since(const struct session *s);
 usec session_last_heard(const struct session *s);
+/* When the best path last showed that what we send by it arrives. A peer that is heard from
+ * elsewhere lives, and may be out of this path's reach. */
+usec session_last_reached(const struct session *s);
 uint32_t session_token(
     const struct session *s); /* unique in this daemon while it lives: slot and number; never 0 */
 struct session *sessions_by_token(const struct sessions *ss, uint32_t token);

@@ -513,6 +513,38 @@ static void a_way_out_that_ended_is_noticed_while_the_peer_is_heard(void **state
     }
 }
 
+/* So whoever relies on it asks, and has another way before the next message. */
+static void a_peer_that_is_heard_may_be_out_of_reach(void **state)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct world *w = world_two_connected(44 + i);
+        struct world_node *boxed = &w->nodes[i], *other = &w->nodes[1 - i];
+        struct session *s = world_session(other, boxed);
+        struct boxed b = {.node = boxed};
+
+        w->ring = true;
+        w->hook = through_a_box;
+        w->hook_arg = &b;
+        world_run(w, SEC(30));
+        session_probe_now(s); /* answered: the next is not due for 10 s */
+        world_run(w, MSEC(300));
+        b.ended = true;
+        for (unsigned k = 0; k < 3; k++) {
+            session_send(world_session(boxed, other), MSG_UPPER, "x", 1);
+            world_run(w, MSEC(500));
+        }
+        assert_true(w->now_us < session_last_heard(s) + MSEC(500));
+        assert_true(w->now_us >= session_last_reached(s) + MSEC(1500));
+        session_probe_now(s);
+        world_run(w, SEC(2));
+        boxed->messages = 0;
+        session_send(s, MSG_UPPER, "y", 1);
+        world_run(w, MSEC(100));
+        assert_int_equal(boxed->messages, 1);
+        world_free(w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -536,6 +568,7 @@ int main(void)
         cmocka_unit_test(a_member_cannot_make_us_a_reflector),
         cmocka_unit_test(a_peer_that_answers_from_another_port_lives),
         cmocka_unit_test(a_way_out_that_ended_is_noticed_while_the_peer_is_heard),
+        cmocka_unit_test(a_peer_that_is_heard_may_be_out_of_reach),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
