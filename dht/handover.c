@@ -160,6 +160,8 @@ static void send_list(struct dht *d, struct handover *h)
     write_id(&p.w, &zero);
     write_id(&p.w, &zero);
     write_versions(&p.w, versions, h->count);
+    for (size_t i = 0; i < h->count; i++)
+        write_u8(&p.w, h->v[i].bits);
     if (h->routed)
         parcel_route(d, &h->target, &p);
     else
@@ -187,7 +189,8 @@ static void send_copies(struct dht *d, struct handover *h)
 
         if (remaining_s == 0)
             forget(h, h->sent);
-        else if (parcel_item(&p, &e->rec, remaining_s, 0))
+        else if (parcel_item(&p, &e->rec, remaining_s,
+                             (uint8_t)(h->v[h->sent].bits << ITEM_POINTS_SHIFT)))
             h->sent++;
         else
             break;

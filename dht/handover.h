@@ -7,7 +7,9 @@
  * HANDOVER_CHECK_US. What goes to the same member is offered in one list; it says what it lacks, is
  * sent that, and acknowledges. Only then the bits are cleared, and an entry without points and
  * without pending bits is dropped. The member is a neighbour of ours when we know it, else whoever
- * is closest to the point.
+ * is closest to the point. While rings become one an offer may end elsewhere, at a holder of
+ * another point, so it says for which points it is: who holds the record, but not for these, does
+ * not acknowledge.
  *
  * Bounds: HANDOVERS_MAX lists of HANDOVER_BATCH records at a time, one parcel of copies under way
  * in each. What was not acknowledged in HANDOVER_TRIES tries is tried again after

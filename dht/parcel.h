@@ -44,7 +44,8 @@ enum parcel_type {
         13, /* lo 20, hi 20, key 20, owner 20: what you have in [lo, hi) after (key, owner) */
     PARCEL_PAGE = 14, /* flags 1 (enum values_flag), items */
     PARCEL_SYNC = 15, /* lo 20, hi 20, count 4, sum 8: do we hold the same? Silence means yes */
-    PARCEL_LIST = 16, /* flags 1 (enum list_flag), lo 20, hi 20, count 1, versions 8 each */
+    PARCEL_LIST = 16, /* flags 1 (enum list_flag), lo 20, hi 20, count 1, versions 8 each; of an
+                         offer then a byte each: the points that it is offered for */
     PARCEL_WANT = 17, /* count 1, versions 8 each */
 
     PARCEL_LOST = 18,     /* items: this one stands, yours under the key does not */
@@ -63,7 +64,12 @@ enum verdict {
     VERDICT_UNKNOWN = 6,   /* renewal of what we do not have: send the whole record */
 };
 
-enum item_flag { ITEM_PROMISE = 1 };
+enum item_flag {
+    ITEM_PROMISE = 1,
+    ITEM_POINTS = 0x3e, /* handed over for these points, the first one's bit lowest; none: to
+                           whoever holds any */
+};
+enum { ITEM_POINTS_SHIFT = 1 };
 enum values_flag {
     VALUES_MORE = 1, /* ask on after the last one */
     VALUES_READY = 2 /* PAGE: the sender's own range was handed over */

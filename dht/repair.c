@@ -249,6 +249,7 @@ void repair_on_list(struct dht *d, const struct overlay_from *from, uint64_t id,
     uint64_t versions[VERSIONS_MAX], lacking[VERSIONS_MAX];
     size_t n = read_versions(r, versions), lack = 0;
     bool offer = flags & LIST_OFFER;
+    const uint8_t *points = offer ? read_bytes(r, n) : NULL;
 
     if (!reader_done(r)) {
         dht_count(d, COUNT_MALFORMED);
@@ -260,8 +261,9 @@ void repair_on_list(struct dht *d, const struct overlay_from *from, uint64_t id,
     for (size_t i = 0; i < n; i++) {
         const struct entry *e = store_find_version(&d->store, versions[i]);
 
-        /* What we hold for no point is ourselves about to give away: nobody may rely on it. */
-        if (e == NULL || (offer && e->points == 0))
+        /* That we hold it for another point, or are ourselves about to give it away, is nothing to
+         * rely on for this one. */
+        if (e == NULL || (offer && (points[i] & ~e->points) != 0))
             lacking[lack++] = versions[i];
     }
     if (!offer)

@@ -256,6 +256,8 @@ static void finish_write(struct dht *d, struct write *w)
         finish_promise(d, w);
     else
         finish_record(d, w);
+    if (!w->promise && unacked(d, w) > 0)
+        repair_soon(d);
     end_write(d, w);
 }
 
@@ -411,9 +413,10 @@ static enum verdict copy_record(struct dht *d, const struct overlay_from *from, 
 static enum verdict copy_item(struct dht *d, const struct overlay_from *from, uint64_t id,
                               uint8_t point, const struct item *item)
 {
+    uint8_t points = replica_points(d, &item->rec.key);
     struct cred *cred;
 
-    if (replica_points(d, &item->rec.key) == 0)
+    if (points == 0 || ((item->flags & ITEM_POINTS) >> ITEM_POINTS_SHIFT & ~points) != 0)
         return VERDICT_MOVED;
     if (!dht_record_good(d, &item->rec, &cred))
         return VERDICT_REFUSED;

@@ -5,8 +5,9 @@
  * repair.h finds what still differs.
  *
  * A write is acknowledged to its asker when both neighbours have it. One of the two is enough when
- * the other did not answer twice; none is not, unless we are alone: then the asker has to repeat
- * it. Bound: WRITES_MAX under way; more are not acknowledged, the asker repeats.
+ * the other did not answer twice (what it holds is compared soon); none is not, unless we are
+ * alone: then the asker has to repeat it. Bound: WRITES_MAX under way; more are not acknowledged,
+ * the asker repeats.
  */
 #ifndef PEAL_DHT_REPLICA_H
 #define PEAL_DHT_REPLICA_H

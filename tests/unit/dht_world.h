@@ -69,7 +69,8 @@ struct world {
     size_t event_count;
     uint64_t digest, delivered;
     usec home_us; /* until then what is routed comes back to its sender: routes are not there yet */
-    int64_t wall_s; /* at time 0; 0: unknown */
+    struct overlay *astray; /* or ends here, whatever its key; NULL: it does not */
+    int64_t wall_s;         /* at time 0; 0: unknown */
     /* Sees each message before it is sent; false drops it. */
     bool (*hook)(struct world *w, const struct overlay *from, const uint8_t *body, size_t len);
     void (*after_event)(struct world *w);
@@ -249,7 +250,7 @@ int overlay_route(struct overlay *o, const struct id *key, enum overlay_mode mod
     if (!o->member)
         return -ERR_BAD_STATE;
     if (o->world->now_us < o->world->home_us)
-        world_transmit(o, o, key, true, body, len);
+        world_transmit(o, o->world->astray != NULL ? o->world->astray : o, key, true, body, len);
     else
         world_transmit(o, world_closest(o->world, o->part, key), key, true, body, len);
     return 0;

@@ -184,13 +184,14 @@ static void an_owner_without_memory_gets_its_key_again(void **state)
     world_clear(&w);
 }
 
-/* Whoever was alone and meets a ring knows its neighbours before its routes lead to them. */
-static void an_offer_that_comes_home_gives_nothing_away(void **state)
+/* Whoever was alone and meets a ring knows its neighbours before its routes lead to them. Until
+ * then they end at its own door, or at that of a member which holds other points of the key. */
+static void meet_before_routes_do(uint64_t seed, bool astray)
 {
     struct world w;
     struct overlay *alone;
 
-    world_init(&w, 30);
+    world_init(&w, seed);
     for (unsigned n = 0; n < 12; n++)
         world_join(world_new_node(&w, n + 500), 1);
     world_run(&w, SEC(10));
@@ -202,6 +203,7 @@ static void an_offer_that_comes_home_gives_nothing_away(void **state)
     }
     world_merge(&w);
     w.home_us = w.now_us + MSEC(900);
+    w.astray = astray ? w.nodes[0] : NULL;
     world_run(&w, SEC(20));
     for (unsigned i = 0; i < 20; i++) {
         struct id key = world_key(i);
@@ -210,6 +212,16 @@ static void an_offer_that_comes_home_gives_nothing_away(void **state)
     }
     assert_int_equal(wrong_replicas(&w), 0);
     world_clear(&w);
+}
+
+static void an_offer_that_comes_home_gives_nothing_away(void **state)
+{
+    meet_before_routes_do(30, false);
+}
+
+static void an_offer_that_goes_astray_gives_nothing_away(void **state)
+{
+    meet_before_routes_do(31, true);
 }
 
 static void create_many(struct world *w, unsigned first, unsigned n)
@@ -624,6 +636,7 @@ int main(void)
         cmocka_unit_test(those_who_join_together_are_ready_soon),
         cmocka_unit_test(an_owner_without_memory_gets_its_key_again),
         cmocka_unit_test(an_offer_that_comes_home_gives_nothing_away),
+        cmocka_unit_test(an_offer_that_goes_astray_gives_nothing_away),
         cmocka_unit_test(ranges_follow_those_who_join_and_leave),
         cmocka_unit_test(crashes_lose_nothing),
         cmocka_unit_test(half_of_all_may_die_at_once),
