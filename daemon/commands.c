@@ -576,11 +576,22 @@ static void run_lookup(struct request *r)
         start_lookup(r, op, who, on_looked_up);
 }
 
+/* By which path the ping went: over our session with the peer, or from member to member. */
+static json_t *ping_way_json(struct op *op, const struct overlay_ping_result *p)
+{
+    if (p->answered && p->direct)
+        return status_way_json(op->network, &op->peer);
+    return json_pack("{s:o, s:n, s:n, s:n}", "path",
+                     p->answered ? json_string("overlay") : json_null(), "endpoint", "relay",
+                     "relay_hostname");
+}
+
 static json_t *ping_json(struct op *op, const struct overlay_ping_result *p)
 {
     const struct node *node = network_node(op->network);
     char id[ID_TEXT_SIZE], hostname[NODE_HOSTNAME_SIZE] = "", ipv4_text[ADDR_TEXT_SIZE];
     struct addr ipv4 = {0};
+    json_t *o, *way;
 
     if (op->looked_up.found) {
         strcpy(hostname, op->looked_up.hostname);
@@ -588,14 +599,16 @@ static json_t *ping_json(struct op *op, const struct overlay_ping_result *p)
     } else {
         (void)!node_peer_facts(node, &op->peer, hostname, &ipv4);
     }
-    return json_pack("{s:s, s:s, s:o, s:o, s:b, s:o, s:o, s:o}", "schema", "peal.ping/1", "id",
-                     id_text(&op->peer, id), "hostname",
-                     hostname[0] ? json_string(hostname) : json_null(), "ipv4",
-                     ipv4.family ? json_string(addr_text(&ipv4, ipv4_text)) : json_null(),
-                     "answered", p->answered, "path",
-                     p->answered ? json_string(p->direct ? "direct" : "overlay") : json_null(),
-                     "hops", p->answered ? json_integer(p->hops) : json_null(), "rtt_ms",
-                     p->answered ? json_real((double)p->rtt_us / 1000) : json_null());
+    o = json_pack("{s:s, s:s, s:o, s:o, s:b, s:o, s:o}", "schema", "peal.ping/1", "id",
+                  id_text(&op->peer, id), "hostname",
+                  hostname[0] ? json_string(hostname) : json_null(), "ipv4",
+                  ipv4.family ? json_string(addr_text(&ipv4, ipv4_text)) : json_null(), "answered",
+                  p->answered, "hops", p->answered ? json_integer(p->hops) : json_null(), "rtt_ms",
+                  p->answered ? json_real((double)p->rtt_us / 1000) : json_null());
+    way = ping_way_json(op, p);
+    json_object_update(o, way);
+    json_decref(way);
+    return o;
 }
 
 static void on_ping(void *ctx, const struct overlay_ping_result *p)

@@ -15,7 +15,8 @@
 enum {
     STATUS_PEERS_MAX = 1024,
     STATUS_REFUSALS_MAX = 16,
-    STATUS_CANDIDATES_MAX = 16,
+    STATUS_CANDIDATES_MAX = 32,
+    STATUS_RELAYS_MAX = 16,
     ID_PREFIX_MIN = 8
 };
 
@@ -83,6 +84,14 @@ static double seconds(usec us)
 static json_t *since_json(usec now_us, usec then_us)
 {
     return then_us && then_us <= now_us ? json_real(seconds(now_us - then_us)) : json_null();
+}
+
+/* How long until then; null for USEC_NEVER. */
+static json_t *until_json(usec now_us, usec then_us)
+{
+    if (then_us == USEC_NEVER)
+        return json_null();
+    return json_real(seconds(then_us > now_us ? then_us - now_us : 0));
 }
 
 static json_t *rtt_json(usec rtt_us)
@@ -327,6 +336,54 @@ static json_t *path_json(const struct overlay_peer_info *p)
     return json_string(p->udp ? "direct" : p->tcp ? "tcp" : "overlay");
 }
 
+static json_t *hostname_json(struct network *n, const struct id *peer)
+{
+    char hostname[NODE_HOSTNAME_SIZE] = "";
+    struct addr ipv4;
+
+    if (!id_is_zero(peer))
+        (void)!node_peer_facts(network_node(n), peer, hostname, &ipv4);
+    return text_or_null(hostname);
+}
+
+static json_t *peer_endpoint_json(const struct overlay_peer_info *p)
+{
+    return p->udp || p->tcp ? endpoint_json(&p->endpoint) : json_null();
+}
+
+static json_t *standbys_json(struct network *n, const struct overlay_peer_info *p)
+{
+    json_t *a = json_array();
+
+    for (size_t i = 0; i < p->standbys; i++)
+        json_array_append_new(a, json_pack("{s:o, s:o, s:o}", "id", id_json(&p->standby[i]),
+                                           "hostname", hostname_json(n, &p->standby[i]), "rtt_ms",
+                                           rtt_json(p->standby_rtt_us[i])));
+    return a;
+}
+
+/* Since when this path is the one in use, what made it so, and what was before. */
+static json_t *path_history_json(struct network *n, const struct overlay_peer_info *p)
+{
+    if (!p->up)
+        return json_pack("{s:n, s:n, s:n}", "path_age_s", "path_change", "path_before");
+    return json_pack("{s:o, s:s, s:o}", "path_age_s", since_json(network_now(n), p->moved.at_us),
+                     "path_change", overlay_move_text(p->moved.by), "path_before",
+                     text_or_null(p->moved.before));
+}
+
+json_t *status_way_json(struct network *n, const struct id *peer)
+{
+    struct node *node = network_enter(n);
+    struct overlay_peer_info p;
+
+    if (!node || !overlay_peer(node_overlay(node), peer, &p))
+        return json_pack("{s:n, s:n, s:n, s:n}", "path", "endpoint", "relay", "relay_hostname");
+    return json_pack("{s:o, s:o, s:o, s:o}", "path", path_json(&p), "endpoint",
+                     peer_endpoint_json(&p), "relay", id_json(&p.relay), "relay_hostname",
+                     hostname_json(n, &p.relay));
+}
+
 static json_t *peer_json(struct network *n, const struct overlay_peer_info *p)
 {
     const struct node *node = network_node(n);
@@ -334,21 +391,26 @@ static json_t *peer_json(struct network *n, const struct overlay_peer_info *p)
     struct addr ipv4 = {0};
     uint64_t tx = 0, rx = 0;
     usec now = network_now(n);
+    json_t *o, *history = path_history_json(n, p);
 
     (void)!node_peer_facts(node, &p->node, hostname, &ipv4);
     (void)!node_peer_traffic(node, p->token, &tx, &rx);
-    return json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o, "
+    o = json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o, "
         "s:o, s:o, s:b}",
         "id", id_json(&p->node), "network",
         network_public(n) ? json_null() : json_string(network_name(n)), "hostname",
         text_or_null(hostname), "ipv4", addr_json(&ipv4), "path", path_json(p), "endpoint",
-        p->udp || p->tcp ? endpoint_json(&p->endpoint) : json_null(), "relay", id_json(&p->relay),
-        "standby_relays", ids_json(p->standby, p->standbys), "rtt_ms", rtt_json(p->rtt_us), "roles",
+        peer_endpoint_json(p), "relay", id_json(&p->relay), "relay_hostname",
+        hostname_json(n, &p->relay), "standby_relays", ids_json(p->standby, p->standbys),
+        "standbys", standbys_json(n, p), "rtt_ms", rtt_json(p->rtt_us), "roles",
         roles_json(p->roles), "cipher", cipher_json(p->cipher), "tx_bytes", (json_int_t)tx,
         "rx_bytes", (json_int_t)rx, "age_s", since_json(now, p->up_since_us), "last_seen_s",
         since_json(now, p->last_heard_us), "user", text_or_null(p->user), "why",
         text_or_null(p->why), "plain", node_peer_plain(node, p->token, now));
+    json_object_update(o, history);
+    json_decref(history);
+    return o;
 }
 
 static json_t *refusal_json(struct network *n, const struct overlay_refusal *r)
@@ -407,50 +469,95 @@ json_t *status_peers_json(struct daemon *d, struct network *only)
                      refused);
 }
 
+/* --- why --- */
+
+static json_t *candidate_json(const struct overlay_candidate *c, usec now_us)
+{
+    return json_pack("{s:o, s:o, s:b, s:b, s:s, s:I, s:o, s:o}", "endpoint", endpoint_json(&c->ep),
+                     "local", endpoint_json(&c->us), "named", c->named, "tcp", c->tcp, "outcome",
+                     overlay_try_text(c->outcome), "times_tried", (json_int_t)c->times,
+                     "tried_ago_s", since_json(now_us, c->tried_us), "rtt_ms", rtt_json(c->rtt_us));
+}
+
+static json_t *port_search_json(const struct overlay_tries *t)
+{
+    return t->ports == 0 ? json_null()
+                         : json_pack("{s:I, s:I}", "sent", (json_int_t)t->ports_sent, "ports",
+                                     (json_int_t)t->ports);
+}
+
 /* What was tried to reach the peer directly, and when that is done again. */
-static void add_candidates(struct network *n, const struct id *peer, json_t *why)
+static void add_candidates(const struct overlay *o, usec now_us, const struct id *peer, json_t *why)
 {
     struct overlay_candidate v[STATUS_CANDIDATES_MAX];
-    struct node *node = network_enter(n);
+    struct endpoint own[OVERLAY_ENDPOINTS_MAX];
+    struct overlay_tries tries;
+    size_t count = overlay_candidates(o, peer, v, ARRAY_LEN(v), &tries);
+    size_t own_count = overlay_endpoints(o, own);
+    json_t *list = json_array(), *local = json_array();
+
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, candidate_json(&v[i], now_us));
+    for (size_t i = 0; i < own_count; i++)
+        json_array_append_new(local, endpoint_json(&own[i]));
+    json_object_set_new(why, "local_endpoints", local);
+    json_object_set_new(why, "candidates", list);
+    json_object_set_new(why, "next_try_s", until_json(now_us, tries.next_us));
+    json_object_set_new(why, "next_tcp_s", until_json(now_us, tries.tcp_us));
+    json_object_set_new(why, "port_search", port_search_json(&tries));
+}
+
+static void add_relays(struct network *n, const struct overlay *o, const struct id *peer,
+                       json_t *why)
+{
+    struct overlay_relay v[STATUS_RELAYS_MAX];
+    size_t count = overlay_relays(o, peer, v, ARRAY_LEN(v));
     json_t *list = json_array();
-    usec next_us = USEC_NEVER, now_us = network_now(n);
-    struct overlay_nat nat = {.mapping = OVERLAY_NAT_MAPPING_UNKNOWN};
-    size_t count =
-        node ? overlay_candidates(node_overlay(node), peer, v, ARRAY_LEN(v), &next_us) : 0;
 
     for (size_t i = 0; i < count; i++)
         json_array_append_new(
-            list, json_pack("{s:o, s:s, s:o}", "endpoint", endpoint_json(&v[i].ep), "outcome",
-                            overlay_try_text(v[i].outcome), "rtt_ms", rtt_json(v[i].rtt_us)));
-    if (node)
-        overlay_nat(node_overlay(node), &nat);
+            list,
+            json_pack("{s:o, s:o, s:s, s:o, s:o, s:o}", "id", id_json(&v[i].node), "hostname",
+                      hostname_json(n, &v[i].node), "state", overlay_relay_text(v[i].state),
+                      "rtt_ms", rtt_json(v[i].rtt_us), "chosen_by_ms", rtt_json(v[i].told_rtt_us),
+                      "again_s",
+                      v[i].state == OVERLAY_RELAY_FAILED ? until_json(network_now(n), v[i].until_us)
+                                                         : json_null()));
+    json_object_set_new(why, "relays", list);
+}
+
+/* Ours, and the peer's as far as it told. */
+static void add_nats(const struct overlay *o, const struct id *peer, json_t *why)
+{
+    struct overlay_nat nat;
+
+    overlay_nat(o, &nat);
     json_object_set_new(why, "nat", nat_facts_json(&nat));
-    json_object_set_new(why, "candidates", list);
-    json_object_set_new(why, "next_try_s",
-                        next_us == USEC_NEVER
-                            ? json_null()
-                            : json_real(seconds(next_us > now_us ? next_us - now_us : 0)));
+    json_object_set_new(why, "peer_nat",
+                        overlay_peer_nat(o, peer, &nat)
+                            ? json_pack("{s:s, s:s, s:s}", "mapping", mapping_word(nat.mapping),
+                                        "mapping_detail", overlay_nat_mapping_text(nat.mapping),
+                                        "filtering", overlay_nat_filtering_text(nat.filtering))
+                            : json_null());
 }
 
 json_t *status_why_json(struct network *n, const struct id *peer)
 {
-    size_t count, i = 0;
-    struct overlay_peer_info *v = list_peers(n, &count);
-    json_t *refused = json_array(), *entry = NULL, *why;
+    struct node *node = network_enter(n);
+    struct overlay_peer_info p;
+    json_t *refused = json_array(), *why;
+    bool found = node && overlay_peer(node_overlay(node), peer, &p);
 
-    while (i < count && !id_eq(&v[i].node, peer))
-        i++;
-    if (i < count)
-        entry = peer_json(n, &v[i]);
-    free(v);
     add_refusals(n, peer, refused);
-    if (!entry && json_array_size(refused) == 0) {
+    if (!node || (!found && json_array_size(refused) == 0)) {
         json_decref(refused);
         return NULL;
     }
-    why = json_pack("{s:s, s:o, s:o}", "schema", "peal.why/1", "peer", entry ? entry : json_null(),
-                    "refused", refused);
-    add_candidates(n, peer, why);
+    why = json_pack("{s:s, s:o, s:o}", "schema", "peal.why/1", "peer",
+                    found ? peer_json(n, &p) : json_null(), "refused", refused);
+    add_candidates(node_overlay(node), network_now(n), peer, why);
+    add_relays(n, node_overlay(node), peer, why);
+    add_nats(node_overlay(node), peer, why);
     return why;
 }
 

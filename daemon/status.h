@@ -15,10 +15,13 @@ json_t *status_network_json(struct network *n); /* one of its networks */
 json_t *status_peers_json(struct daemon *d,
                           struct network *only); /* peal.peers/1; only: NULL for all */
 json_t *status_netcheck_json(struct daemon *d);  /* peal.netcheck/1 */
+/* The way that a ping over our session with that node took: path, endpoint, relay and its name. */
+json_t *status_way_json(struct network *n, const struct id *peer);
 json_t *status_member_json(const struct node_member *m);
 json_t *status_crawl_json(const struct node_member *m);
 json_t *status_lookup_json(const struct node_lookup_result *r);
-/* The peers entry of one node, and handshakes refused lately; NULL when there is neither. */
+/* peal.why/1: the peers entry of one node, what was tried to reach it, both NATs, and handshakes
+ * refused lately; NULL when there is neither session nor refusal. */
 json_t *status_why_json(struct network *n, const struct id *peer);
 /* Prometheus text, to be freed; NULL when out of memory. */
 char *status_metrics(struct daemon *d);

@@ -206,7 +206,8 @@ static bool ping_input(struct session *s, const struct arrival *in, struct reade
     uint8_t flags = read_u8(r);
     bool ask = (flags & PING_ASK_ENDPOINT) != 0 && in->from->kind == PATH_UDP;
 
-    write_u8(&w, ask ? PING_ASK_ENDPOINT : 0);
+    session_nat_heard(s, flags);
+    write_u8(&w, session_nat_flags(s->ss) | (ask ? PING_ASK_ENDPOINT : 0));
     write_endpoint(&w, ask ? &in->from->ep : &none);
     if (path_may_answer(s, in->from, MESSAGE_PACKET_LEN + writer_len(&w)))
         session_queue(s, in->from, MSG_PONG, body, writer_len(&w));
@@ -219,12 +220,13 @@ static bool pong_input(struct session *s, const struct arrival *in, struct reade
 {
     uint32_t nonce = read_u32(r);
 
-    read_u8(r);
+    uint8_t flags = read_u8(r);
     struct endpoint us = read_endpoint(r);
 
     if (!reader_done(r))
         return false;
-    if (path_pong(s, in->from, nonce))
+    session_nat_heard(s, flags);
+    if (path_pong(s, in->from, nonce, &us))
         probe_answered(s);
     session_observed(s, &us);
     return true;

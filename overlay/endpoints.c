@@ -82,6 +82,7 @@ void sessions_set_endpoints(struct sessions *ss, const struct endpoint *eps, siz
     ss->own_count = (uint8_t)n;
     ss->seen_count = ss->outside_count = ss->predicted_count =
         0; /* of the network that we were in */
+    ss->mapping = OVERLAY_NAT_MAPPING_UNKNOWN;
     for (size_t i = 0; i < ss->count; i++)
         session_moved(ss->all[i]);
     sessions_flush(ss);
@@ -192,6 +193,38 @@ void sessions_set_keepalive(struct sessions *ss, usec silent_us)
     ss->keepalive_us = silent_us > SEC(SESSION_KEEPALIVE_S) ? silent_us : SEC(SESSION_KEEPALIVE_S);
 }
 
+void sessions_set_filtering(struct sessions *ss, uint8_t filtering)
+{
+    ss->filtering = filtering;
+}
+
+uint8_t session_nat_flags(const struct sessions *ss)
+{
+    uint8_t filtering =
+        ss->mapping == OVERLAY_NAT_MAPPING_NONE ? OVERLAY_NAT_FILTERING_NONE : ss->filtering;
+
+    return (uint8_t)(PING_NAT | ss->mapping << PING_NAT_MAPPING_SHIFT |
+                     filtering << PING_NAT_FILTERING_SHIFT);
+}
+
+void session_nat_heard(struct session *s, uint8_t flags)
+{
+    if ((flags & PING_NAT) != 0)
+        s->peer_nat = flags;
+}
+
+bool session_peer_nat(const struct session *s, struct overlay_nat *out)
+{
+    unsigned mapping = (s->peer_nat & PING_NAT_MAPPING) >> PING_NAT_MAPPING_SHIFT;
+
+    *out =
+        (struct overlay_nat){.filtering = (enum overlay_nat_filtering)(
+                                 (s->peer_nat & PING_NAT_FILTERING) >> PING_NAT_FILTERING_SHIFT)};
+    if (mapping <= OVERLAY_NAT_MAPPING_ADDRESS_AND_PORT)
+        out->mapping = (enum overlay_nat_mapping)mapping;
+    return s->peer_nat != 0;
+}
+
 /* Peers that have no direct path yet hear of a new reflexive address. */
 static void seen_refresh(struct sessions *ss)
 {
@@ -199,6 +232,10 @@ static void seen_refresh(struct sessions *ss)
     struct endpoint seen[SESSION_SEEN_MAX];
     size_t reported = reports_collect(ss, v), n = seen_choose(ss, v, reported, seen);
 
+    struct overlay_nat nat = {.mapping = OVERLAY_NAT_MAPPING_UNKNOWN};
+
+    nat_judge(v, reported, ss->own, ss->own_count, &nat);
+    ss->mapping = (uint8_t)nat.mapping;
     ss->predicted_count = (uint8_t)nat_predict(v, reported, ss->predicted, SESSION_PREDICTED_MAX);
     if (n == ss->seen_count && same_endpoints(seen, ss->seen, n))
         return;

@@ -14,7 +14,7 @@ enum { MSG_HEADER_LEN = 3 };
 
 enum msg_type {
     /* Between the two ends of a session; handled in session.c and path.c. */
-    MSG_PING = 1,           /* nonce 4, flags 1: asks for MSG_PONG on the path it came by */
+    MSG_PING = 1,           /* nonce 4, flags 1: asks for MSG_PONG on the path it came by. Flags: enum ping_flag */
     MSG_PONG = 2,           /* nonce 4, flags 1, observed endpoint of the asker (family 0 unless UDP) */
     MSG_CLOSE = 3,          /* reason 1: the session is over, forget it */
     MSG_DATA_KEY_INIT = 4,  /* generation 4, receiver index 4, ephemeral 32 */

@@ -103,11 +103,17 @@ static void learned_life(struct overlay *o)
     sessions_set_keepalive(o->sessions, usec_min(c->lives_us - c->lives_us / 4, keepalive_most_us));
 }
 
+static void learned_filtering(struct overlay *o, enum overlay_nat_filtering filtering)
+{
+    o->natcheck.filtering = filtering;
+    sessions_set_filtering(o->sessions, (uint8_t)filtering);
+}
+
 static void forget(struct overlay *o)
 {
     struct natcheck *c = &o->natcheck;
 
-    c->filtering = OVERLAY_NAT_FILTERING_UNKNOWN;
+    learned_filtering(o, OVERLAY_NAT_FILTERING_UNKNOWN);
     c->hairpin = OVERLAY_KNOWN_NOT;
     c->lives_us = c->dies_us = 0;
     learned_life(o);
@@ -220,7 +226,7 @@ static void nobody_came(struct overlay *o)
     struct natcheck *c = &o->natcheck;
     struct overlay_nat nat;
 
-    c->filtering = OVERLAY_NAT_FILTERING_DEPENDENT;
+    learned_filtering(o, OVERLAY_NAT_FILTERING_DEPENDENT);
     c->rung = 0;
     sessions_nat(o->sessions, &nat);
     if (nat.mapping == OVERLAY_NAT_MAPPING_INDEPENDENT)
@@ -322,7 +328,7 @@ static void stranger_came(struct overlay *o, const struct endpoint *from)
         filter_due(o);
         return;
     }
-    c->filtering = OVERLAY_NAT_FILTERING_INDEPENDENT;
+    learned_filtering(o, OVERLAY_NAT_FILTERING_INDEPENDENT);
     rest(o);
 }
 

@@ -807,6 +807,7 @@ static void fill_info(const struct overlay *o, const struct link *l, struct over
     if (out->udp || out->tcp)
         out->endpoint = d.path.ep;
     relay_info(l, out);
+    session_last_move(l->session, &out->moved);
     out->roles = l->mine | l->theirs;
     out->rtt_us = session_rtt(l->session);
     out->up_since_us = session_up_since(l->session);
@@ -840,13 +841,86 @@ size_t overlay_peers(const struct overlay *o, struct overlay_peer_info *out, siz
     return n;
 }
 
-size_t overlay_candidates(const struct overlay *o, const struct id *peer,
-                          struct overlay_candidate *out, size_t max, usec *next_us)
+bool overlay_peer(const struct overlay *o, const struct id *peer, struct overlay_peer_info *out)
 {
     const struct link *l = link_find(o, peer);
 
-    *next_us = USEC_NEVER;
-    return l != NULL && l->up ? session_candidates(l->session, out, max, next_us) : 0;
+    if (l != NULL)
+        fill_info(o, l, out);
+    return l != NULL;
+}
+
+size_t overlay_candidates(const struct overlay *o, const struct id *peer,
+                          struct overlay_candidate *out, size_t max, struct overlay_tries *tries)
+{
+    const struct link *l = link_find(o, peer);
+
+    *tries = (struct overlay_tries){.next_us = USEC_NEVER, .tcp_us = USEC_NEVER};
+    if (l == NULL || !l->up)
+        return 0;
+    tries->ports_sent = session_searched(l->session, &tries->ports);
+    if (l->tcp_at_us != 0)
+        tries->tcp_us = l->tcp_at_us;
+    return session_candidates(l->session, out, max, &tries->next_us);
+}
+
+size_t overlay_endpoints(const struct overlay *o, struct endpoint out[OVERLAY_ENDPOINTS_MAX])
+{
+    return sessions_own_endpoints(o->sessions, out);
+}
+
+size_t overlay_relays(const struct overlay *o, const struct id *peer, struct overlay_relay *out,
+                      size_t max)
+{
+    const struct link *l = link_find(o, peer);
+
+    return l != NULL && l->up ? relay_list(o, l, out, max) : 0;
+}
+
+bool overlay_peer_nat(const struct overlay *o, const struct id *peer, struct overlay_nat *out)
+{
+    const struct link *l = link_find(o, peer);
+
+    *out = (struct overlay_nat){.mapping = OVERLAY_NAT_MAPPING_UNKNOWN};
+    return l != NULL && l->up && session_peer_nat(l->session, out);
+}
+
+const char *overlay_move_text(enum overlay_move m)
+{
+    switch (m) {
+    case OVERLAY_MOVE_FIRST:
+        return "first";
+    case OVERLAY_MOVE_BETTER:
+        return "better";
+    case OVERLAY_MOVE_SILENT:
+        return "silent";
+    case OVERLAY_MOVE_LOST:
+        return "lost";
+    case OVERLAY_MOVE_ROAMED:
+        return "roamed";
+    case OVERLAY_MOVE_CHOSEN:
+        return "chosen";
+    }
+    return "unknown";
+}
+
+const char *overlay_relay_text(enum overlay_relay_state s)
+{
+    switch (s) {
+    case OVERLAY_RELAY_IN_USE:
+        return "in use";
+    case OVERLAY_RELAY_STANDS_BY:
+        return "stands by";
+    case OVERLAY_RELAY_ASKED:
+        return "asked";
+    case OVERLAY_RELAY_TRIED:
+        return "being tried";
+    case OVERLAY_RELAY_LEFT:
+        return "leaves";
+    case OVERLAY_RELAY_FAILED:
+        return "failed";
+    }
+    return "unknown";
 }
 
 const char *overlay_try_text(enum overlay_try t)
@@ -862,6 +936,8 @@ const char *overlay_try_text(enum overlay_try t)
         return "no answer";
     case OVERLAY_TRY_NO_NEED:
         return "not needed";
+    case OVERLAY_TRY_NOT_YET:
+        return "not tried yet";
     }
     return "unknown";
 }

@@ -249,6 +249,21 @@ enum overlay_role {
     OVERLAY_ROLE_LEAF = 8,
     OVERLAY_ROLE_RELAY = 16
 };
+/* Why the path in use took the place of the one before. */
+enum overlay_move {
+    OVERLAY_MOVE_FIRST,  /* there was none */
+    OVERLAY_MOVE_BETTER, /* of a better kind, or quicker */
+    OVERLAY_MOVE_SILENT, /* the one before answered no more */
+    OVERLAY_MOVE_LOST,   /* the one before was given up: its relay or connection ended */
+    OVERLAY_MOVE_ROAMED, /* the peer's packets came from there, and no more by the one before */
+    OVERLAY_MOVE_CHOSEN, /* the peer uses it */
+};
+struct overlay_moved {
+    enum overlay_move by;
+    usec at_us;
+    const char *before; /* the kind of the path before, as path is called; NULL: there was none */
+};
+const char *overlay_move_text(enum overlay_move m);
 struct overlay_peer_info {
     struct id node;
     uint32_t token;
@@ -257,8 +272,10 @@ struct overlay_peer_info {
     struct endpoint endpoint;
     struct id relay; /* its packets go through this one; zero: they do not */
     struct id standby[OVERLAY_STANDBYS_MAX];
+    usec standby_rtt_us[OVERLAY_STANDBYS_MAX]; /* measured over it; 0: not yet */
     size_t standbys;
-    uint32_t roles; /* ours and theirs together */
+    struct overlay_moved moved; /* to the path in use */
+    uint32_t roles;             /* ours and theirs together */
     usec rtt_us, up_since_us, last_heard_us;
     enum seal_alg cipher; /* of the data key; 0: none yet */
     char user[CERT_USER_MAX + 1];
@@ -266,25 +283,62 @@ struct overlay_peer_info {
 };
 size_t overlay_peers(const struct overlay *o, struct overlay_peer_info *out,
                      size_t max); /* sorted by id */
-/* The addresses that a peer named as its own, and what came of them. */
+/* The same of one. False: there is no session with it, and none is being opened. */
+bool overlay_peer(const struct overlay *o, const struct id *peer, struct overlay_peer_info *out);
+/* The addresses that a peer named as its own or was heard from, and what came of them. We have one
+ * port: so each is one pair of candidates, with that of ours that the peer sees. */
 enum overlay_try {
     OVERLAY_TRY_IN_USE,
     OVERLAY_TRY_ANSWERED, /* a path, but not the best */
     OVERLAY_TRY_UNDER_WAY,
     OVERLAY_TRY_SILENT,  /* was tried, and did not answer */
     OVERLAY_TRY_NO_NEED, /* no better than the path in use */
+    OVERLAY_TRY_NOT_YET, /* so many at once are not tried */
 };
 struct overlay_candidate {
     struct endpoint ep;
+    struct endpoint us; /* our end of the pair, as the peer saw it; family 0: it saw none */
     enum overlay_try outcome;
-    uint8_t tries; /* OVERLAY_TRY_UNDER_WAY */
-    usec rtt_us;   /* of a path; 0: not measured */
+    bool named;     /* by the peer as its own; else it was heard from there, or TCP leads there */
+    bool tcp;       /* a connection, from or to there */
+    uint8_t tries;  /* OVERLAY_TRY_UNDER_WAY: packets of this trial */
+    uint16_t times; /* trials so far */
+    usec tried_us;  /* the last began; 0: none did */
+    usec rtt_us;    /* of a path; 0: not measured */
 };
+/* What will be tried. */
+struct overlay_tries {
+    usec next_us;               /* all candidates again; USEC_NEVER: nothing better is looked for */
+    usec tcp_us;                /* connections; USEC_NEVER */
+    uint16_t ports, ports_sent; /* many ports of the peer's NAT: in all, 0: no; and so far */
+};
+/* The relays between us and a peer. */
+enum overlay_relay_state {
+    OVERLAY_RELAY_IN_USE,
+    OVERLAY_RELAY_STANDS_BY,
+    OVERLAY_RELAY_ASKED, /* for a channel */
+    OVERLAY_RELAY_TRIED, /* agreed; does it carry? */
+    OVERLAY_RELAY_LEFT,  /* said goodbye */
+    OVERLAY_RELAY_FAILED,
+};
+struct overlay_relay {
+    struct id node;
+    enum overlay_relay_state state;
+    usec rtt_us;      /* from us to the peer over it, measured; 0: not yet */
+    usec told_rtt_us; /* both ends' to it together, by which it was chosen; 0: not by us */
+    usec until_us;    /* OVERLAY_RELAY_FAILED: left alone so long */
+};
+const char *overlay_relay_text(enum overlay_relay_state s);
+size_t overlay_relays(const struct overlay *o, const struct id *peer, struct overlay_relay *out,
+                      size_t max);
 const char *overlay_try_text(enum overlay_try t);
-/* Up to max of them, and when all are tried next (USEC_NEVER: nothing better is looked for).
- * Returns how many; 0 also for whom there is no session with. */
+/* Up to max of them, and what is tried next. Returns how many; 0 also for whom there is no session
+ * with. */
 size_t overlay_candidates(const struct overlay *o, const struct id *peer,
-                          struct overlay_candidate *out, size_t max, usec *next_us);
+                          struct overlay_candidate *out, size_t max, struct overlay_tries *tries);
+enum { OVERLAY_ENDPOINTS_MAX = 8 };
+/* Our own that peers are told of and try. */
+size_t overlay_endpoints(const struct overlay *o, struct endpoint out[OVERLAY_ENDPOINTS_MAX]);
 /* What is known of the NAT that we are behind, from what neighbours and STUN servers see. */
 enum overlay_nat_mapping { /* RFC 4787 4.1 */
                            OVERLAY_NAT_MAPPING_UNKNOWN,
@@ -317,6 +371,8 @@ struct overlay_nat {
 const char *overlay_nat_mapping_text(enum overlay_nat_mapping m);
 const char *overlay_nat_filtering_text(enum overlay_nat_filtering f);
 void overlay_nat(const struct overlay *o, struct overlay_nat *out);
+/* A peer's, as far as it told: mapping and filtering. False: it told nothing. */
+bool overlay_peer_nat(const struct overlay *o, const struct id *peer, struct overlay_nat *out);
 /* A STUN Binding indication came by our port: the answer to a question of ours, perhaps. */
 struct stun_id;
 void overlay_indication(struct overlay *o, const struct endpoint *from, const struct stun_id *id);

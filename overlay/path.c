@@ -198,13 +198,24 @@ void path_news(struct session *s)
         path_round(s);
 }
 
-static void move_to(struct session *s, struct path *path)
+static void best_is(struct session *s, const struct path *path, enum overlay_move by)
+{
+    struct paths *p = &s->paths;
+
+    p->before_kind = p->best_kind;
+    p->best_kind = (uint8_t)path->addr.kind;
+    p->moved_by = (uint8_t)by;
+    p->moved_us = s->ss->env->now_us;
+}
+
+static void move_to(struct session *s, struct path *path, enum overlay_move by)
 {
     struct paths *p = &s->paths;
 
     path_log(s, "moves to", &path->addr);
 
     p->best = (uint8_t)(path - p->v);
+    best_is(s, path, by);
     session_event(s, EVENT_DATA);
     path_news(s);
 }
@@ -250,6 +261,8 @@ static struct path *path_add(struct session *s, const struct path_addr *addr)
     struct path *path = &p->v[p->count++];
 
     *path = (struct path){.addr = *addr, .heard_us = s->ss->env->now_us};
+    if (p->best_kind == PATH_NONE)
+        best_is(s, path, OVERLAY_MOVE_FIRST);
     if (p->count == 1) {
         p->best = 0;
         session_event(s, EVENT_DATA);
@@ -272,7 +285,7 @@ struct path *path_proven(struct session *s, const struct path_addr *addr)
     }
     path = path_add(s, &to);
     if (path != NULL && path != paths_best(&s->paths) && better(s, path, paths_best(&s->paths)))
-        move_to(s, path);
+        move_to(s, path, OVERLAY_MOVE_BETTER);
     return path;
 }
 
@@ -381,6 +394,25 @@ static bool is_new(const struct session *s, const struct path_addr *addr)
     return trial_find(&s->paths, addr) == NULL && paths_find(&s->paths, addr) == NULL;
 }
 
+static struct path_named *named_find(struct path_named *v, size_t n, const struct endpoint *ep)
+{
+    for (size_t i = 0; i < n; i++)
+        if (endpoint_eq(&v[i].ep, ep))
+            return &v[i];
+    return NULL;
+}
+
+static void named_tried(struct session *s, const struct endpoint *ep)
+{
+    struct path_named *named = named_find(s->paths.peer_eps, s->paths.peer_ep_count, ep);
+
+    if (named == NULL)
+        return;
+    named->tried_us = s->ss->env->now_us;
+    if (named->times < UINT16_MAX)
+        named->times++;
+}
+
 /* Starts a trial, or the one under way over again, unless the path is known already. */
 static void candidate_try(struct session *s, const struct endpoint *ep)
 {
@@ -391,6 +423,9 @@ static void candidate_try(struct session *s, const struct endpoint *ep)
         trial_again(s, t);
     else if (is_new(s, &addr) && candidate_ok(s, ep) && start_allowed(s))
         trial_start(s, &addr, false, 0);
+    else
+        return;
+    named_tried(s, ep);
 }
 
 static void round_later(struct session *s)
@@ -412,10 +447,10 @@ void path_check(struct session *s)
         return;
     for (int rank = RANK_LOOPBACK; rank < (int)rank_of(s, &best->addr); rank++)
         for (size_t i = 0; i < p->peer_ep_count; i++) {
-            const struct path_addr addr = {.kind = PATH_UDP, .ep = p->peer_eps[i]};
+            const struct path_addr addr = {.kind = PATH_UDP, .ep = p->peer_eps[i].ep};
 
             if ((int)rank_of(s, &addr) == rank)
-                candidate_try(s, &p->peer_eps[i]);
+                candidate_try(s, &addr.ep);
         }
     if (best->addr.kind == PATH_UDP)
         p->round_at_us = USEC_NEVER;
@@ -446,14 +481,17 @@ void path_round(struct session *s)
 void path_set_peer_endpoints(struct session *s, const struct endpoint *eps, size_t n)
 {
     struct paths *p = &s->paths;
-    struct endpoint *kept = malloc(PATH_PEER_ENDPOINTS_MAX * sizeof(*kept));
+    struct path_named *kept = malloc(PATH_PEER_ENDPOINTS_MAX * sizeof(*kept));
     uint8_t count = 0;
 
     if (kept == NULL)
         return;
-    for (size_t i = 0; i < n && count < PATH_PEER_ENDPOINTS_MAX; i++)
+    for (size_t i = 0; i < n && count < PATH_PEER_ENDPOINTS_MAX; i++) {
+        const struct path_named *before = named_find(p->peer_eps, p->peer_ep_count, &eps[i]);
+
         if (candidate_ok(s, &eps[i]))
-            kept[count++] = eps[i];
+            kept[count++] = before != NULL ? *before : (struct path_named){.ep = eps[i]};
+    }
     free(p->peer_eps);
     p->peer_eps = count > 0 ? realloc(kept, count * sizeof(*kept)) : NULL;
     if (count > 0 && p->peer_eps == NULL)
@@ -512,7 +550,7 @@ static void replace_best(struct session *s)
     if (next == NULL)
         next = path_add(s, &ring);
     if (next != NULL)
-        move_to(s, next);
+        move_to(s, next, OVERLAY_MOVE_LOST);
 }
 
 void path_drop(struct session *s, const struct path_addr *addr)
@@ -624,7 +662,7 @@ void path_nominated(struct session *s, const struct path_addr *from)
         (!path_addr_is_direct(&path->addr) && path_addr_is_direct(&best->addr)))
         return;
     if (id_cmp(&s->peer, &s->ss->config.node) < 0)
-        move_to(s, path);
+        move_to(s, path, OVERLAY_MOVE_CHOSEN);
 }
 
 void path_heard(struct session *s, const struct path_addr *from, size_t len, bool fresh)
@@ -713,7 +751,8 @@ static void set_source(struct session *s, struct path *path, const struct path_a
         trial_remove(&s->paths, t);
 }
 
-static void trial_passed(struct session *s, struct path_trial *t, const struct path_addr *from)
+static void trial_passed(struct session *s, struct path_trial *t, const struct path_addr *from,
+                         const struct endpoint *us)
 {
     const struct path_trial done = *t;
 
@@ -723,6 +762,7 @@ static void trial_passed(struct session *s, struct path_trial *t, const struct p
 
     if (path == NULL)
         return;
+    path->us = *us;
     set_source(s, path, from);
     if (done.tries == 1 && !done.again)
         rtt_sample(path, s->ss->env->now_us - done.started_us);
@@ -730,7 +770,7 @@ static void trial_passed(struct session *s, struct path_trial *t, const struct p
     bool moved = done.heard && best->heard_us <= done.started_us;
 
     if (path != best && (moved || better(s, path, best)))
-        move_to(s, path);
+        move_to(s, path, moved ? OVERLAY_MOVE_ROAMED : OVERLAY_MOVE_BETTER);
     if (path->rtt_us == 0) /* which challenge was answered is not known */
         path_ping(s, path, 0);
 }
@@ -744,7 +784,7 @@ bool path_response_input(struct session *s, const struct path_addr *from, struct
         return false;
     for (size_t i = 0; i < s->paths.trial_count; i++)
         if (equal_ct(s->paths.trials[i].challenge, challenge, PATH_CHALLENGE_LEN)) {
-            trial_passed(s, &s->paths.trials[i], from);
+            trial_passed(s, &s->paths.trials[i], from, &us);
             break;
         }
     session_observed(s, &us);
@@ -762,7 +802,7 @@ void path_ping(struct session *s, struct path *p, uint8_t flags)
     p->ping_nonce = env_random_u32(s->ss->env);
     p->pinged_us = s->ss->env->now_us;
     put_u32(body, p->ping_nonce);
-    body[4] = flags | (p == paths_best(&s->paths) ? PING_BEST : 0);
+    body[4] = flags | session_nat_flags(s->ss) | (p == paths_best(&s->paths) ? PING_BEST : 0);
     session_queue(s, &p->addr, MSG_PING, body, sizeof(body));
 }
 
@@ -786,18 +826,21 @@ static struct path *path_asked(const struct paths *p, uint32_t nonce)
     return NULL;
 }
 
-bool path_pong(struct session *s, const struct path_addr *from, uint32_t nonce)
+bool path_pong(struct session *s, const struct path_addr *from, uint32_t nonce,
+               const struct endpoint *us)
 {
     struct path *path = path_asked(&s->paths, nonce);
 
     if (path == NULL)
         return false;
     set_source(s, path, from);
+    if (us->addr.family != 0)
+        path->us = *us;
     rtt_sample(path, s->ss->env->now_us - path->pinged_us);
     path->pinged_us = 0;
     path->heard_us = s->ss->env->now_us;
     if (path != paths_best(&s->paths) && better(s, path, paths_best(&s->paths)))
-        move_to(s, path);
+        move_to(s, path, OVERLAY_MOVE_BETTER);
     return path == paths_best(&s->paths);
 }
 
@@ -817,7 +860,7 @@ bool path_fail_over(struct session *s, usec since_us)
     const struct path_addr dead = paths_best(p)->addr, to = next->addr;
 
     path_remove(p, p->best);
-    move_to(s, paths_find(p, &to));
+    move_to(s, paths_find(p, &to), OVERLAY_MOVE_SILENT);
     if (dead.kind == PATH_UDP)
         candidate_try(s, &dead.ep);
     return true;
@@ -834,32 +877,98 @@ usec path_timeout_us(const struct session *s)
 
 /* For people. */
 
-static struct overlay_candidate candidate_of(const struct session *s, const struct endpoint *ep)
+static struct overlay_candidate candidate_of(const struct session *s,
+                                             const struct path_named *named)
 {
-    const struct path_addr addr = {.kind = PATH_UDP, .ep = *ep};
+    const struct path_addr addr = {.kind = PATH_UDP, .ep = named->ep};
     const struct path *path = paths_find(&s->paths, &addr), *best = paths_best(&s->paths);
     const struct path_trial *t = trial_find(&s->paths, &addr);
-    struct overlay_candidate c = {.ep = *ep, .outcome = OVERLAY_TRY_SILENT};
+    struct overlay_candidate c = {.ep = named->ep,
+                                  .named = true,
+                                  .times = named->times,
+                                  .tried_us = named->tried_us,
+                                  .outcome = OVERLAY_TRY_SILENT};
 
     if (path != NULL) {
         c.outcome = path == best ? OVERLAY_TRY_IN_USE : OVERLAY_TRY_ANSWERED;
         c.rtt_us = path->rtt_us;
+        c.us = path->us;
     } else if (t != NULL) {
         c.outcome = OVERLAY_TRY_UNDER_WAY;
         c.tries = t->tries;
     } else if (best != NULL && rank_of(s, &addr) >= rank_of(s, &best->addr)) {
         c.outcome = OVERLAY_TRY_NO_NEED;
+    } else if (named->tried_us == 0) {
+        c.outcome = OVERLAY_TRY_NOT_YET;
     }
     return c;
+}
+
+/* It has an address of its own, and the peer did not name it. */
+static bool is_found(const struct session *s, const struct path_addr *addr)
+{
+    return path_addr_is_direct(addr) &&
+           (addr->kind != PATH_UDP ||
+            named_find(s->paths.peer_eps, s->paths.peer_ep_count, &addr->ep) == NULL);
 }
 
 size_t session_candidates(const struct session *s, struct overlay_candidate *out, size_t max,
                           usec *next_us)
 {
-    size_t n = s->paths.peer_ep_count < max ? s->paths.peer_ep_count : max;
+    const struct paths *p = &s->paths;
+    size_t n = 0;
 
-    for (size_t i = 0; i < n; i++)
-        out[i] = candidate_of(s, &s->paths.peer_eps[i]);
-    *next_us = s->paths.round_at_us;
+    for (size_t i = 0; i < p->peer_ep_count && n < max; i++)
+        out[n++] = candidate_of(s, &p->peer_eps[i]);
+    for (size_t i = 0; i < p->count && n < max; i++)
+        if (is_found(s, &p->v[i].addr))
+            out[n++] = (struct overlay_candidate){.ep = p->v[i].addr.ep,
+                                                  .us = p->v[i].us,
+                                                  .tcp = p->v[i].addr.kind == PATH_TCP,
+                                                  .outcome = i == p->best ? OVERLAY_TRY_IN_USE
+                                                                          : OVERLAY_TRY_ANSWERED,
+                                                  .rtt_us = p->v[i].rtt_us};
+    for (size_t i = 0; i < p->trial_count && n < max; i++)
+        if (is_found(s, &p->trials[i].addr))
+            out[n++] = (struct overlay_candidate){.ep = p->trials[i].addr.ep,
+                                                  .tcp = p->trials[i].addr.kind == PATH_TCP,
+                                                  .outcome = OVERLAY_TRY_UNDER_WAY,
+                                                  .tries = p->trials[i].tries,
+                                                  .times = 1,
+                                                  .tried_us = p->trials[i].started_us};
+    *next_us = p->round_at_us;
     return n;
+}
+
+static const char *kind_text(enum path_kind kind)
+{
+    switch (kind) {
+    case PATH_NONE:
+        break;
+    case PATH_UDP:
+        return "direct";
+    case PATH_TCP:
+        return "tcp";
+    case PATH_RELAY:
+        return "relay";
+    case PATH_RING:
+    case PATH_TUNNEL:
+        return "overlay";
+    }
+    return NULL;
+}
+
+void session_last_move(const struct session *s, struct overlay_moved *out)
+{
+    *out = (struct overlay_moved){.at_us = s->paths.moved_us,
+                                  .by = (enum overlay_move)s->paths.moved_by,
+                                  .before = kind_text((enum path_kind)s->paths.before_kind)};
+}
+
+uint16_t session_searched(const struct session *s, uint16_t *of)
+{
+    const struct path_search *search = s->paths.search;
+
+    *of = search != NULL ? search->ports : 0;
+    return search != NULL ? search->sent : 0;
 }

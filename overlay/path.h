@@ -55,7 +55,15 @@ struct path {
     usec heard_us;              /* last authenticated packet from addr, or answer to a ping there */
     usec pinged_us;             /* our newest MSG_PING that went there; 0: answered or none */
     uint32_t ping_nonce;
-    uint32_t rtt_us; /* smoothed as RFC 6298 2; 0: not measured */
+    uint32_t rtt_us;    /* smoothed as RFC 6298 2; 0: not measured */
+    struct endpoint us; /* our end, as the peer saw it; family 0: it did not say */
+};
+
+/* An endpoint that the peer named as its own. */
+struct path_named {
+    struct endpoint ep;
+    uint16_t times; /* trials begun; stays at the highest */
+    usec tried_us;  /* the latest of them; 0: none */
 };
 
 /*
@@ -76,7 +84,7 @@ struct path_trial {
 struct paths {
     struct path *v; /* count of them; best is one, or none when count is 0 */
     struct path_trial *trials;
-    struct endpoint *peer_eps; /* what the peer named, filtered */
+    struct path_named *peer_eps; /* what the peer named, filtered */
     uint8_t count, size, best;
     uint8_t trial_count, peer_ep_count;
     uint8_t starts; /* candidates tried since starts_us */
@@ -86,6 +94,10 @@ struct paths {
     struct path_search *search; /* under way, or NULL */
     bool search_waits;          /* for its turn */
     usec round_at_us;           /* the next round; USEC_NEVER while a direct path is there */
+    /* For people: how the best path came to be the best. */
+    usec moved_us;
+    uint8_t moved_by;               /* enum overlay_move */
+    uint8_t best_kind, before_kind; /* enum path_kind, of the best path and of the one before */
 };
 
 void paths_init(struct paths *p);
@@ -149,8 +161,10 @@ void path_nominated(struct session *s, const struct path_addr *from);
 /* Probing: a MSG_PING over p (NULL: nothing); over every other path and the ring as well. */
 void path_ping(struct session *s, struct path *p, uint8_t flags);
 void path_ping_others(struct session *s);
-/* A MSG_PONG came from there. True: it answers for the best path. */
-bool path_pong(struct session *s, const struct path_addr *from, uint32_t nonce);
+/* A MSG_PONG came from there and says that it saw us as `us` (family 0: it does not). True: it
+ * answers for the best path. */
+bool path_pong(struct session *s, const struct path_addr *from, uint32_t nonce,
+               const struct endpoint *us);
 /* The best path did not answer since `since_us`: true when another one was heard and took its
  * place. */
 bool path_fail_over(struct session *s, usec since_us);

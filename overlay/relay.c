@@ -786,6 +786,15 @@ bool relay_data(const struct overlay *o, const struct path_addr *path, struct en
     return true;
 }
 
+/* Measured over it; 0: not yet. */
+static usec way_rtt(const struct link *l, const struct way *w)
+{
+    const struct path_addr path = way_path(w);
+    struct session_way found;
+
+    return session_way(l->session, &path, &found) ? found.rtt_us : 0;
+}
+
 void relay_info(const struct link *l, struct overlay_peer_info *out)
 {
     const struct path_addr *best = session_path(l->session);
@@ -797,9 +806,56 @@ void relay_info(const struct link *l, struct overlay_peer_info *out)
         const struct way *w = r->ways[i];
 
         if (w->state == WAY_PROVEN && !id_eq(&w->leg.neighbour, &out->relay) &&
-            out->standbys < OVERLAY_STANDBYS_MAX)
+            out->standbys < OVERLAY_STANDBYS_MAX) {
+            out->standby_rtt_us[out->standbys] = way_rtt(l, w);
             out->standby[out->standbys++] = w->leg.neighbour;
+        }
     }
+}
+
+static struct overlay_relay relay_of_way(const struct link *l, const struct way *w)
+{
+    static const enum overlay_relay_state states[] = {
+        [WAY_ASKED] = OVERLAY_RELAY_ASKED,
+        [WAY_TRIED] = OVERLAY_RELAY_TRIED,
+        [WAY_PROVEN] = OVERLAY_RELAY_STANDS_BY,
+        [WAY_LEFT] = OVERLAY_RELAY_LEFT,
+    };
+    const struct path_addr path = way_path(w), *best = session_path(l->session);
+    struct overlay_relay out = {.node = w->leg.neighbour,
+                                .state = states[w->state],
+                                .rtt_us = way_rtt(l, w),
+                                .told_rtt_us = w->rtt_us};
+
+    if (path_addr_eq(&path, best))
+        out.state = OVERLAY_RELAY_IN_USE;
+    return out;
+}
+
+static bool has_way_through(const struct overlay_relay *v, size_t n, const struct id *relay)
+{
+    while (n-- > 0)
+        if (id_eq(&v[n].node, relay))
+            return true;
+    return false;
+}
+
+size_t relay_list(const struct overlay *o, const struct link *l, struct overlay_relay *out,
+                  size_t max)
+{
+    const struct relay *r = l->relay;
+    size_t n = 0, ways;
+
+    for (size_t i = 0; r != NULL && i < r->way_count && n < max; i++)
+        out[n++] = relay_of_way(l, r->ways[i]);
+    ways = n;
+    for (size_t i = 0; r != NULL && i < RELAY_BAD_MAX && n < max; i++)
+        if (r->bad[i].times > 0 && o->env->now_us < r->bad[i].until_us &&
+            !has_way_through(out, ways, &r->bad[i].id))
+            out[n++] = (struct overlay_relay){.node = r->bad[i].id,
+                                              .state = OVERLAY_RELAY_FAILED,
+                                              .until_us = r->bad[i].until_us};
+    return n;
 }
 
 /* Messages. */

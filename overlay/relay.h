@@ -123,6 +123,10 @@ bool relay_data(const struct overlay *o, const struct path_addr *path, struct en
 /* The relay that carries, and those that stand by. */
 void relay_info(const struct link *l, struct overlay_peer_info *out);
 
+/* Which are in use, opened or failed for that peer. Returns how many, at most max. */
+size_t relay_list(const struct overlay *o, const struct link *l, struct overlay_relay *out,
+                  size_t max);
+
 bool relay_neighbours_input(struct overlay *o, struct link *from, struct reader *r);
 bool relay_invite_input(struct overlay *o, struct link *from, struct reader *r);
 bool relay_accept_input(struct overlay *o, struct link *from, struct reader *r);

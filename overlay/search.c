@@ -12,7 +12,7 @@ static const struct endpoint *target_of(const struct session *s)
     const struct endpoint *best = NULL;
 
     for (size_t i = 0; i < s->paths.peer_ep_count; i++) {
-        const struct endpoint *ep = &s->paths.peer_eps[i];
+        const struct endpoint *ep = &s->paths.peer_eps[i].ep;
         bool outside = ep->addr.family == 4 && !addr_is_private(&ep->addr) &&
                        !addr_is_loopback(&ep->addr) && !sessions_on_lan(s->ss, &ep->addr);
 
@@ -28,7 +28,7 @@ static bool peer_has_many_ports(const struct session *s, const struct addr *targ
     size_t n = 0;
 
     for (size_t i = 0; i < s->paths.peer_ep_count; i++)
-        n += addr_eq(&s->paths.peer_eps[i].addr, target);
+        n += addr_eq(&s->paths.peer_eps[i].ep.addr, target);
     return n > 1;
 }
 

@@ -738,8 +738,8 @@ size_t session_endpoints(const struct session *s, struct endpoint *out, size_t m
 {
     size_t n = s->paths.peer_ep_count < max ? s->paths.peer_ep_count : max;
 
-    if (n > 0)
-        memcpy(out, s->paths.peer_eps, n * sizeof(*out));
+    for (size_t i = 0; i < n; i++)
+        out[i] = s->paths.peer_eps[i].ep;
     return n;
 }
 

@@ -131,6 +131,10 @@ void sessions_nat(const struct sessions *ss, struct overlay_nat *out);
 /* A NAT of ours leaves a silent mapping alone for so long (SESSION_KEEPALIVE_S at least is
  * believed). */
 void sessions_set_keepalive(struct sessions *ss, usec silent_us);
+/* Whom a NAT of ours lets in (enum overlay_nat_filtering), to be told to peers. */
+void sessions_set_filtering(struct sessions *ss, uint8_t filtering);
+/* Our candidates as peers are told of them, own and seen. Returns how many. */
+size_t sessions_own_endpoints(const struct sessions *ss, struct endpoint out[8]);
 /* After a renewal: used from the next handshake on. Borrowed. */
 void sessions_set_cert(struct sessions *ss, const uint8_t *der, size_t len);
 
@@ -173,10 +177,20 @@ session_refusal(const struct session *s); /* why the last handshake was refused,
 /* Endpoints that the peer named as its own. */
 size_t session_endpoints(const struct session *s, struct endpoint *out, size_t max);
 
+/* For people. */
 struct overlay_candidate;
-/* The same with what came of each, and when they are tried next (USEC_NEVER: not). */
+struct overlay_moved;
+/* The same with what came of each, and where else it was heard from; and when they are tried next
+ * (USEC_NEVER: not). */
 size_t session_candidates(const struct session *s, struct overlay_candidate *out, size_t max,
                           usec *next_us);
+/* A search through many ports (search.h) is under way: how many were tried. *of: in all; 0: none
+ * is. */
+uint16_t session_searched(const struct session *s, uint16_t *of);
+/* How the best path came to be the best. */
+void session_last_move(const struct session *s, struct overlay_moved *out);
+/* The peer's NAT as the peer knows it: sets mapping and filtering. False: it told nothing. */
+bool session_peer_nat(const struct session *s, struct overlay_nat *out);
 
 /* The user's own pointer and hold. Without a hold a session that carried nothing for 60 s is
  * closed. */

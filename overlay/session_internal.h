@@ -104,6 +104,7 @@ struct session {
     usec roamed_us;     /* data came from elsewhere than the best path */
     usec rekey_at_us;
     struct endpoint observed; /* how the peer sees us */
+    uint8_t peer_nat;         /* the peer's ping flags with PING_NAT; 0: it told nothing */
     const char *refusal;
     uint8_t state;  /* enum session_state */
     uint8_t end;    /* enum session_end */
@@ -149,6 +150,8 @@ struct sessions {
     uint8_t own_count, seen_count, outside_count, predicted_count;
     struct session *searching; /* the one that has paths.search, or NULL */
     usec keepalive_us;         /* longest silence on a path through a NAT of ours */
+    uint8_t mapping;           /* enum overlay_nat_mapping of it, for peers to know */
+    uint8_t filtering;         /* enum overlay_nat_filtering, too */
     usec suspected_us;         /* our NAT was suspected last */
 
     struct { /* messages waiting for the end of the call: of one session and one path */
@@ -198,8 +201,9 @@ bool session_take_hello(struct session *s, const struct hello *h, const struct c
 
 /* endpoints.c */
 
-/* Our candidates, own and seen. Returns how many. */
-size_t sessions_own_endpoints(const struct sessions *ss, struct endpoint out[HELLO_ENDPOINTS_MAX]);
+/* Our NAT in the flags of a ping or pong, and the peer's out of them. */
+uint8_t session_nat_flags(const struct sessions *ss);
+void session_nat_heard(struct session *s, uint8_t flags);
 
 /* MSG_ENDPOINTS with all of them. */
 void session_tell_endpoints(struct session *s);
@@ -257,6 +261,13 @@ usec probe_deadline(const struct session *s);
 enum ping_flag {
     PING_ASK_ENDPOINT = 0x01, /* in PONG: the endpoint is given */
     PING_BEST = 0x02,         /* the sender's best path: the higher id makes it its own as well */
+    /* In PING and PONG: the sender's NAT, for people who ask why there is no direct path. Nothing
+       else depends on it. */
+    PING_NAT = 0x80,
+    PING_NAT_MAPPING = 0x1c,   /* enum overlay_nat_mapping */
+    PING_NAT_FILTERING = 0x60, /* enum overlay_nat_filtering */
+    PING_NAT_MAPPING_SHIFT = 2,
+    PING_NAT_FILTERING_SHIFT = 5,
 };
 
 /* MSG_CLOSE's reason. */

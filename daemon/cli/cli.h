@@ -62,6 +62,9 @@ char *ms_text(const json_t *ms, char out[32]); /* "12.3 ms", "-" for null */
 char *list_text(const json_t *array, char *out, size_t size);
 /* The first 8 digits of an id, "-" for null. */
 char *short_id(const json_t *id, char out[9]);
+/* A node's host name; where there is none, its short id. */
+const char *name_of(const json_t *object, const char *hostname_key, const char *id_key, char id[9]);
+char *age_text(const json_t *seconds, char out[32]); /* as span_text, "-" for null */
 
 /* Rows printed in columns as wide as their widest cell; headings first. Cells are copied. */
 struct table;

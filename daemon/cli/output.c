@@ -77,6 +77,19 @@ char *short_id(const json_t *id, char out[9])
     return out;
 }
 
+const char *name_of(const json_t *object, const char *hostname_key, const char *id_key, char id[9])
+{
+    return text_of(object, hostname_key, short_id(json_object_get(object, id_key), id));
+}
+
+char *age_text(const json_t *seconds, char out[32])
+{
+    if (json_is_number(seconds))
+        return span_text(json_number_value(seconds), out);
+    strcpy(out, "-");
+    return out;
+}
+
 /* --- Columns --- */
 
 struct table {

@@ -7,7 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PING_TIMEOUT_S = 15 };
+enum { PING_TIMEOUT_S = 15, WAY_SIZE = 192 };
 
 /* As ping(8) does: without -c until Ctrl-C, one try a second. */
 static volatile sig_atomic_t interrupted;
@@ -21,6 +21,8 @@ struct tally {
     long sent, answered;
     double min, max, sum, sum_squares; /* ms */
     json_t *tries;
+    char way[WAY_SIZE]; /* of the last answer; "" before the first */
+    long changes;       /* of it */
 };
 
 static void count_answer(struct tally *t, double ms)
@@ -34,21 +36,47 @@ static void count_answer(struct tally *t, double ms)
     t->answered++;
 }
 
-static void print_try(const struct cli *cli, const json_t *result, long number)
+/* "direct to=192.0.2.1:4747", "relay by=carol", "overlay" */
+static void way_text(const json_t *result, char out[WAY_SIZE])
+{
+    const char *path = text_of(result, "path", "?");
+    char id[9];
+
+    if (text_of(result, "relay", NULL))
+        snprintf(out, WAY_SIZE, "%s by=%s", path, name_of(result, "relay_hostname", "relay", id));
+    else if (text_of(result, "endpoint", NULL))
+        snprintf(out, WAY_SIZE, "%s to=%s", path, text_of(result, "endpoint", "?"));
+    else
+        snprintf(out, WAY_SIZE, "%s", path);
+}
+
+/* An answer came: by another way than the last one? */
+static void follow_way(const struct cli *cli, struct tally *t, const json_t *result)
+{
+    char now[WAY_SIZE];
+
+    way_text(result, now);
+    if (t->way[0] != '\0' && strcmp(t->way, now) != 0) {
+        t->changes++;
+        if (!cli->json)
+            printf("path changed: %s, before it %s\n", now, t->way);
+    }
+    strcpy(t->way, now);
+}
+
+static void print_try(const struct tally *t, const json_t *result)
 {
     json_int_t hops = json_integer_value(json_object_get(result, "hops"));
     const char *name = text_of(result, "hostname", text_of(result, "id", "?"));
-    char rtt[32];
+    char rtt[32], overlay[32] = "";
 
+    if (strcmp(text_of(result, "path", ""), "overlay") == 0)
+        snprintf(overlay, sizeof overlay, " hops=%lld", (long long)hops);
     if (!json_is_true(json_object_get(result, "answered")))
-        printf("no answer from %s: seq=%ld\n", name, number);
-    else if (strcmp(text_of(result, "path", ""), "direct") == 0)
-        printf("%s (%s): seq=%ld path=direct time=%s\n", name, text_of(result, "ipv4", "-"), number,
-               ms_text(json_object_get(result, "rtt_ms"), rtt));
+        printf("no answer from %s: seq=%ld\n", name, t->sent);
     else
-        printf("%s (%s): seq=%ld path=overlay hops=%lld time=%s\n", name,
-               text_of(result, "ipv4", "-"), number, (long long)hops,
-               ms_text(json_object_get(result, "rtt_ms"), rtt));
+        printf("%s (%s): seq=%ld path=%s%s time=%s\n", name, text_of(result, "ipv4", "-"), t->sent,
+               t->way, overlay, ms_text(json_object_get(result, "rtt_ms"), rtt));
     fflush(stdout);
 }
 
@@ -63,12 +91,14 @@ static int one_try(const struct cli *cli, struct client *c, char who[256], struc
     if (rc)
         return rc;
     t->sent++;
-    if (json_is_true(json_object_get(result, "answered")))
+    if (json_is_true(json_object_get(result, "answered"))) {
         count_answer(t, json_number_value(json_object_get(result, "rtt_ms")));
+        follow_way(cli, t, result);
+    }
     if (cli->json)
         json_array_append(t->tries, result);
     else
-        print_try(cli, result, t->sent);
+        print_try(t, result);
     json_decref(result);
     return CLI_OK;
 }
@@ -80,9 +110,10 @@ static void print_summary(const struct cli *cli, const struct tally *t)
     long lost = t->sent - t->answered;
 
     if (cli->json) {
-        cli_print_json(json_pack("{s:s, s:s, s:I, s:I, s:O, s:o, s:o, s:o}", "schema",
+        cli_print_json(json_pack("{s:s, s:s, s:I, s:I, s:I, s:O, s:o, s:o, s:o}", "schema",
                                  "peal.pings/1", "who", cli->words[0], "sent", (json_int_t)t->sent,
-                                 "answered", (json_int_t)t->answered, "tries", t->tries, "min_ms",
+                                 "answered", (json_int_t)t->answered, "path_changes",
+                                 (json_int_t)t->changes, "tries", t->tries, "min_ms",
                                  t->answered ? json_real(t->min) : json_null(), "mean_ms",
                                  t->answered ? json_real(mean) : json_null(), "max_ms",
                                  t->answered ? json_real(t->max) : json_null()));

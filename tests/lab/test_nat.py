@@ -115,6 +115,20 @@ def test_no_ping_is_lost_once_up(grid):
     assert lost == {}
 
 
+def test_why_knows_both_nats_and_what_they_mean(grid):
+    a, b = grid.hosts["random1"], grid.hosts["random2"]
+
+    def mappings(h, other):
+        why = h.json("why", other)
+        return [nat and nat["mapping"] for nat in (why["nat"], why["peer_nat"])]
+
+    wait_for("both NATs", lambda: mappings(a, "random2") == ["endpoint-dependent"] * 2, 30, every=0.5)
+    assert mappings(grid.hosts["preserving1"], "none2")[0] == "endpoint-independent"
+    assert "both NATs take another port for each remote" in a.peal("why", "random2").stdout
+    outcomes = {c["outcome"] for c in b.json("why", "random1")["candidates"]}
+    assert outcomes and outcomes <= {"no answer", "being tried", "not tried yet"}, outcomes
+
+
 def test_members_of_one_site_talk_over_their_lan(grid):
     a, b = grid.hosts["same1"], grid.hosts["same2"]
     assert a.peer("same2")["endpoint"] == f"{b.ip}:{b.port}"

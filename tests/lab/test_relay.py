@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from lab import wait_for
+from lab import binary, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -52,15 +52,40 @@ def test_a_third_member_relays_and_no_ping_is_lost(apart):
     a, b = apart.hosts["a"], apart.hosts["b"]
     a.ping(b.address(), count=1)  # over the ring, if need be: connectivity never waits
     p = wait_for("a relayed path", lambda: path_is_relay(apart), 10)
-    p = wait_for("a stand-by", lambda: (path_is_relay(apart) or {}).get("standby_relays") and a.peer("b"), 10)
+    p = wait_for("a stand-by", lambda: (lambda p: p and p["standbys"] and all(s["rtt_ms"] for s in p["standbys"]) and p)(
+        path_is_relay(apart)), 10)
     assert p["relay"] not in p["standby_relays"]
     assert p["rtt_ms"] is not None and "relay" in p["why"]
+    assert p["relay_hostname"] in ("r", "s") and p["path_age_s"] <= p["age_s"] and p["path_before"]
+    assert [s["id"] for s in p["standbys"]] == p["standby_relays"]
     relays = [apart.hosts["r"], apart.hosts["s"]]
     before = sum(forwarded(h) for h in relays)
     assert len(a.ping(b.address(), count=50, interval=0.02, wait=5)) == 50
     assert sum(forwarded(h) for h in relays) >= before + 100  # by their workers, there and back
     assert "relay" in relay_host(apart).peer("a")["roles"]
     assert b.sh("ping", "-c", "3", "-i", "0.05", "-W", "2", "-s", "1300", a.address()).returncode == 0
+
+
+def test_why_names_each_pair_and_the_relays(apart):
+    a, b = apart.hosts["a"], apart.hosts["b"]
+    wait_for("a relayed path", lambda: path_is_relay(apart), 10)
+    why = a.json("why", "b")
+    tried = {c["endpoint"]: c for c in why["candidates"]}
+    for ep in (f"{b.ip}:4747", f"[{b.ip6}]:4747"):
+        assert tried[ep]["named"] and tried[ep]["outcome"] in ("no answer", "being tried"), tried
+        assert tried[ep]["times_tried"] > 0 and tried[ep]["local"] is None and tried[ep]["rtt_ms"] is None
+    assert f"{a.ip}:4747" in why["local_endpoints"] and why["next_try_s"] is not None
+    assert {r["state"] for r in why["relays"]} == {"in use", "stands by"}
+    wait_for("b's NAT", lambda: a.json("why", "b")["peer_nat"], 15)
+    text = a.peal("why", "b").stdout
+    relay = re.search(r"^  path      relay by ([rs]), round trip \d", text, re.M)[1]
+    for words in (f"relay     {relay}: in use", f"tried     {b.ip}:4747: ", "its NAT   mapping ", "next try  in"):
+        assert words in text, text
+    # To a relay there is a direct path, and our end of the pair is known.
+    used = [c["local"] for c in a.json("why", relay)["candidates"] if c["outcome"] == "in use"]
+    assert used in ([f"{a.ip}:4747"], [f"[{a.ip6}]:4747"])
+    peers = a.peal("peers").stdout
+    assert "STAND-BY" in peers and re.search(r"^b  .*  relay +[rs]  .*  [rs] \d.* ms  ", peers, re.M), peers
 
 
 def outage(apart, event, duration=7):
@@ -76,10 +101,15 @@ def outage(apart, event, duration=7):
 
 def test_another_relay_takes_over_at_a_goodbye_and_within_3_seconds_of_a_death(apart):
     first = relay_host(apart)
+    a = apart.hosts["a"]
+    watch = a.spawn(binary("peal"), "--socket", a.socket, "ping", "b", log="watch.log")
     gap, span = outage(apart, lambda: first.daemon.stop(signal.SIGTERM))
     assert gap < 0.5 and span > 6, gap
     second = relay_host(apart)
     assert second is not first
+    watch.stop(signal.SIGINT)
+    assert f"seq=1 path=relay by={first.name} time=" in watch.log(), watch.log()
+    assert f"path changed: relay by={second.name}, before it relay by={first.name}\n" in watch.log(), watch.log()
     first.start()
     wait_for("a stand-by", lambda: (path_is_relay(apart) or {}).get("standby_relays"), 60)
     gap, span = outage(apart, lambda: second.daemon.stop(signal.SIGKILL), 8)

@@ -333,6 +333,7 @@ static void what_was_tried_is_told_with_its_outcome(void **state)
     struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
     struct endpoint nowhere = world_ep(78, 7878);
     struct overlay_candidate c[4];
+    struct overlay_moved moved;
     usec next_us;
 
     w->udp_cut = true;
@@ -341,16 +342,82 @@ static void what_was_tried_is_told_with_its_outcome(void **state)
     assert_int_equal(session_candidates(world_session(a, b), c, 4, &next_us), 2);
     assert_int_equal(c[0].outcome, OVERLAY_TRY_UNDER_WAY);
     assert_in_range(c[0].tries, 1, PATH_TRIES);
+    session_last_move(world_session(a, b), &moved);
+    assert_true(moved.by == OVERLAY_MOVE_FIRST && moved.before == NULL);
     world_run(w, SEC(5));
     assert_int_equal(session_candidates(world_session(a, b), c, 4, &next_us), 2);
     assert_int_equal(c[0].outcome, OVERLAY_TRY_SILENT);
+    assert_true(c[0].named && c[0].times > 0 && c[0].us.addr.family == 0);
+    assert_in_range(c[0].tried_us, 1, a->env.now_us - SEC(2));
     assert_in_range(next_us, a->env.now_us, a->env.now_us + SEC(PATH_ROUND_FIRST_S));
     w->udp_cut = false;
     world_run(w, SEC(40));
     assert_int_equal(session_candidates(world_session(a, b), c, 4, &next_us), 2);
     assert_int_equal(c[0].outcome, OVERLAY_TRY_IN_USE);
     assert_true(endpoint_eq(&c[0].ep, &b->ep));
+    assert_true(endpoint_eq(&c[0].us, &a->ep));
     assert_true(next_us == USEC_NEVER);
+    session_last_move(world_session(a, b), &moved);
+    assert_string_equal(moved.before, "overlay");
+    assert_in_range(moved.at_us, a->env.now_us - SEC(40), a->env.now_us);
+    world_free(w);
+}
+
+/* The peer names nothing that leads to it: it is heard from where it is. */
+static void what_was_not_named_and_answers_is_told_too(void **state)
+{
+    struct world *w = world_two(19);
+    struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
+    struct overlay_candidate c[4];
+    usec next_us;
+
+    sessions_set_endpoints(b->ss, (struct endpoint[]){world_ep(78, 7878)}, 1);
+    world_open(a, b, true);
+    world_run(w, SEC(1));
+    assert_int_equal(session_candidates(world_session(a, b), c, 4, &next_us), 2);
+    assert_true(c[0].named && c[0].outcome != OVERLAY_TRY_IN_USE);
+    assert_true(!c[1].named && c[1].outcome == OVERLAY_TRY_IN_USE && !c[1].tcp);
+    assert_true(endpoint_eq(&c[1].ep, &b->ep) && c[1].rtt_us > 0);
+    assert_int_equal(session_candidates(world_session(a, b), c, 1, &next_us), 1);
+    world_free(w);
+}
+
+/* b's own address is another than the one that two peers see. */
+static void each_hears_what_the_other_knows_of_its_nat(void **state)
+{
+    struct world *w = world_two(20);
+    struct world_node *a = &w->nodes[0], *b = &w->nodes[1], *c = world_add(w, 3);
+    struct overlay_nat nat;
+
+    world_start(c);
+    sessions_set_endpoints(b->ss, (struct endpoint[]){{addr_v4(0x0a000101), 1}}, 1);
+    sessions_set_filtering(b->ss, OVERLAY_NAT_FILTERING_DEPENDENT);
+    world_open(a, b, true);
+    world_open(b, c, true);
+    world_run(w, SEC(25));
+    assert_true(session_peer_nat(world_session(a, b), &nat));
+    assert_int_equal(nat.mapping, OVERLAY_NAT_MAPPING_INDEPENDENT);
+    assert_int_equal(nat.filtering, OVERLAY_NAT_FILTERING_DEPENDENT);
+    assert_true(session_peer_nat(world_session(b, a), &nat));
+    assert_int_equal(nat.mapping, OVERLAY_NAT_MAPPING_NONE);
+    assert_int_equal(nat.filtering, OVERLAY_NAT_FILTERING_NONE);
+    world_free(w);
+}
+
+/* Of an earlier version, or a later one. */
+static void flags_without_a_nat_or_with_an_unheard_of_one_tell_nothing(void **state)
+{
+    struct world *w = world_two_connected(21);
+    struct session *s = world_session(&w->nodes[0], &w->nodes[1]);
+    struct overlay_nat nat;
+
+    s->peer_nat = 0;
+    session_nat_heard(s, PING_ASK_ENDPOINT | PING_BEST);
+    assert_false(session_peer_nat(s, &nat));
+    session_nat_heard(s, PING_NAT | PING_NAT_MAPPING | PING_NAT_FILTERING);
+    assert_true(session_peer_nat(s, &nat));
+    assert_int_equal(nat.mapping, OVERLAY_NAT_MAPPING_UNKNOWN);
+    assert_int_equal(nat.filtering, OVERLAY_NAT_FILTERING_DEPENDENT);
     world_free(w);
 }
 
@@ -562,6 +629,9 @@ int main(void)
         cmocka_unit_test(a_peer_that_returns_to_a_known_address_is_followed),
         cmocka_unit_test(a_reflexive_address_is_passed_on_and_tried),
         cmocka_unit_test(what_was_tried_is_told_with_its_outcome),
+        cmocka_unit_test(what_was_not_named_and_answers_is_told_too),
+        cmocka_unit_test(each_hears_what_the_other_knows_of_its_nat),
+        cmocka_unit_test(flags_without_a_nat_or_with_an_unheard_of_one_tell_nothing),
         cmocka_unit_test(a_lan_address_beats_the_public_one),
         cmocka_unit_test(a_ring_envelope_with_another_sender_adds_no_path),
         cmocka_unit_test(an_unanswered_challenge_is_sent_six_times),

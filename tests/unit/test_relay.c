@@ -151,8 +151,8 @@ static void a_third_member_relays_within_a_second(void **state)
 {
     for (uint64_t seed = 1; seed <= 10; seed++) {
         struct overlay_net *net = ring(seed, MEMBERS, a_and_b);
-        struct overlay_peer_info info[MEMBERS];
-        size_t n;
+        struct overlay_peer_info info;
+        struct overlay_relay relays[MEMBERS];
 
         demand(net, A, B);
         until(net, SEC(2), is_up);
@@ -160,13 +160,20 @@ static void a_third_member_relays_within_a_second(void **state)
         assert_true(data_arrives(net, A, B) && data_arrives(net, B, A));
         assert_true(id_eq(&path_between(net, A, B)->via, &path_between(net, B, A)->via));
         net_run(net, SEC(5));
-        n = overlay_peers(net->nodes[A]->o, info, MEMBERS);
-        for (size_t i = 0; i < n; i++) {
-            if (!id_eq(&info[i].node, &net->nodes[B]->config.node))
-                continue;
-            assert_int_equal(info[i].standbys, 2);
-            assert_true(id_eq(&info[i].relay, &path_between(net, A, B)->via));
-            assert_false(info[i].udp);
+        assert_true(overlay_peer(net->nodes[A]->o, &net->nodes[B]->config.node, &info));
+        assert_int_equal(info.standbys, 2);
+        assert_true(info.standby_rtt_us[0] > 0 && info.standby_rtt_us[1] > 0);
+        assert_true(id_eq(&info.relay, &path_between(net, A, B)->via));
+        assert_false(info.udp);
+        assert_true(info.moved.by == OVERLAY_MOVE_BETTER || info.moved.by == OVERLAY_MOVE_CHOSEN);
+        assert_string_equal(info.moved.before, "overlay");
+        assert_int_equal(overlay_relays(net->nodes[A]->o, &info.node, relays, MEMBERS), 3);
+        for (int i = 0; i < 3; i++) {
+            bool carries = id_eq(&relays[i].node, &info.relay);
+
+            assert_int_equal(relays[i].state,
+                             carries ? OVERLAY_RELAY_IN_USE : OVERLAY_RELAY_STANDS_BY);
+            assert_in_range(relays[i].rtt_us, 4 * rtt_half, 5 * rtt_half);
         }
         net_free(net);
     }
@@ -275,6 +282,7 @@ static void another_takes_over_at_once_when_the_relay_says_goodbye(void **state)
     for (uint64_t seed = 1; seed <= 5; seed++) {
         struct overlay_net *net = relayed(seed);
         unsigned leaver = relay_of(net, A, B);
+        struct overlay_moved moved;
 
         overlay_leave(net_enter(net->nodes[leaver]));
         for (int i = 0; i < 10; i++) { /* nothing is lost meanwhile */
@@ -283,8 +291,29 @@ static void another_takes_over_at_once_when_the_relay_says_goodbye(void **state)
         }
         assert_true(is_relayed(net, A, B));
         assert_int_not_equal(relay_of(net, A, B), leaver);
+        session_last_move(link_between(net, A, B)->session, &moved);
+        assert_true(moved.by == OVERLAY_MOVE_LOST || moved.by == OVERLAY_MOVE_CHOSEN);
+        assert_string_equal(moved.before, "relay");
         net_free(net);
     }
+}
+
+static void relays_that_failed_are_told_while_they_are_left_alone(void **state)
+{
+    struct overlay_net *net = relayed(11);
+    struct link *l = link_between(net, A, B);
+    struct overlay_relay v[MEMBERS];
+    usec until_us = net->now_us + SEC(5);
+
+    assert_int_equal(overlay_relays(net->nodes[A]->o, &l->peer.id, v, MEMBERS), RELAY_WAYS);
+    l->relay->bad[0] = (struct relay_bad){.id = v[0].node, .times = 1, .until_us = until_us};
+    l->relay->bad[1] = (struct relay_bad){.id = l->peer.id, .times = 1, .until_us = until_us};
+    l->relay->bad[2] = (struct relay_bad){.id = l->peer.id, .times = 1, .until_us = 1};
+    assert_int_equal(overlay_relays(net->nodes[A]->o, &l->peer.id, v, MEMBERS), RELAY_WAYS + 1);
+    assert_int_equal(v[RELAY_WAYS].state, OVERLAY_RELAY_FAILED);
+    assert_true(v[RELAY_WAYS].until_us == until_us);
+    assert_int_equal(overlay_relays(net->nodes[A]->o, &l->peer.id, v, 2), 2);
+    net_free(net);
 }
 
 static void a_relay_that_drops_packets_is_left_for_another(void **state)
@@ -662,6 +691,7 @@ int main(void)
         cmocka_unit_test(without_a_common_neighbour_one_is_made),
         cmocka_unit_test(another_takes_over_within_3_seconds_of_a_relays_death),
         cmocka_unit_test(another_takes_over_at_once_when_the_relay_says_goodbye),
+        cmocka_unit_test(relays_that_failed_are_told_while_they_are_left_alone),
         cmocka_unit_test(a_relay_that_drops_packets_is_left_for_another),
         cmocka_unit_test(what_a_relay_replays_or_alters_dies_at_the_end),
         cmocka_unit_test(who_refuses_to_relay_is_not_asked_twice_and_the_ring_carries_on),
