@@ -73,3 +73,43 @@ json_t *answer_spread(const struct group *g, const struct spread *s)
                      (json_int_t)s->told, "half_s", s->told ? json_integer(s->half_s) : json_null(),
                      "last_s", s->told ? json_integer(s->last_s) : json_null());
 }
+
+static json_t *node_list(const struct ringmap *m, const struct ringmap_node *n, size_t side)
+{
+    json_t *list = json_array();
+    char id[ID_TEXT_SIZE];
+
+    for (size_t i = 0; i < n->count[side]; i++)
+        json_array_append_new(list, json_string(id_text(&m->nodes[n->near[side][i]].node, id)));
+    return list;
+}
+
+static json_t *node_json(const struct map *m, size_t i)
+{
+    static const char *const paths[RINGMAP_PATHS] = {NULL, "udp", "tcp", "relay"};
+    const struct ringmap_node *n = &m->ring->nodes[i];
+    char id[ID_TEXT_SIZE];
+
+    return json_pack("{s:s, s:s?, s:s?, s:b, s:b, s:s?, s:b, s:o, s:o}", "id",
+                     id_text(&n->node, id), "user", m->names[i].known ? m->names[i].user : NULL,
+                     "hostname", m->names[i].known ? m->names[i].hostname : NULL, "answered",
+                     n->flags & RINGMAP_ANSWERED, "consistent", n->flags & RINGMAP_CONSISTENT,
+                     "path", paths[n->path], "shortcut", n->flags & RINGMAP_SHORTCUT, "left",
+                     node_list(m->ring, n, 0), "right", node_list(m->ring, n, 1));
+}
+
+json_t *answer_map(const struct group *g, const struct map *m)
+{
+    char received[TIME_TEXT_SIZE], by[ID_TEXT_SIZE];
+    json_t *nodes;
+
+    if (!m->ring)
+        return json_pack("{s:s, s:s, s:n}", "schema", "peal.ca-map/1", "group", g->name, "map");
+    nodes = json_array();
+    for (size_t i = 0; i < m->ring->count; i++)
+        json_array_append_new(nodes, node_json(m, i));
+    return json_pack("{s:s, s:s, s:{s:s, s:s, s:b, s:I, s:o}}", "schema", "peal.ca-map/1", "group",
+                     g->name, "map", "received", time_text(m->received_s, received), "by",
+                     id_text(&m->ring->node, by), "cut", m->ring->cut, "members",
+                     (json_int_t)m->ring->members, "nodes", nodes);
+}

@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include "ca-web/map.h"
 #include "ca-web/member.h"
 #include "ca-web/spread.h"
 
@@ -18,6 +19,8 @@ json_t *answer_network(const struct group *g);
 json_t *answer_member(const struct member_line *line);
 /* {"removal":{..} or null,"machines","told","half_s","last_s"}. New reference. */
 json_t *answer_spread(const struct group *g, const struct spread *s);
+/* {"map":null or {"received","by","cut","members","nodes":[..]}}. New reference. */
+json_t *answer_map(const struct group *g, const struct map *m);
 /* {"error":{"code","message"}} */
 enum outcome answer_error(struct text *out, enum outcome o);
 /* Appends and releases `json`; NULL (out of memory on the way) is OUT_INTERNAL. */

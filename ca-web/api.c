@@ -6,6 +6,7 @@
 #include "ca-web/answer.h"
 #include "ca-web/api.h"
 #include "ca-web/enrol.h"
+#include "ca-web/map.h"
 #include "ca-web/removal.h"
 #include "ca-web/rollover.h"
 #include "ca-web/spread.h"
@@ -230,6 +231,39 @@ void api_known(struct visit *v)
         o = group_find(&v->desk, v->params[0], &g);
     if (o == OUT_OK)
         o = spread_told(&v->desk, &g, message, sizeof message);
+    json_decref(json);
+    if (o == OUT_OK)
+        o = answer_json(&v->response->body, json_object(), JSON_COMPACT);
+    blame(v, o);
+    visit_json(v, o);
+}
+
+/* What a machine signed, out of {"message": base64}; to be freed. NULL: it is none, or too long. */
+static uint8_t *map_message(const json_t *json, size_t *len)
+{
+    const char *text = json ? api_string(json, "message") : NULL;
+    uint8_t *message = text ? malloc(RINGMAP_MAX) : NULL;
+
+    if (message && sodium_base642bin(message, RINGMAP_MAX, text, strlen(text), NULL, len, NULL,
+                                     sodium_base64_VARIANT_ORIGINAL) == 0)
+        return message;
+    free(message);
+    return NULL;
+}
+
+void api_map(struct visit *v)
+{
+    struct group g;
+    size_t len = 0;
+
+    if (limited(v))
+        return;
+    json_t *json = api_body(v);
+    uint8_t *message = map_message(json, &len);
+    enum outcome o = message ? group_find(&v->desk, v->params[0], &g) : OUT_BAD_REQUEST;
+    if (o == OUT_OK)
+        o = map_told(&v->desk, &g, message, len);
+    free(message);
     json_decref(json);
     if (o == OUT_OK)
         o = answer_json(&v->response->body, json_object(), JSON_COMPACT);

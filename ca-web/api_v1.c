@@ -299,6 +299,21 @@ void v1_spread(struct visit *v)
         visit_json(v, o);
 }
 
+void v1_map(struct visit *v)
+{
+    struct scene s;
+    struct map map;
+
+    if (!scene_load_for(v, &s, VERB_MAP_READ))
+        return;
+    enum outcome o = map_read(&v->desk, &s.group, &map);
+    if (o == OUT_OK)
+        answer(v, answer_map(&s.group, &map));
+    else
+        visit_json(v, o);
+    map_clear(&map);
+}
+
 void v1_members(struct visit *v)
 {
     struct scene s;

@@ -17,13 +17,15 @@ enum role {
     ROLE_SERVICE = 1 << 8, /* service administrator */
     ROLE_MACHINE = 1 << 9,
     ROLE_CONSOLE = 1 << 10,
-    ROLE_SEEING = 1 << 11, /* a member of a group whose members see each other */
+    ROLE_SEEING = 1 << 11,   /* a member of a group whose members see each other */
+    ROLE_SURVEYOR = 1 << 12, /* a machine of somebody who has a role in the group */
 };
 
 enum {
     ABOVE = ROLE_SERVICE | ROLE_CONSOLE,
     AUDITS = ROLE_AUDITOR | ROLE_ADMINISTRATOR | ROLE_OWNER | ABOVE,
     APPROVES = ROLE_APPROVER | ROLE_ADMINISTRATOR | ROLE_OWNER | ABOVE,
+    ROLES_GIVEN = ROLE_AUDITOR | ROLE_APPROVER | ROLE_ADMINISTRATOR | ROLE_OWNER,
     ADMINISTERS = ROLE_ADMINISTRATOR | ROLE_OWNER | ABOVE,
 };
 
@@ -68,6 +70,8 @@ static const struct rule {
     [VERB_RENEW] = {"machine.renew", ROLE_MACHINE, 0, SCOPE_NONE},
     [VERB_REMOVALS_TELL] = {"removals.tell", ROLE_MACHINE, 0, SCOPE_NONE},
     [VERB_REMOVALS_READ] = {"removals.read", ROLE_ANYONE, 0, SCOPE_READ},
+    [VERB_MAP_TELL] = {"map.tell", ROLE_SURVEYOR, 0, SCOPE_NONE},
+    [VERB_MAP_READ] = {"map.read", AUDITS | APPROVES, 0, SCOPE_READ},
 };
 
 const char *verb_text(enum verb verb)
@@ -119,7 +123,9 @@ static unsigned roles_of(struct store *s, const struct actor *actor, struct obje
     switch (actor->kind) {
     case ACTOR_STRANGER:
         return held;
-    case ACTOR_MACHINE:
+    case ACTOR_MACHINE: /* never its member's roles themselves: it does nothing in his name */
+        if (actor->row && (roles_in_group(s, actor->row, object.group_row) & ROLES_GIVEN))
+            held |= ROLE_SURVEYOR;
         return held | ROLE_MACHINE;
     case ACTOR_CONSOLE:
         return held | ROLE_CONSOLE;

@@ -27,7 +27,7 @@ enum actor_kind {
 
 struct actor {
     enum actor_kind kind;
-    int64_t row; /* of users; 0 for the others */
+    int64_t row; /* of users; a machine may be its member's; else 0 */
     char name[LABEL_MAX + 1];
     char address[ADDR_TEXT_SIZE]; /* where the request came from; "" on the console */
     bool by_token;                /* a program with an API token of the user's: */
@@ -83,6 +83,8 @@ enum verb {
     VERB_RENEW,
     VERB_REMOVALS_TELL, /* that one knows of them */
     VERB_REMOVALS_READ, /* CRL and events: they are signed and hold no secret */
+    VERB_MAP_TELL,      /* what the ring looks like to one */
+    VERB_MAP_READ,
     VERB_COUNT,
 };
 

@@ -273,6 +273,21 @@ static int spread_print(const struct spread *s)
     return EXIT_STATUS_OK;
 }
 
+/* One line of JSON, or why there is none. */
+static int print_answer(struct console *c, enum outcome o, const char *about, struct text *out)
+{
+    int status;
+
+    if (o == OUT_OK)
+        text_str(out, "\n");
+    if (o == OUT_OK)
+        status = print_text(out);
+    else
+        status = c->o->json ? report_json(o, about) : report(o, about);
+    text_clear(out);
+    return status;
+}
+
 static int spread_command(struct console *c, const char *const *args)
 {
     struct text out = {0};
@@ -286,11 +301,44 @@ static int spread_command(struct console *c, const char *const *args)
         return spread_print(&spread);
     if (o == OUT_OK)
         o = answer_json(&out, answer_spread(&g, &spread), JSON_COMPACT);
-    if (o != OUT_OK)
-        return c->o->json ? report_json(o, args[0]) : report(o, args[0]);
-    text_str(&out, "\n");
-    int status = print_text(&out);
-    text_clear(&out);
+    return print_answer(c, o, args[0], &out);
+}
+
+static int map_print(const struct map *m)
+{
+    static const char *const paths[RINGMAP_PATHS] = {"none", "udp", "tcp", "relay"};
+    char id[ID_TEXT_SIZE], at[TIME_TEXT_SIZE];
+
+    if (!m->ring) {
+        printf("no machine has sent a map yet\n");
+        return EXIT_STATUS_OK;
+    }
+    printf("received %s from %s\n", time_text(m->received_s, at), id_text(&m->ring->node, id));
+    for (size_t i = 0; i < m->ring->count; i++) {
+        const struct ringmap_node *n = &m->ring->nodes[i];
+
+        printf("%s %s %s %s %s\n", id_text(&n->node, id),
+               m->names[i].known ? m->names[i].hostname : "-",
+               m->names[i].known ? m->names[i].user : "-",
+               n->flags & RINGMAP_ANSWERED ? "answered" : "silent", paths[n->path]);
+    }
+    return EXIT_STATUS_OK;
+}
+
+static int map_command(struct console *c, const char *const *args)
+{
+    struct text out = {0};
+    struct map map = {0};
+    struct group g;
+    enum outcome o = group_find(&c->desk, args[0], &g);
+    int status;
+
+    if (o == OUT_OK)
+        o = map_read(&c->desk, &g, &map);
+    if (o == OUT_OK && c->o->json)
+        o = answer_json(&out, answer_map(&g, &map), JSON_COMPACT);
+    status = o == OUT_OK && !c->o->json ? map_print(&map) : print_answer(c, o, args[0], &out);
+    map_clear(&map);
     return status;
 }
 
@@ -425,6 +473,7 @@ static const struct command {
     {"group", "roll", 1, roll_command, "group roll GROUP"},
     {"group", "end-old", 1, end_old_command, "group end-old GROUP"},
     {"group", "spread", 1, spread_command, "group spread GROUP [--json]"},
+    {"group", "map", 1, map_command, "group map GROUP [--json]"},
     {"member", "request", 2, member_request_command, "member request GROUP USER [--reason TEXT]"},
     {"member", "approve", 2, member_approve_command, "member approve GROUP USER"},
     {"member", "deny", 2, member_deny_command, "member deny GROUP USER"},

@@ -26,7 +26,7 @@ static const char usage_text[] =
     "       peal-ca member approve|deny|revoke GROUP USER [--reason TEXT]\n"
     "       peal-ca member role GROUP USER owner|administrator|approver|auditor|member\n"
     "       peal-ca group roll GROUP | group end-old GROUP\n"
-    "       peal-ca group spread GROUP [--json]\n"
+    "       peal-ca group spread|map GROUP [--json]\n"
     "       peal-ca member list GROUP [--json]\n"
     "       peal-ca blob GROUP USER [--url https://host:port]\n"
     "       peal-ca tls announce | switch\n"

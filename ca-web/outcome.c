@@ -37,6 +37,8 @@ static const struct meaning meanings[OUT_COUNT] = {
                       "this is too long for a QR code; download it instead"},
     [OUT_BAD_SCOPE] = {"bad_scope", 400, EXIT_STATUS_USAGE,
                        "a token needs a scope: read, members, machines or manage"},
+    [OUT_BAD_CLOCK] = {"bad_clock", 400, EXIT_STATUS_USAGE,
+                       "the machine's clock and ours differ by more than ten minutes"},
     [OUT_NOT_LOGGED_IN] = {"not_logged_in", 401, EXIT_STATUS_NOT_PERMITTED, "log in first"},
     [OUT_WRONG_LOGIN] = {"wrong_login", 401, EXIT_STATUS_NOT_PERMITTED,
                          "name or password is wrong"},

@@ -25,6 +25,7 @@ enum outcome {
     OUT_BAD_NUMBER,
     OUT_TOO_LONG,
     OUT_BAD_SCOPE,
+    OUT_BAD_CLOCK,
     /* who asks */
     OUT_NOT_LOGGED_IN,
     OUT_WRONG_LOGIN,

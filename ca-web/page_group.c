@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ca-web/chart.h"
 #include "ca-web/scene.h"
 #include "ca-web/spread.h"
 #include "ca-web/wanted.h"
@@ -294,6 +295,8 @@ void page_group(struct visit *v)
         machines_card(v, &s);
     members_card(v, &s);
     names_card(v, &s);
+    if (scene_may(v, &s, VERB_MAP_READ))
+        chart_card(v, &s.group);
     network_card(v, &s.group);
     page_end(v);
 }

@@ -141,6 +141,12 @@ static const char *const schema_steps[] = {
     "  PRIMARY KEY (group_row, number)) STRICT, WITHOUT ROWID;",
 
     "ALTER TABLE groups ADD COLUMN members_see INTEGER NOT NULL DEFAULT 0;", /* each other */
+
+    /* The newest map of the ring that a member's machine sent. */
+    "CREATE TABLE maps ("
+    "  group_row INTEGER PRIMARY KEY REFERENCES groups(id),"
+    "  machine_row INTEGER NOT NULL REFERENCES machines(id), at_s INTEGER NOT NULL,"
+    "  received_s INTEGER NOT NULL, message BLOB NOT NULL) STRICT;",
 };
 
 struct value v_text(const char *s)

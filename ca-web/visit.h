@@ -39,6 +39,7 @@ void api_renew(struct visit *v);
 void api_crl(struct visit *v);
 void api_events(struct visit *v);
 void api_known(struct visit *v);
+void api_map(struct visit *v);
 void api_health(struct visit *v);
 void api_metrics(struct visit *v);
 
@@ -51,6 +52,7 @@ void v1_group_edit(struct visit *v);
 void v1_authority(struct visit *v);
 void v1_authority_post(struct visit *v);
 void v1_spread(struct visit *v);
+void v1_map(struct visit *v);
 void v1_members(struct visit *v);
 void v1_member(struct visit *v);
 void v1_request(struct visit *v);

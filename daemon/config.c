@@ -279,6 +279,7 @@ static const struct key network_keys[] = {
     {"full_tunnel", read_full_tunnel, offsetof(struct config_network, full_tunnel), KEY_UNUSED},
     {"mtu", read_mtu, offsetof(struct config_network, mtu), KEY_AT_START},
     {"dns_forward", read_dns_forward, offsetof(struct config_network, dns_forward), KEY_LIVE},
+    {"map", read_bool, offsetof(struct config_network, map), KEY_LIVE},
     {"public_relay", read_bool, offsetof(struct config_network, public_relay), KEY_AT_START},
 };
 

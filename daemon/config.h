@@ -45,6 +45,7 @@ struct config_network {
     bool gateway;
     char full_tunnel[NAME_MAX_LEN + 1]; /* "" no; "yes" any gateway; else a member's name */
     uint16_t mtu;
+    bool map;                    /* we survey the ring for its service */
     bool public_relay;           /* our data may go through the public overlay */
     struct endpoint dns_forward; /* family 0: foreign names are refused */
     struct config_words words;

@@ -295,6 +295,7 @@ static const struct question questions[] = {
     {"renew", "/api/v1/renew", {"group", "csr"}, 0, HTTPS_REPLY_MAX, answer_certificate},
     {"crl", "/api/v1/groups/%s/crl", {NULL}, 0, HTTPS_CRL_MAX, answer_crl},
     {"known", "/api/v1/groups/%s/known", {"message"}, 0, HTTPS_REPLY_MAX, answer_nothing},
+    {"map", "/api/v1/groups/%s/map", {"message"}, 0, HTTPS_REPLY_MAX, answer_nothing},
     {"events",
      "/api/v1/groups/%s/events?after=%lld",
      {NULL},

@@ -5,6 +5,7 @@
  *             "enroll"  "user","secret","csr"
  *             "renew"   "csr"
  *             "crl"     "etag": null, or that of the list we have
+ *             "known", "map"  "message": base64 of what the node signed
  *             "events"  "after": the highest number that we have
  *   stdout  one JSON object: the service's answer to enroll, renew and events as it is; for crl
  *           {"crl":<base64 of the DER>,"etag"} or {"unchanged":true}; or

@@ -15,7 +15,8 @@ struct membership {
     struct certificate *certificate;
     struct renewal *renewal; /* NULL: no service, or no certificate that could be read */
     struct removed *removed;
-    struct watch *watch; /* NULL: no service */
+    struct watch *watch;   /* NULL: no service */
+    struct survey *survey; /* the same */
     char failure[CERTIFICATE_WHY_SIZE];
 };
 
@@ -224,6 +225,24 @@ static bool start_watch(struct membership *m)
     return m->watch != NULL;
 }
 
+static struct node *on_survey(void *ctx)
+{
+    struct membership *m = ctx;
+
+    return m->host.node(m->ctx);
+}
+
+static bool start_survey(struct membership *m)
+{
+    static const struct survey_host host = {.node = on_survey};
+    const struct blob *b = m->config.member->blob;
+
+    if (!b->server[0])
+        return true;
+    m->survey = survey_new(m->config.daemon, b, cert_ca_group(m->ca), m->config.sec, &host, m);
+    return m->survey != NULL;
+}
+
 struct removed *membership_removed(const struct membership *m)
 {
     return m->removed;
@@ -290,7 +309,7 @@ struct membership *membership_new(const struct membership_config *config,
     }
     if (m && m->ca) {
         m->certificate = read_certificate(m, config->member->cert_pem, &who, m->failure, &good);
-        if (m->certificate && start_renewal(m) && start_watch(m))
+        if (m->certificate && start_renewal(m) && start_watch(m) && start_survey(m))
             return m;
         reason = "out of memory";
     }
@@ -303,6 +322,7 @@ void membership_free(struct membership *m)
 {
     if (!m)
         return;
+    survey_free(m->survey);
     watch_free(m->watch);
     renewal_free(m->renewal);
     removed_free(m->removed);
@@ -345,4 +365,11 @@ void membership_hurry(struct membership *m, int64_t gap_s)
         renewal_hurry(m->renewal, gap_s);
     if (m->watch)
         watch_hurry(m->watch);
+}
+
+void membership_reload(struct membership *m)
+{
+    membership_hurry(m, 0);
+    if (m->survey)
+        survey_look(m->survey);
 }

@@ -12,6 +12,7 @@
 #include "daemon/daemon.h"
 #include "daemon/node/node.h"
 #include "daemon/renewal.h"
+#include "daemon/survey.h"
 #include "daemon/watch.h"
 
 struct membership;
@@ -53,5 +54,7 @@ const struct watch *membership_watch(const struct membership *m); /* NULL: no se
 const struct renewal *membership_renewal(const struct membership *m);
 /* As renewal_hurry. */
 void membership_hurry(struct membership *m, int64_t gap_s);
+/* The configuration may be another. */
+void membership_reload(struct membership *m);
 
 #endif

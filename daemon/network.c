@@ -925,7 +925,7 @@ void network_reload(struct network *n)
 
     n->dns_server = section->dns_forward;
     if (n->membership)
-        membership_hurry(n->membership, 0);
+        membership_reload(n->membership);
     if (!n->node)
         return;
     node_set_dns_forward(network_enter(n), section->dns_forward.addr.family != 0);

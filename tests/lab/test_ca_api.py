@@ -1,5 +1,6 @@
 """The management interface of peal-ca as a program meets it: tokens, versions, limits, exports."""
 
+import base64
 import csv
 import io
 import json
@@ -84,6 +85,14 @@ def test_a_members_way_in_and_out(ca, program, folder):
 def test_a_file_for_ones_own_machine(ca, program, folder):
     blob = program("POST", "/groups/lab/blob", {}).json
     assert blob["user"] == "alice" and enrol(ca, blob, Key(folder)).status == 200
+
+
+def test_a_map_of_the_most_machines_fits_a_request(ca, program):
+    assert program("GET", "/groups/lab/map").json == {"schema": "peal.ca-map/1", "group": "lab", "map": None}
+    head, node, tail, most = 68, 36, 64, 1200
+    for size, code in ((head + most * node + tail, "bad_request"), (50 * 1024, "too_large")):
+        message = base64.b64encode(bytes(size)).decode()
+        assert program("POST", "/groups/lab/map", {"message": message}).code == code
 
 
 def test_an_edit_names_the_version_it_starts_from(program):

@@ -44,7 +44,8 @@ ROOMS = [
          PURE, archive="peal_node"),
     Room("daemon/", [CORE, CRYPTO, "overlay/overlay.h", "overlay/stun.h", "dht/", "dhcp/", "dns/", "tap/"],
          libraries=["sodium", "openssl", "uv", "curl", "mnl", "inih", "jansson"]),
-    Room("ca-web/", [CORE, CRYPTO + "cert.h", CRYPTO + "known.h", CRYPTO + "removed.h", CRYPTO + "secret.h"],
+    Room("ca-web/", [CORE, CRYPTO + "cert.h", CRYPTO + "known.h", CRYPTO + "removed.h", CRYPTO + "ringmap.h",
+                     CRYPTO + "secret.h"],
          libraries=["sodium", "openssl", "sqlite3", "microhttpd", "gnutls", "jansson", "qrencode", "curl"]),
 ]
 

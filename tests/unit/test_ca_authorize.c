@@ -39,7 +39,8 @@ static const struct {
     {VERB_GROUP_EDIT, "lnnnnnyynyny"},     {VERB_AUDIT_READ, "lnnnynyynyny"},
     {VERB_BLOB_MAKE, "lnnynnnnnnny"},      {VERB_ENROLL, "lnnnnnnnnnyn"},
     {VERB_RENEW, "lnnnnnnnnnyn"},          {VERB_REMOVALS_READ, "yyyyyyyyyyyy"},
-    {VERB_REMOVALS_TELL, "lnnnnnnnnnyn"},
+    {VERB_REMOVALS_TELL, "lnnnnnnnnnyn"},  {VERB_MAP_TELL, "lnnnnnnnnnnn"},
+    {VERB_MAP_READ, "lnnnyyyynyny"},
 };
 
 static void set_role(struct bench *b, const struct group *g, const struct account *user,
