@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ca-web/removal.h"
 #include "overlay/crypto/cert.h"
 
 struct surveyor {
@@ -82,20 +83,12 @@ enum outcome map_told(struct desk *d, const struct group *g, const uint8_t *mess
 static enum outcome name_find(struct desk *d, const struct group *g, const struct id *node,
                               struct map_name *out)
 {
-    struct query q = store_ask(d->store,
-                               "SELECT u.name, c.hostname FROM machines c"
-                               " JOIN members m ON m.id = c.member_row"
-                               " JOIN users u ON u.id = m.user_row"
-                               " WHERE c.group_row = ?1 AND c.node = ?2 AND c.revoked_s IS NULL",
-                               VALUES(v_int(g->row), v_bytes(node->b, ID_LEN)));
+    struct account user;
+    enum outcome o = machine_owner(d, g, node, &user, out->hostname);
 
-    out->known = query_row(&q);
-    if (out->known) {
-        query_copy_text(&q, 0, out->user, sizeof out->user);
-        query_copy_text(&q, 1, out->hostname, sizeof out->hostname);
-    }
-    query_end(&q);
-    return q.failed ? OUT_INTERNAL : OUT_OK;
+    out->known = o == OUT_OK;
+    memcpy(out->user, user.name, sizeof out->user);
+    return o == OUT_NO_MACHINE ? OUT_OK : o;
 }
 
 static enum outcome ring_load(struct desk *d, const struct group *g, struct map *out)

@@ -595,4 +595,17 @@ static inline bool world_holds(const struct overlay *o, const struct id *key, st
     return false;
 }
 
+/* One of dht_counter's, which must be there. */
+static inline uint64_t world_counted(const struct overlay *o, const char *name)
+{
+    const char *n;
+    uint64_t value;
+
+    for (size_t i = 0; dht_counter(o->dht, i, &n, &value); i++)
+        if (strcmp(n, name) == 0)
+            return value;
+    fail();
+    return 0;
+}
+
 #endif

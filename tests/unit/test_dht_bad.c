@@ -3,18 +3,6 @@
 #include "dht/parcel.h"
 #include "tests/unit/dht_world.h"
 
-static uint64_t counted(const struct overlay *o, const char *name)
-{
-    const char *n;
-    uint64_t value;
-
-    for (size_t i = 0; dht_counter(o->dht, i, &n, &value); i++)
-        if (strcmp(n, name) == 0)
-            return value;
-    fail();
-    return 0;
-}
-
 static void inject(struct overlay *to, const struct overlay *from, const void *body, size_t len)
 {
     struct overlay_from f = {.node = from->id, .direct = true};
@@ -86,10 +74,10 @@ static void a_truncated_message_is_counted_and_not_answered(void **state)
     world_run(&w, SEC(30));
     for (unsigned type = 0; type < PARCEL_TYPES; type++)
         for (size_t len = 0; type != PARCEL_PART && len < samples[type].len; len++) {
-            uint64_t before = counted(o, "drop_malformed"), sent = o->sent;
+            uint64_t before = world_counted(o, "drop_malformed"), sent = o->sent;
 
             inject(o, peer, samples[type].body, len);
-            assert_int_equal(counted(o, "drop_malformed"), before + 1);
+            assert_int_equal(world_counted(o, "drop_malformed"), before + 1);
             assert_int_equal(o->sent, sent);
         }
     world_clear(&w);
@@ -108,11 +96,11 @@ static void an_answer_that_nobody_asked_for_is_dropped(void **state)
     o = w.nodes[0];
     for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
         struct sample *s = &samples[answers[i]];
-        uint64_t before = counted(o, "drop_unasked"), sent = o->sent;
+        uint64_t before = world_counted(o, "drop_unasked"), sent = o->sent;
         size_t records = dht_records(o->dht);
 
         inject(o, w.nodes[1], s->body, s->len);
-        assert_int_equal(counted(o, "drop_unasked"), before + 1);
+        assert_int_equal(world_counted(o, "drop_unasked"), before + 1);
         assert_int_equal(o->sent, sent);
         assert_int_equal(dht_records(o->dht), records);
     }
@@ -187,7 +175,7 @@ static void a_record_that_its_writer_did_not_sign_is_not_stored(void **state)
             inject_item(o, liar, ways[i], &rec);
         }
     world_run(&w, SEC(1));
-    assert_true(counted(o, "drop_forged") > 0);
+    assert_true(world_counted(o, "drop_forged") > 0);
     for (unsigned i = 0; i < w.count; i++)
         assert_int_equal(dht_records(w.nodes[i]->dht), 0);
     world_clear(&w);
@@ -255,7 +243,7 @@ static void floods_stay_within_the_bounds(void **state)
     for (size_t i = 0; dht_held_next(o->dht, &i, &held);)
         live++;
     assert_int_equal(dht_records(o->dht), live);
-    assert_true(counted(o, "quota_refused") > FLOOD / 2);
+    assert_true(world_counted(o, "quota_refused") > FLOOD / 2);
     /* Everybody else is served as before. */
     assert_int_equal(
         dht_create(o->dht, &(struct id){{9}}, NULL, value, DHT_VALUE_MAX, 60, 0, world_done, o, 0),

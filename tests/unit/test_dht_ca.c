@@ -91,18 +91,6 @@ static enum dht_status get_now(struct overlay *o, const struct id *key, enum dht
     return o->status;
 }
 
-static uint64_t counted(const struct overlay *o, const char *name)
-{
-    const char *n;
-    uint64_t value;
-
-    for (size_t i = 0; dht_counter(o->dht, i, &n, &value); i++)
-        if (strcmp(n, name) == 0)
-            return value;
-    fail();
-    return 0;
-}
-
 static void certificates_are_fetched_from_whoever_has_them(void **state)
 {
     struct world w;
@@ -129,8 +117,8 @@ static void certificates_are_fetched_from_whoever_has_them(void **state)
     world_run(&w, SEC(5));
     assert_true(dht_ready(late->dht));
     assert_true(dht_records(late->dht) > 0);
-    assert_int_equal(counted(late, "waiting_timeout"), 0);
-    assert_int_equal(counted(late, "drop_forged"), 0);
+    assert_int_equal(world_counted(late, "waiting_timeout"), 0);
+    assert_int_equal(world_counted(late, "drop_forged"), 0);
     world_clear(&w);
 }
 

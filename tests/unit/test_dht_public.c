@@ -16,18 +16,6 @@ static struct sign_public pub; /* of a group's day */
 static struct sign_secret sec;
 static struct id place;
 
-static uint64_t counted(const struct overlay *o, const char *name)
-{
-    const char *n;
-    uint64_t value;
-
-    for (size_t i = 0; dht_counter(o->dht, i, &n, &value); i++)
-        if (strcmp(n, name) == 0)
-            return value;
-    fail();
-    return 0;
-}
-
 static void grow(struct world *w, unsigned nodes)
 {
     static const struct secret seed = {{42}};
@@ -152,7 +140,7 @@ static void only_rendezvous_records_are_kept(void **state)
     ask_to_store(o, &rec, &other_sec, 1);
     rec.writer = node_id_self(&other_pub);
     ask_to_store(o, &rec, &other_sec, 1);
-    assert_int_equal(counted(o, "drop_forged"), 7);
+    assert_int_equal(world_counted(o, "drop_forged"), 7);
     assert_int_equal(dht_records(o->dht), 0);
     rec = record_of(RECORD_PUT, 1, 10, LEASE_S);
     ask_to_store(o, &rec, &sec, 1);
@@ -194,7 +182,7 @@ static void one_connection_may_ask_for_so_much(void **state)
         rec.sequence = i + 1;
         ask_to_store(o, &rec, &sec, 1);
     }
-    assert_int_equal(counted(o, "stores"), STORES_BURST);
+    assert_int_equal(world_counted(o, "stores"), STORES_BURST);
     before = dht_records(o->dht);
     struct record other = record_of(RECORD_PUT, 100, 10, LEASE_S);
 
@@ -207,7 +195,7 @@ static void one_connection_may_ask_for_so_much(void **state)
         rec.sequence = 10000 + i;
         ask_to_store(o, &rec, &sec, 1);
     }
-    assert_int_equal(counted(o, "stores"), STORES_BURST + 1 + 10 * QUOTA_PER_S / QUOTA_STORE);
+    assert_int_equal(world_counted(o, "stores"), STORES_BURST + 1 + 10 * QUOTA_PER_S / QUOTA_STORE);
     world_clear(&w);
 }
 
@@ -226,8 +214,8 @@ static void one_connection_is_answered_so_often(void **state)
     write_id(&w, &(struct id){{0}});
     for (unsigned i = 0; i < 2 * QUOTA_BURST; i++)
         dht_message(world.nodes[0]->dht, &from, body, writer_len(&w));
-    assert_int_equal(counted(world.nodes[0], "gets"), QUOTA_BURST);
-    assert_int_equal(counted(world.nodes[0], "quota_refused"), QUOTA_BURST);
+    assert_int_equal(world_counted(world.nodes[0], "gets"), QUOTA_BURST);
+    assert_int_equal(world_counted(world.nodes[0], "quota_refused"), QUOTA_BURST);
     world_clear(&world);
 }
 
