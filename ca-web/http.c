@@ -297,16 +297,22 @@ static const char *header(const struct exchange *x, const char *name)
     return value ? value : "";
 }
 
-static enum outcome framing_check(const struct exchange *x)
+/*
+ * A body that is too long is refused after it was read, when that is worth it: an answer to a
+ * client that is still sending is lost in the reset of the connection (RFC 9112 9.6). Who waits
+ * for our word before sending (RFC 9110 10.1.1) hears it at once.
+ */
+static enum outcome framing_check(struct exchange *x)
 {
     struct framing f = {0};
 
     MHD_get_connection_values(x->connection, MHD_HEADER_KIND, count_header, &f);
     if (f.hosts != 1 || f.lengths > 1 || f.encodings > 1 || (f.lengths && f.encodings))
         return OUT_BAD_REQUEST;
-    return strtoull(header(x, MHD_HTTP_HEADER_CONTENT_LENGTH), NULL, 10) > HTTP_BODY_MAX
-               ? OUT_BAD_LENGTH
-               : OUT_OK;
+    unsigned long long length = strtoull(header(x, MHD_HTTP_HEADER_CONTENT_LENGTH), NULL, 10);
+    x->too_long = length > HTTP_BODY_MAX;
+    bool asks_first = *header(x, MHD_HTTP_HEADER_EXPECT);
+    return x->too_long && (asks_first || length > HTTP_DISCARD_MAX) ? OUT_BAD_LENGTH : OUT_OK;
 }
 
 static void sockaddr_text(const struct sockaddr *sa, char out[ADDR_TEXT_SIZE])

@@ -3,7 +3,8 @@
  *
  * A request reaches the handler whole or not at all. Bounds, and who loses:
  *
- * - body: HTTP_BODY_MAX; longer is 413.
+ * - body: HTTP_BODY_MAX; longer is 413, after up to HTTP_DISCARD_MAX of it were thrown away, so
+ *   that a client which sends before it reads gets the answer.
  * - headers: HTTP_MEMORY_MAX per connection; longer is 431 or 414.
  * - time: HTTP_RECEIVE_S from accept (or from the last answer) until the request is whole,
  *   HTTP_SEND_S until the answer is gone; then the connection is cut.
@@ -30,6 +31,7 @@
 
 enum {
     HTTP_BODY_MAX = 64 * 1024,
+    HTTP_DISCARD_MAX = 1024 * 1024,
     HTTP_MEMORY_MAX = 24 * 1024,
     HTTP_RECEIVE_S = 15,
     HTTP_SEND_S = 60,

@@ -626,6 +626,9 @@ def test_requests_that_make_no_sense(lab):
         (400, "POST", "/login", "a=%", {"Content-Type": FORM}),
         (400, "GET", "/groups?find=%00", None, {}),
         (413, "POST", "/api/v1/enroll", "x" * 65537, js),
+        (413, "POST", "/api/v1/enroll", "x" * (1 << 20), js),
+        (413, "POST", "/login", "", {"Content-Length": "9999999", "Content-Type": FORM}),
+        (413, "POST", "/login", "", {"Content-Length": "65537", "Expect": "100-continue"}),
         (403, "POST", "/login", "x" * 65536, {"Content-Type": FORM}),
     ]
     for want, method, path, body, headers in rows:
