@@ -357,25 +357,27 @@ static void on_proxy(void *ctx, const struct endpoint *ep)
     tcp_set_proxy(host_tcp(d->host), ep);
 }
 
-static void listen_tcp(struct daemon *d, uint16_t port)
+/* The port, or 0 when that cannot be. */
+static uint16_t listen_tcp(struct daemon *d, uint16_t port)
 {
     int rc = tcp_listen(host_tcp(d->host), port);
 
-    if (rc)
-        log_write(
-            LOG_LEVEL_WARN, NULL,
-            "cannot listen on TCP port %u: %s; members whom UDP does not reach cannot come in "
-            "by it",
-            port, uv_strerror(rc));
+    if (rc == 0)
+        return port;
+    log_write(LOG_LEVEL_WARN, NULL,
+              "cannot listen on TCP port %u: %s; members whom UDP does not reach cannot come in "
+              "by it",
+              port, uv_strerror(rc));
+    return 0;
 }
 
 /* Without TCP there is still UDP: nothing here ends the daemon. */
-static void open_tcp(struct daemon *d)
+static void open_tcp(struct daemon *d, uint16_t listening[PORTMAP_TCP_MAX])
 {
     if (d->config.tcp)
-        listen_tcp(d, d->port);
+        listening[0] = listen_tcp(d, d->port);
     if (d->config.tcp_port && !(d->config.tcp && d->config.tcp_port == d->port))
-        listen_tcp(d, d->config.tcp_port);
+        listening[1] = listen_tcp(d, d->config.tcp_port);
     if (d->config.proxy.count == 0)
         return;
     d->proxy = resolver_new(&d->loop, "proxy", on_proxy, d);
@@ -420,6 +422,8 @@ static int open_stun(struct daemon *d)
 
 int daemon_start(struct daemon *d, const struct daemon_options *options, struct config *config)
 {
+    uint16_t tcp[PORTMAP_TCP_MAX] = {0};
+
     memset(d, 0, sizeof *d);
     d->options = *options;
     d->config = *config;
@@ -434,12 +438,12 @@ int daemon_start(struct daemon *d, const struct daemon_options *options, struct 
     privilege_drop(d->config.state);
     if (open_udp(d) || open_stun(d) || open_links(d) || open_metrics(d))
         return -1;
-    open_tcp(d);
+    open_tcp(d, tcp);
     d->started_us = host_now(d->host);
     config_without_effect(&d->config, on_without_effect, NULL);
     start_groups(d);
     if (d->config.port_mapping)
-        d->portmap = portmap_new(&d->loop, d->port, on_mapped, d);
+        d->portmap = portmap_new(&d->loop, d->port, tcp, on_mapped, d);
     if (d->config.lan_discovery)
         d->lan = lan_new(d);
     daemon_check_public(d);

@@ -1,11 +1,16 @@
 /*
- * mapper.c - peal-portmap PORT: asks the router to let UDP to PORT in, by PCP (RFC 6887), NAT-PMP
- * (RFC 6886) or UPnP, whichever it speaks, in this order.
+ * mapper.c - peal-portmap PORT [TCP-PORT ...]: asks the router to let UDP to PORT in, by PCP (RFC
+ * 6887), NAT-PMP (RFC 6886) or UPnP, whichever it speaks, in this order; and TCP to each TCP-PORT,
+ * by what gave the first.
+ *
+ * UDP may come in by any port outside: the peers are told which. They try TCP at that same number
+ * and at 443, so PORT's TCP is wished there and any other TCP port at its own number; what is
+ * granted elsewhere is given back. Without UDP's mapping none of TCP is asked for.
  *
  * A process of its own, because these protocols block and because UPnP means reading XML from
- * whatever is on the LAN. Prints "ADDRESS:PORT" when there is a mapping or it became another one,
- * "none" and ends when no router gives one. Renews it at half its life. Removes it and ends when
- * its standard input ends, or by SIGTERM.
+ * whatever is on the LAN. Prints "udp ADDRESS:PORT PROTOCOL" when there is a mapping or it became
+ * another one, and the same with "tcp"; "none" and ends when no router gives one. Renews at half
+ * the shortest life. Removes all and ends when its standard input ends, or by SIGTERM.
  */
 #include "daemon/pcp.h"
 #include "overlay/core/err.h"
@@ -36,22 +41,36 @@ enum {
     UPNP_PORTS_TRIED = 4,     /* the same port, then random ones */
     UPNP_ONLY_FOR_EVER = 725, /* OnlyPermanentLeasesSupported: then we are to take it away */
     UPNP_CONFLICT = 718,      /* ConflictInMappingEntry (WANIPConnection:1 2.4.16) */
+    MAPPINGS_MAX = 3,         /* UDP, TCP, tcp_port */
+};
+
+struct mapping {
+    uint8_t protocol; /* PCP_PROTOCOL_* */
+    uint16_t port;
+    uint16_t external_port; /* as granted last; wished again */
+    bool held;
+    uint8_t nonce[PCP_NONCE_LEN];
+    struct pcp_grant grant;
+    struct endpoint said;
 };
 
 struct mapper {
-    uint16_t port;
-    uint16_t external_port; /* as granted last; wished again */
+    struct mapping v[MAPPINGS_MAX]; /* the first is UDP's, all others are TCP's */
+    size_t count;
     const struct protocol *by;
-    uint8_t nonce[PCP_NONCE_LEN];
-    struct pcp_grant grant;
     char upnp_url[256], upnp_type[256], upnp_client[64];
 };
 
-/* map: asks, or with lifetime_s 0 takes away; true with m->grant set. */
+/* map: asks, or with lifetime_s 0 takes away; true with w->grant set. */
 struct protocol {
     const char *name;
-    bool (*map)(struct mapper *m, uint32_t lifetime_s);
+    bool (*map)(struct mapper *m, struct mapping *w, uint32_t lifetime_s);
 };
+
+static bool is_tcp(const struct mapping *w)
+{
+    return w->protocol == PCP_PROTOCOL_TCP;
+}
 
 /* PCP. */
 
@@ -105,22 +124,24 @@ static enum pcp_verdict pcp_wait(int fd, const struct pcp_map *asked, struct pcp
     return PCP_OTHERS;
 }
 
-static bool pcp_map(struct mapper *m, uint32_t lifetime_s)
+static bool pcp_map(struct mapper *m, struct mapping *w, uint32_t lifetime_s)
 {
-    struct pcp_map ask = {
-        .internal_port = m->port, .external_port = m->external_port, .lifetime_s = lifetime_s};
+    struct pcp_map ask = {.protocol = w->protocol,
+                          .internal_port = w->port,
+                          .external_port = w->external_port,
+                          .lifetime_s = lifetime_s};
     enum pcp_verdict verdict = PCP_OTHERS;
     uint8_t request[PCP_MAP_LEN];
     int fd = router_socket(&ask.client);
 
     if (fd < 0)
         return false;
-    memcpy(ask.nonce, m->nonce, sizeof ask.nonce);
+    memcpy(ask.nonce, w->nonce, sizeof ask.nonce);
     pcp_request(request, &ask);
     for (int i = 0; i < PCP_TRIES && verdict == PCP_OTHERS; i++) {
         if (send(fd, request, sizeof request, 0) < 0)
             break;
-        verdict = pcp_wait(fd, &ask, &m->grant, 250 << i);
+        verdict = pcp_wait(fd, &ask, &w->grant, 250 << i);
     }
     close(fd);
     return verdict == PCP_GRANTED;
@@ -140,30 +161,30 @@ static bool natpmp_answer(natpmp_t *n, natpmpresp_t *out)
     return rc == 0;
 }
 
-static bool natpmp_ask(natpmp_t *n, struct mapper *m, uint32_t lifetime_s)
+static bool natpmp_ask(natpmp_t *n, struct mapping *w, uint32_t lifetime_s)
 {
     natpmpresp_t r;
 
     if (sendpublicaddressrequest(n) < 0 || !natpmp_answer(n, &r))
         return false;
-    m->grant.external.addr = addr_v4(ntohl(r.pnu.publicaddress.addr.s_addr));
-    if (sendnewportmappingrequest(n, NATPMP_PROTOCOL_UDP, m->port,
-                                  lifetime_s ? m->external_port : 0, lifetime_s) < 0 ||
+    w->grant.external.addr = addr_v4(ntohl(r.pnu.publicaddress.addr.s_addr));
+    if (sendnewportmappingrequest(n, is_tcp(w) ? NATPMP_PROTOCOL_TCP : NATPMP_PROTOCOL_UDP, w->port,
+                                  lifetime_s ? w->external_port : 0, lifetime_s) < 0 ||
         !natpmp_answer(n, &r))
         return false;
-    m->grant.external.port = r.pnu.newportmapping.mappedpublicport;
-    m->grant.lifetime_s = r.pnu.newportmapping.lifetime;
+    w->grant.external.port = r.pnu.newportmapping.mappedpublicport;
+    w->grant.lifetime_s = r.pnu.newportmapping.lifetime;
     return true;
 }
 
-static bool natpmp_map(struct mapper *m, uint32_t lifetime_s)
+static bool natpmp_map(struct mapper *m, struct mapping *w, uint32_t lifetime_s)
 {
     natpmp_t n;
     bool ok;
 
     if (initnatpmp(&n, 0, 0) != 0)
         return false;
-    ok = natpmp_ask(&n, m, lifetime_s);
+    ok = natpmp_ask(&n, w, lifetime_s);
     closenatpmp(&n);
     return ok;
 }
@@ -190,23 +211,29 @@ static bool upnp_find(struct mapper *m)
     return kind == 1;
 }
 
-static bool upnp_take_away(struct mapper *m)
+static const char *upnp_protocol(const struct mapping *w)
+{
+    return is_tcp(w) ? "TCP" : "UDP";
+}
+
+static bool upnp_take_away(struct mapper *m, const struct mapping *w)
 {
     char port[8];
 
-    snprintf(port, sizeof port, "%u", m->grant.external.port);
-    return UPNP_DeletePortMapping(m->upnp_url, m->upnp_type, port, "UDP", NULL) == 0;
+    snprintf(port, sizeof port, "%u", w->grant.external.port);
+    return UPNP_DeletePortMapping(m->upnp_url, m->upnp_type, port, upnp_protocol(w), NULL) == 0;
 }
 
-static int upnp_add(struct mapper *m, uint16_t external, uint32_t lifetime_s)
+static int upnp_add(struct mapper *m, const struct mapping *w, uint16_t external,
+                    uint32_t lifetime_s)
 {
     char outside[8], inside[8], lifetime[12];
 
     snprintf(outside, sizeof outside, "%u", external);
-    snprintf(inside, sizeof inside, "%u", m->port);
+    snprintf(inside, sizeof inside, "%u", w->port);
     snprintf(lifetime, sizeof lifetime, "%u", lifetime_s);
     return UPNP_AddPortMapping(m->upnp_url, m->upnp_type, outside, inside, m->upnp_client, "peal",
-                               "UDP", NULL, lifetime);
+                               upnp_protocol(w), NULL, lifetime);
 }
 
 static uint16_t random_port(void)
@@ -217,27 +244,28 @@ static uint16_t random_port(void)
     return (uint16_t)(1024 + n % (65536 - 1024));
 }
 
-static bool upnp_map(struct mapper *m, uint32_t lifetime_s)
+static bool upnp_map(struct mapper *m, struct mapping *w, uint32_t lifetime_s)
 {
     char external[40] = "";
-    uint16_t port = m->external_port;
+    uint16_t port = w->external_port;
+    int tries = is_tcp(w) ? 1 : UPNP_PORTS_TRIED;
     int rc = UPNP_CONFLICT;
 
     if (!m->upnp_url[0] && !upnp_find(m))
         return false;
     if (lifetime_s == 0)
-        return upnp_take_away(m);
+        return upnp_take_away(m, w);
     if (UPNP_GetExternalIPAddress(m->upnp_url, m->upnp_type, external) != 0 ||
-        !addr_parse(&m->grant.external.addr, external))
+        !addr_parse(&w->grant.external.addr, external))
         return false;
-    for (int i = 0; i < UPNP_PORTS_TRIED && rc == UPNP_CONFLICT; i++) {
-        port = i == 0 ? m->external_port : random_port();
-        rc = upnp_add(m, port, lifetime_s);
+    for (int i = 0; i < tries && rc == UPNP_CONFLICT; i++) {
+        port = i == 0 ? w->external_port : random_port();
+        rc = upnp_add(m, w, port, lifetime_s);
         if (rc == UPNP_ONLY_FOR_EVER)
-            rc = upnp_add(m, port, 0);
+            rc = upnp_add(m, w, port, 0);
     }
-    m->grant.external.port = port;
-    m->grant.lifetime_s = lifetime_s;
+    w->grant.external.port = port;
+    w->grant.lifetime_s = lifetime_s;
     return rc == 0;
 }
 
@@ -272,57 +300,114 @@ static bool find(struct mapper *m)
 {
     for (size_t i = 0; i < ARRAY_LEN(protocols) && !ended; i++) {
         m->by = &protocols[i];
-        if (m->by->map(m, LIFETIME_S))
+        if (m->by->map(m, &m->v[0], LIFETIME_S))
             return true;
     }
     return false;
 }
 
-static void say(const struct mapper *m)
+static void take_away(struct mapper *m, struct mapping *w)
 {
+    if (w->held)
+        (void)m->by->map(m, w, 0);
+    w->held = false;
+}
+
+/* Where TCP to this port of ours is looked for from outside. */
+static uint16_t tcp_wish(const struct mapper *m, const struct mapping *w)
+{
+    return w->port == m->v[0].port ? m->v[0].grant.external.port : w->port;
+}
+
+static void map_tcp(struct mapper *m, struct mapping *w)
+{
+    uint16_t wish = tcp_wish(m, w);
+
+    if (w->external_port != wish)
+        take_away(m, w);
+    w->external_port = wish;
+    w->held = m->by->map(m, w, LIFETIME_S);
+    if (w->held && w->grant.external.port != wish)
+        take_away(m, w);
+}
+
+static void say(const struct mapper *m, struct mapping *w)
+{
+    static const struct endpoint nowhere;
+    const struct endpoint *ep = w->held ? &w->grant.external : &nowhere;
     char text[ENDPOINT_TEXT_SIZE];
 
-    printf("%s %s\n", endpoint_text(&m->grant.external, text), m->by->name);
+    if (endpoint_eq(ep, &w->said))
+        return;
+    w->said = *ep;
+    if (w->held)
+        printf("%s %s %s\n", is_tcp(w) ? "tcp" : "udp", endpoint_text(ep, text), m->by->name);
     fflush(stdout);
+}
+
+static unsigned shortest_life_s(const struct mapper *m)
+{
+    unsigned life_s = LIFETIME_S;
+
+    for (size_t i = 0; i < m->count; i++)
+        if (m->v[i].held && m->v[i].grant.lifetime_s < life_s)
+            life_s = m->v[i].grant.lifetime_s;
+    return life_s;
 }
 
 /* A router that forgot, or is another one now: found anew, or given up. */
 static void keep(struct mapper *m)
 {
-    struct endpoint said = {{0}, 0};
+    struct mapping *udp = &m->v[0];
+    unsigned wait_s;
 
     do {
-        unsigned life_s;
-
-        if (!endpoint_eq(&m->grant.external, &said)) {
-            said = m->grant.external;
-            m->external_port = said.port;
-            say(m);
+        udp->held = true;
+        udp->external_port = udp->grant.external.port;
+        say(m, udp);
+        for (size_t i = 1; i < m->count && !ended; i++) {
+            map_tcp(m, &m->v[i]);
+            say(m, &m->v[i]);
         }
-        life_s = m->grant.lifetime_s < LIFETIME_S ? m->grant.lifetime_s : LIFETIME_S;
-        if (!wait_or_end(life_s / 2 > RENEW_LEAST_S ? life_s / 2 : RENEW_LEAST_S)) {
-            (void)m->by->map(m, 0);
+        wait_s = shortest_life_s(m) / 2;
+        if (!wait_or_end(wait_s > RENEW_LEAST_S ? wait_s : RENEW_LEAST_S)) {
+            for (size_t i = 0; i < m->count; i++)
+                take_away(m, &m->v[i]);
             return;
         }
-    } while (m->by->map(m, LIFETIME_S) || find(m));
+    } while (m->by->map(m, udp, LIFETIME_S) || find(m));
     puts("none");
+}
+
+/* False: that is no port, or there are too many. */
+static bool add(struct mapper *m, uint8_t protocol, const char *text)
+{
+    int port = atoi(text);
+    struct mapping *w;
+
+    if (port < 1 || port > 65535 || m->count == MAPPINGS_MAX)
+        return false;
+    w = &m->v[m->count++];
+    w->protocol = protocol;
+    w->port = w->external_port = (uint16_t)port;
+    return getrandom(w->nonce, sizeof w->nonce, 0) == sizeof w->nonce;
 }
 
 int main(int argc, char **argv)
 {
-    struct mapper m = {.port = argc == 2 ? (uint16_t)atoi(argv[1]) : 0};
+    struct mapper m = {.count = 0};
     struct sigaction sa = {.sa_handler = on_terminate};
+    bool ok = argc > 1;
 
-    if (m.port == 0) {
-        fprintf(stderr, "usage: peal-portmap PORT\n");
+    for (int i = 1; i < argc && ok; i++)
+        ok = add(&m, i == 1 ? PCP_PROTOCOL_UDP : PCP_PROTOCOL_TCP, argv[i]);
+    if (!ok) {
+        fprintf(stderr, "usage: peal-portmap PORT [TCP-PORT ...]\n");
         return 2;
     }
     sigaction(SIGTERM, &sa, NULL);
     signal(SIGPIPE, SIG_IGN);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    m.external_port = m.port;
-    if (getrandom(m.nonce, sizeof m.nonce, 0) != sizeof m.nonce)
-        return 1;
     if (find(&m))
         keep(&m);
     else if (!ended)

@@ -48,7 +48,7 @@ void pcp_request(uint8_t out[PCP_MAP_LEN], const struct pcp_map *m)
     write_u32(&w, m->lifetime_s);
     write_address(&w, &m->client);
     write_bytes(&w, m->nonce, sizeof m->nonce);
-    write_u32(&w, (uint32_t)PCP_PROTOCOL_UDP << 24);
+    write_u32(&w, (uint32_t)m->protocol << 24);
     write_u16(&w, m->internal_port);
     write_u16(&w, m->external_port);
     write_address(&w, &any);
@@ -77,7 +77,7 @@ enum pcp_verdict pcp_response(struct pcp_grant *out, const struct pcp_map *asked
     if (result == PCP_UNSUPP_VERSION)
         return PCP_UNSPOKEN;
     ours = nonce && memcmp(nonce, asked->nonce, PCP_NONCE_LEN) == 0 &&
-           read_u32(&r) >> 24 == PCP_PROTOCOL_UDP && read_u16(&r) == asked->internal_port;
+           read_u32(&r) >> 24 == asked->protocol && read_u16(&r) == asked->internal_port;
     out->external.port = read_u16(&r);
     out->external.addr = read_address(&r);
     if (!ours || r.failed)

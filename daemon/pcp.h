@@ -15,6 +15,7 @@ enum {
     PCP_PORT = 5351,
     PCP_MAP_LEN = 60,
     PCP_NONCE_LEN = 12,
+    PCP_PROTOCOL_TCP = 6, /* IANA's protocol numbers */
     PCP_PROTOCOL_UDP = 17,
 };
 
@@ -28,6 +29,7 @@ enum pcp_verdict {
 struct pcp_map {
     struct addr client; /* ours, as the router sees it */
     uint8_t nonce[PCP_NONCE_LEN];
+    uint8_t protocol;                      /* PCP_PROTOCOL_* */
     uint16_t internal_port, external_port; /* external: wished, 0: any */
     uint32_t lifetime_s;                   /* 0: take it away */
 };

@@ -25,8 +25,8 @@ struct run {
 
 struct portmap {
     uv_loop_t *loop;
-    uint16_t port;
-    struct run *run; /* NULL: none */
+    uint16_t port, tcp[PORTMAP_TCP_MAX]; /* tcp: 0: none */
+    struct run *run;                     /* NULL: none */
     uv_timer_t timer;
     struct endpoint mapped;
     void (*changed)(void *ctx, const struct endpoint *mapped);
@@ -80,17 +80,20 @@ static void on_exit_of(uv_process_t *process, int64_t status, int number)
     uv_timer_start(&p->timer, on_timer, PORTMAP_AGAIN_S * 1000, 0);
 }
 
-static void take_line(struct portmap *p, char *line)
+static void take_line(struct portmap *p, const char *line)
 {
-    char *space = strchr(line, ' ');
+    char what[4], where[ENDPOINT_TEXT_SIZE], by[16];
+    bool tcp;
     struct endpoint ep;
 
-    if (space)
-        *space = '\0';
-    if (!endpoint_parse(&ep, line))
-        return; /* "none": its exit follows */
-    log_write(LOG_LEVEL_INFO, NULL, "the router maps %s to us (%s)", line, space ? space + 1 : "?");
-    set_mapped(p, &ep);
+    /* The widths are those of the arrays. "none": its exit follows. */
+    if (sscanf(line, "%3s %55s %15s", what, where, by) != 3 || !endpoint_parse(&ep, where))
+        return;
+    tcp = strcmp(what, "tcp") == 0;
+    log_write(LOG_LEVEL_INFO, NULL, "the router maps %s%s to us (%s)", tcp ? "TCP " : "", where,
+              by);
+    if (!tcp)
+        set_mapped(p, &ep);
 }
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
@@ -124,8 +127,9 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 
 static int spawn(struct run *r)
 {
-    char path[FILE_HELPER_SIZE], port[8];
-    char *args[] = {path, port, NULL};
+    char path[FILE_HELPER_SIZE], ports[1 + PORTMAP_TCP_MAX][8];
+    char *args[2 + PORTMAP_TCP_MAX + 1] = {path, ports[0]};
+    size_t count = 2;
     uv_stdio_container_t stdio[3] = {
         {.flags = UV_CREATE_PIPE | UV_READABLE_PIPE, .data.stream = (uv_stream_t *)&r->in},
         {.flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&r->out},
@@ -134,7 +138,13 @@ static int spawn(struct run *r)
     uv_process_options_t options = {
         .file = path, .args = args, .stdio = stdio, .stdio_count = 3, .exit_cb = on_exit_of};
 
-    snprintf(port, sizeof port, "%u", r->owner->port);
+    snprintf(ports[0], sizeof ports[0], "%u", r->owner->port);
+    for (size_t i = 0; i < PORTMAP_TCP_MAX; i++) {
+        if (r->owner->tcp[i] == 0)
+            continue;
+        snprintf(ports[1 + i], sizeof ports[1 + i], "%u", r->owner->tcp[i]);
+        args[count++] = ports[1 + i];
+    }
     file_helper(path, "peal-portmap");
     return uv_spawn(r->owner->loop, &r->process, &options);
 }
@@ -162,7 +172,7 @@ static void start(struct portmap *p)
     on_exit_of(&r->process, 0, 0);
 }
 
-struct portmap *portmap_new(uv_loop_t *loop, uint16_t port,
+struct portmap *portmap_new(uv_loop_t *loop, uint16_t port, const uint16_t tcp[PORTMAP_TCP_MAX],
                             void (*changed)(void *ctx, const struct endpoint *mapped), void *ctx)
 {
     struct portmap *p = calloc(1, sizeof *p);
@@ -171,6 +181,7 @@ struct portmap *portmap_new(uv_loop_t *loop, uint16_t port,
         return NULL;
     p->loop = loop;
     p->port = port;
+    memcpy(p->tcp, tcp, sizeof p->tcp);
     p->changed = changed;
     p->ctx = ctx;
     uv_timer_init(loop, &p->timer);

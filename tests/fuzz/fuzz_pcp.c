@@ -7,6 +7,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     const struct pcp_map asked = {.client = addr_v4(0xc0a8010a),
                                   .nonce = "abcdefghijk",
+                                  .protocol = PCP_PROTOCOL_UDP,
                                   .internal_port = 4747,
                                   .lifetime_s = 3600};
     struct pcp_grant g;

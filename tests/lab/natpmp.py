@@ -15,7 +15,8 @@ while True:
         s.sendto(struct.pack("!BBHI", 0, 0x80 | op, 1, 1), who)  # unsupported version
     elif op == 0:
         s.sendto(struct.pack("!BBHI", 0, 128, 0, 1) + external, who)
-    elif op == 1:
+    elif op in (1, 2):
         _, inside, outside, life = struct.unpack("!HHHI", ask[2:12])
-        print(f"map {inside} {outside} {life}", flush=True)
-        s.sendto(struct.pack("!BBHIHHI", 0, 129, 0, 1, inside, outside and outside + 1, life), who)
+        name, other = (("map", 1), ("tcp", outside < 1024))[op - 1]  # TCP elsewhere than asked for only below 1024
+        print(f"{name} {inside} {outside} {life}", flush=True)
+        s.sendto(struct.pack("!BBHIHHI", 0, 128 + op, 0, 1, inside, outside and outside + other, life), who)

@@ -10,6 +10,7 @@ static struct pcp_map ask_of(void)
 {
     struct pcp_map m = {.client = addr_v4(0xc0a8010a),
                         .nonce = "abcdefghijk",
+                        .protocol = PCP_PROTOCOL_UDP,
                         .internal_port = 4747,
                         .external_port = 4748,
                         .lifetime_s = 3600};
@@ -35,6 +36,9 @@ static void a_request_is_what_the_rfc_draws(void **state)
 
     pcp_request(out, &m);
     assert_memory_equal(out, want, sizeof want);
+    m.protocol = PCP_PROTOCOL_TCP;
+    pcp_request(out, &m);
+    assert_int_equal(out[36], 6);
 }
 
 static void the_grant_is_read(void **state)
@@ -70,6 +74,8 @@ static void answers_that_do_not_count(void **state)
         bytes[rows[i].at] = rows[i].value;
         assert_int_equal(pcp_response(&g, &m, bytes, sizeof bytes), rows[i].verdict);
     }
+    m.protocol = PCP_PROTOCOL_TCP; /* what was granted is of another protocol */
+    assert_int_equal(pcp_response(&g, &m, answer, sizeof answer), PCP_OTHERS);
     for (size_t len = 4; len < sizeof answer; len++)
         assert_int_equal(pcp_response(&g, &m, answer, len), PCP_OTHERS);
 }
