@@ -1,10 +1,14 @@
 """A group's life in a real browser: set up, register, ask, approve, take the file, be removed.
 
-Every page is looked at on a phone and on a desk, light and dark (the pictures stay in the output directory), and
-axe-core must find nothing serious. Then once more the same without scripts, and once by keyboard alone.
+The browser is on the machine of bob, on an emulated Internet where root's two machines and his run peald with the files
+that the browser downloads: they join, talk, and hear of the removal. Every page is looked at on a phone and on a desk,
+light and dark (the pictures stay in the output directory), and axe-core must find nothing serious. Then once more the
+same without scripts, and once by keyboard alone.
 """
 
 import base64
+import contextlib
+import ctypes
 import hmac
 import json
 import os
@@ -15,11 +19,64 @@ import tempfile
 import time
 
 import pytest
-from ca_client import Ca, Key, enrol
-from chromium import Chromium
+from ca_client import Ca
+from chromium import OUT, Chromium, axe_source
+from lab import Ca as LabCa
+from lab import Lab, wait_for
 from selenium.webdriver.common.keys import Keys
 
 CLICKS_MAX = 10  # from the first visit to a file in hand
+CLONE_NEWNET = 0x40000000
+
+
+@contextlib.contextmanager
+def within(namespace):
+    """This thread, and what it starts, is in that network namespace."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def enter(path):
+        with open(path, "rb") as f:
+            assert libc.setns(f.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+
+    before = os.open("/proc/self/ns/net", os.O_RDONLY)
+    try:
+        enter(f"/run/netns/{namespace}")
+        yield
+    finally:
+        enter(f"/proc/self/fd/{before}")
+        os.close(before)
+
+
+class World:
+    """The service and three machines: two of root's, and bob's, on which the browser runs."""
+
+    def __init__(self, folder):
+        self.folder, self.lab = folder, Lab()
+        self.ca = LabCa(self.lab.host("ca"))
+        self.ours, self.bobs = [self.lab.host("a"), self.lab.host("c")], self.lab.host("b")
+        self.url = f"https://{self.ca.host.ip}:{self.ca.port}"
+        self.bootstrap = f"{self.ours[0].ip}:4747"
+        self.ca.start()
+
+    def setup_link(self):
+        return re.search(r"https://\S+/setup/[\w-]+", self.ca.process.log()).group(0)
+
+    def join(self, host, blob):
+        path = os.path.join(host.dir, "lab.peal")
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as f:
+            f.write(blob)
+        host.start()
+        host.join(path, hostname=host.name)
+        wait_for(f"{host.name} is up", host.up, 30)
+
+    def survey(self):
+        """One of root's machines is told to map the ring, now that all are in it."""
+        with open(self.ours[0].config, "w", encoding="ascii") as f:
+            f.write("[network lab]\nmap = yes\n")
+        self.ours[0].peal("reload")
+
+    def mapped(self):
+        return json.loads(self.ca("group", "map", "lab", "--json").stdout)["map"]
 
 
 @pytest.fixture
@@ -27,6 +84,20 @@ def folder():
     path = tempfile.mkdtemp(prefix="peal-test-browser-")
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def world(folder, request):
+    axe_source()  # from the real network
+    made = World(folder)
+    try:
+        with within(made.bobs.ns):
+            yield made
+    finally:
+        os.makedirs(OUT, exist_ok=True)
+        with open(os.path.join(OUT, f"{request.node.name}.log"), "w", encoding="utf-8") as f:
+            f.writelines(f"--- {path}\n{text}" for path, text in made.lab.logs().items())
+        made.lab.close()
 
 
 @pytest.fixture
@@ -43,10 +114,6 @@ def chromium(folder):
     made.close()
 
 
-def setup_link(ca):
-    return re.search(r"https://127.0.0.1:\d+/setup/[\w-]+", ca.log).group(0)
-
-
 def sign_up(browser, button, name, password="correct horse battery"):
     """The last form of the page that has these fields: on the first page that is the one for registering."""
     for label, value in (("User name", name), ("E-mail", name + "@example.org"), ("Password", password)):
@@ -56,7 +123,7 @@ def sign_up(browser, button, name, password="correct horse battery"):
     browser.click(button)
 
 
-def administer(ca, browser, url, look):
+def administer(browser, url, look):
     """Roles, settings, and an invitation that carol uses."""
     browser.go(url + "/groups/lab")
     browser.click("Roles")
@@ -142,11 +209,48 @@ def second_factor(browser, url, look):
     look("tokens")
 
 
-def story(ca, folder, browser, look):
+def take_file(world, browser, url):
+    """Adds a machine: the file of it, as it is downloaded."""
+    browser.go(url + "/groups/lab")
+    browser.click("Add a machine")
+    browser.click("Download", leaves=False)
+    return browser.downloaded("lab*.peal")
+
+
+def removal_bites(world, browser, look):
+    """From the member's page: the click, and within 5 s nobody talks to him and he knows it."""
+    a, b, to = world.ours[0], world.bobs, world.bobs.address()
+    for host in world.ours:
+        wait_for(f"{host.name} asks for removals", lambda h=host: h.network()["removals"]["watching"], 20)
+    pings = a.spawn("ping", "-n", "-i", "0.1", to, log="ping.log")
+    wait_for("a reaches b", lambda: pings.log().count("bytes from") > 5, 10)
+    gone = b.network()["id"]
+    browser.click("Remove this member")
+    look("revoke")
+    browser.fill("Why", "left the house")
+    browser.click("Remove from the group")
+    clicked = time.monotonic()
+    wait_for("b knows that it was removed", lambda: b.network()["state"] == "removed", 5)
+    for host in world.ours:
+        wait_for(f"{host.name} has cut b off", lambda h=host: gone not in {p["id"] for p in h.json("peers")["peers"]}, 5)
+    assert time.monotonic() - clicked < 5
+    answered = pings.log().count("bytes from")
+    assert not a.ping(to, count=3, wait=1, check=False)
+    assert pings.log().count("bytes from") == answered
+    a.ping(world.ours[1].address())
+    browser.sees("Removed.", "Last removal")
+
+    def told():
+        browser.go(world.url + "/groups/lab")
+        return "2 of 2 machines" in browser.text()
+    wait_for("the page says that both of the others know", told, 10)
+
+
+def story(world, browser, look):
     """look(name) is called on each page on the way. Returns the clicks that the member needed."""
-    url = f"https://127.0.0.1:{ca.port}"
+    url = world.url
     browser.become("root")
-    browser.go(setup_link(ca))
+    browser.go(world.setup_link())
     look("setup")
     sign_up(browser, "Set up", "root")
     look("groups-empty")
@@ -154,12 +258,15 @@ def story(ca, folder, browser, look):
     look("new-group")
     browser.fill("Name", "lab")
     browser.fill("IPv4 range", "10.77.0.0/16")
+    browser.fill("Bootstrap endpoints", world.bootstrap)
     browser.fill("Certificates, in days", "367")
     browser.click("Make the group")
     browser.sees("A number is missing")
     browser.fill("Certificates, in days", "7")
     browser.click("Make the group")
     look("group-new")
+    for host in world.ours:
+        world.join(host, take_file(world, browser, url))
 
     browser.become("bob")
     browser.go(url)
@@ -190,34 +297,35 @@ def story(ca, folder, browser, look):
     look("blob")
     browser.click("Download", leaves=False)
     clicks = browser.clicks
-    blob, key = json.loads(browser.downloaded("lab*.peal")), Key(folder)
-    assert enrol(ca, blob, key).status == 200
+    blob = browser.downloaded("lab*.peal")
+    world.join(world.bobs, blob)
+    for host in world.ours:
+        world.bobs.ping(host.address(), wait=5)
+    world.survey()
     browser.go(url + "/groups/lab")
-    browser.sees("ws")
+    assert [e.text for e in browser.all("td[data-label='Machine']")] == [f"b {world.bobs.network()['id']}"]
     look("group-member")
 
     browser.go(url + "/groups/lab/blob")
     browser.click("Show as a QR code")
     look("blob-qr")
-    assert json.loads(browser.read_qr())["secret"] != blob["secret"]
+    assert json.loads(browser.read_qr())["secret"] != json.loads(blob)["secret"]
 
     browser.become("root")
-    administer(ca, browser, url, look)
+    administer(browser, url, look)
 
     browser.click("Service")
     browser.sees("Accounts", "carol")
     look("service")
+    wait_for("a map", world.mapped, 40)
     browser.go(url + "/groups/lab")
+    browser.sees("Map of the ring", "a of root", "3; 3 answered")
+    browser.click("The map as a table", leaves=False)
     look("group-owner")
     browser.click("bob")
     look("member")
-    browser.click("Remove this member")
-    look("revoke")
-    browser.fill("Why", "left the house")
-    browser.click("Remove from the group")
-    browser.sees("Removed.", "Last removal", "no machine is left to be told")
+    removal_bites(world, browser, look)
     look("group-removed")
-    assert ca.post("/api/v1/renew", {"group": "lab", "csr": key.csr}).code == "revoked"
     browser.click("Audit log")
     browser.sees("member.revoke", "left the house", "invite.use", "role.set")
     look("audit")
@@ -241,20 +349,18 @@ def story(ca, folder, browser, look):
     return clicks
 
 
-def test_the_whole_story(ca, folder, chromium):
-    clicks = story(ca, folder, chromium, chromium.look)
-    assert clicks <= CLICKS_MAX, clicks
-    assert not chromium.problems, "\n".join(chromium.problems)
+def test_the_whole_story(world):
+    with contextlib.closing(Chromium(world.folder)) as browser:
+        clicks = story(world, browser, browser.look)
+        assert clicks <= CLICKS_MAX, clicks
+        assert not browser.problems, "\n".join(browser.problems)
 
 
-def test_the_whole_story_without_scripts(ca, folder):
-    browser = Chromium(folder, scripts=False)
-    try:
+def test_the_whole_story_without_scripts(world):
+    with contextlib.closing(Chromium(world.folder, scripts=False)) as browser:
         browser.go("data:text/html,<title>off</title><script>document.title = 'on'</script>")
         assert browser.driver.title == "off"
-        story(ca, folder, browser, lambda name: None)
-    finally:
-        browser.close()
+        story(world, browser, lambda name: None)
 
 
 def test_the_keyboard_alone(ca, chromium):
