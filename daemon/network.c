@@ -37,7 +37,7 @@ struct network {
     bool is_public;
     uint32_t life;       /* of the node: a number that no other had */
     uint32_t meets_life; /* of the public node that lets our members meet; 0: none does */
-    bool lonely;         /* as that one was told */
+    bool lonely, hidden; /* as that one was told */
     struct env env;
     char failure[STATE_WHY_SIZE]; /* why node is NULL */
 
@@ -505,7 +505,7 @@ static bool meets_in_public(const struct network *n)
 static void meet(struct network *n)
 {
     struct network *public_one = meets_in_public(n) ? daemon_public(n->daemon) : NULL;
-    bool lonely = overlay_connections(node_overlay(n->node)) == 0;
+    bool lonely = overlay_connections(node_overlay(n->node)) == 0, hidden = !node_is_host(n->node);
 
     if (!public_one || !network_enter(public_one))
         return;
@@ -518,11 +518,15 @@ static void meet(struct network *n)
         if (node_meet(public_one->node, &m) == 0)
             n->meets_life = public_one->life;
         n->lonely = true;
+        n->hidden = false;
         wipe(&m, sizeof m);
     }
     if (n->lonely != lonely)
         node_meet_lonely(public_one->node, n->number, lonely);
+    if (n->hidden != hidden)
+        node_meet_hidden(public_one->node, n->number, hidden);
     n->lonely = lonely;
+    n->hidden = hidden;
 }
 
 static void meet_no_more(struct network *n)
@@ -801,7 +805,8 @@ static bool start_node(struct network *n)
     network_set_endpoints(n);
     add_contacts(n);
     network_add_bootstraps(n);
-    host_ask_again(n->daemon->host); /* STUN servers that answered before there was anybody to tell */
+    host_ask_again(
+        n->daemon->host); /* STUN servers that answered before there was anybody to tell */
     host_forward_changed(n->daemon->host);
     return true;
 }

@@ -286,15 +286,21 @@ int dht_get(struct dht *d, const struct id *key, enum dht_mode mode, dht_done *d
     return op_lookup(d, key, mode, &(struct op_caller){done, ctx, token});
 }
 
-static int remove_lease(struct dht *d, const struct lease *lease, const struct op_caller *caller)
+static struct record tombstone_of(const struct lease *lease)
 {
     struct record rec = lease->rec;
-    int rc;
 
     rec.kind |= RECORD_REMOVED;
     rec.len = 0;
     rec.duration_s += RECORD_TOMBSTONE_EXTRA_S;
-    rc = op_write(d, OP_REMOVAL, &rec, 0, caller);
+    return rec;
+}
+
+static int remove_lease(struct dht *d, const struct lease *lease, const struct op_caller *caller)
+{
+    struct record rec = tombstone_of(lease);
+    int rc = op_write(d, OP_REMOVAL, &rec, 0, caller);
+
     if (rc == 0)
         keep_drop(d, &rec.key);
     return rc;
@@ -309,6 +315,25 @@ int dht_remove(struct dht *d, const struct id *key, dht_done *done, void *ctx, u
     if (lease == NULL)
         return -ERR_NOT_FOUND;
     return remove_lease(d, lease, &(struct op_caller){done, ctx, token});
+}
+
+int dht_remove_rendezvous(struct dht *d, const struct sign_public *pub,
+                          const struct sign_secret *sec, dht_done *done, void *ctx, uint64_t token)
+{
+    struct id key = dht_rendezvous_key(&d->config.overlay, pub);
+    const struct lease *lease = keep_find(d, &key);
+    struct record rec;
+    int rc;
+
+    if (d->leaving)
+        return -ERR_BAD_STATE;
+    if (lease == NULL)
+        return -ERR_NOT_FOUND;
+    rec = tombstone_of(lease);
+    rc = op_write_as(d, OP_REMOVAL, &rec, pub, sec, &(struct op_caller){done, ctx, token});
+    if (rc == 0)
+        keep_drop(d, &rec.key);
+    return rc;
 }
 
 void dht_cancel(struct dht *d, const void *ctx)

@@ -158,6 +158,11 @@ struct id dht_rendezvous_key(const struct id *overlay, const struct sign_public 
 int dht_put_rendezvous(struct dht *d, const struct sign_public *pub, const struct sign_secret *sec,
                        const struct id *owner, const void *value, size_t len, uint32_t duration_s,
                        dht_done *done, void *ctx, uint64_t token) MUST_USE;
+/* Takes away what the call above wrote last there, as dht_remove does. -ERR_NOT_FOUND: nothing that
+ * still stands. */
+int dht_remove_rendezvous(struct dht *d, const struct sign_public *pub,
+                          const struct sign_secret *sec, dht_done *done, void *ctx,
+                          uint64_t token) MUST_USE;
 int dht_get(struct dht *d, const struct id *key, enum dht_mode mode, dht_done *done, void *ctx,
             uint64_t token) MUST_USE;
 /* Takes our record (kept or not) off the key and leaves a signed tombstone; the key is free at

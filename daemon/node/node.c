@@ -545,6 +545,11 @@ void node_meet_lonely(struct node *n, uint32_t token, bool lonely)
     rendezvous_set_lonely(&n->meeting->rendezvous, token, lonely);
 }
 
+void node_meet_hidden(struct node *n, uint32_t token, bool hidden)
+{
+    rendezvous_set_hidden(&n->meeting->rendezvous, token, hidden);
+}
+
 void node_tcp_opened(struct node *n, uint32_t conn)
 {
     overlay_tcp_opened(n->overlay, conn);
@@ -665,6 +670,12 @@ bool node_watches_removals(const struct node *n)
     return removals_watching(&n->removals);
 }
 
+bool node_is_host(const struct node *n)
+{
+    return !n->removals.set || removed_number(n->removals.set) == 0 ||
+           overlay_state(n->overlay) != OVERLAY_MEMBER || removals_watching(&n->removals);
+}
+
 struct overlay *node_overlay(struct node *n)
 {
     return n->overlay;
@@ -748,6 +759,7 @@ static bool meeting_counter(const struct meeting *m, size_t i, const char **name
         uint64_t value;
     } counts[] = {
         {"rendezvous_published", m->rendezvous.published},
+        {"rendezvous_hidden", m->rendezvous.hidden},
         {"rendezvous_found", m->rendezvous.found},
         {"rendezvous_refused", m->rendezvous.refused},
         {"tunnel_sent", m->tunnels.sent},

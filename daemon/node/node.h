@@ -141,6 +141,8 @@ int node_meet(struct node *n, const struct node_meeting *m) MUST_USE;
 void node_meet_no_more(struct node *n, uint32_t token);
 /* The group has no connection to anybody: they are looked for often. */
 void node_meet_lonely(struct node *n, uint32_t token, bool lonely);
+/* We are none of those whom others are to find there (node_is_host). */
+void node_meet_hidden(struct node *n, uint32_t token, bool hidden);
 
 /* Adds this node's network, peers, addresses and keys. 0 or -ERR_NOMEM. */
 int node_forward(struct node *n, struct forward *f);
@@ -165,6 +167,9 @@ enum removed_news node_removal(struct node *n, const uint8_t *message, size_t le
 enum removed_news node_crl(struct node *n, const uint8_t *der, size_t len, const char **why);
 /* We are one of those that ask the service for removals all the time. */
 bool node_watches_removals(const struct node *n);
+/* Who looks for the group in the public overlay is to find us: everybody until the first removal,
+ * then the few that watch for removals, and who is in no ring. */
+bool node_is_host(const struct node *n);
 
 /* Goodbye: lease and name are freed, ranges handed over, neighbours told. node_left: done, at most
  * 3 s later. */

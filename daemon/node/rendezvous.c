@@ -18,7 +18,7 @@ struct rendezvous_group {
     uint32_t token;
     struct secret key, own; /* the group's; our own, that makes the owner id */
     struct id member;       /* we, in the group */
-    bool lonely;
+    bool lonely, hidden;
     uint8_t looks; /* in vain, since we are lonely */
     uint64_t day;  /* that we published for last */
     usec publish_us, look_us;
@@ -104,6 +104,27 @@ static void on_published(void *ctx, uint64_t token, const struct dht_result *res
     if (result->status == DHT_TIMEOUT)
         g->publish_us = now_us + env_jitter(g->all->env, SEC(RENDEZVOUS_RETRY_S), JITTER);
     g->look_us = usec_min(g->look_us, now_us);
+}
+
+static void on_taken_back(void *ctx, uint64_t token, const struct dht_result *result)
+{
+    struct rendezvous_group *g = ctx;
+
+    if (result->status == DHT_OK)
+        g->all->hidden++;
+}
+
+static void take_back(struct rendezvous_group *g)
+{
+    struct rendezvous *r = g->all;
+    struct day keys;
+    int rc;
+
+    day_keys(&keys, &g->key, g->day);
+    rc = dht_remove_rendezvous(r->dht, &keys.pub, &keys.sec, on_taken_back, g, 0);
+    day_clear(&keys);
+    g->publish_us =
+        rc == 0 || rc == -ERR_NOT_FOUND ? USEC_NEVER : r->env->now_us + SEC(RENDEZVOUS_RETRY_S);
 }
 
 static void publish(struct rendezvous_group *g, uint64_t day)
@@ -277,6 +298,19 @@ void rendezvous_set_lonely(struct rendezvous *r, uint32_t token, bool lonely)
         g->look_us = usec_min(g->look_us, r->env->now_us);
 }
 
+void rendezvous_set_hidden(struct rendezvous *r, uint32_t token, bool hidden)
+{
+    size_t i = place_of(r, token);
+    struct rendezvous_group *g = i < RENDEZVOUS_GROUPS_MAX ? r->groups[i] : NULL;
+    usec now_us = r->env->now_us;
+
+    if (g == NULL || g->hidden == hidden)
+        return;
+    g->hidden = hidden;
+    g->publish_us = now_us + (hidden ? env_jitter(r->env, SEC(RENDEZVOUS_HIDE_S), JITTER) : 0);
+    g->look_us = usec_min(g->look_us, now_us + SEC(RENDEZVOUS_LOOK_CONNECTED_S));
+}
+
 void rendezvous_peer_up(struct rendezvous *r)
 {
     for (size_t i = 0; i < RENDEZVOUS_GROUPS_MAX; i++) {
@@ -295,7 +329,9 @@ static void group_tick(struct rendezvous_group *g, uint64_t wall_s)
     usec now_us = g->all->env->now_us;
     uint64_t day = wall_s / RENDEZVOUS_DAY_S;
 
-    if (g->publish_us <= now_us)
+    if (g->publish_us <= now_us && g->hidden)
+        take_back(g);
+    else if (g->publish_us <= now_us)
         publish(g, day);
     if (g->look_us <= now_us)
         look(g, wall_s);

@@ -22,7 +22,10 @@
  * known.
  *
  * What is found is a hint: a removed member still has the group's key. Its certificate is what the
- * handshake asks for.
+ * handshake asks for. From the first removal on, whoever has that key and no place in the ring is
+ * to learn little here: the REMOVALS_WATCHERS members nearest on the ring to its removal key stay
+ * in the list, for whoever comes, and the others hide (node_is_host): after RENDEZVOUS_HIDE_S they
+ * take their records away.
  */
 #ifndef PEAL_NODE_RENDEZVOUS_H
 #define PEAL_NODE_RENDEZVOUS_H
@@ -38,6 +41,7 @@ enum {
     RENDEZVOUS_LEASE_S = 3600,
     RENDEZVOUS_AGAIN_S = 25 * 60,
     RENDEZVOUS_RETRY_S = 10, /* when it could not be written */
+    RENDEZVOUS_HIDE_S = 10,  /* neighbours come and go while a ring forms */
     RENDEZVOUS_SOON_S = 1,
     RENDEZVOUS_LOOK_FIRST_S = 2,
     RENDEZVOUS_LOOK_LAST_S = 60,
@@ -53,7 +57,8 @@ struct rendezvous {
     void *ctx;
     struct rendezvous_group *groups[RENDEZVOUS_GROUPS_MAX]; /* NULL: free */
     usec looked_us;                                         /* at the clock, last */
-    uint64_t published, found, refused; /* refused: records that are none of ours */
+    uint64_t published, hidden;                             /* records written, and taken back */
+    uint64_t found, refused; /* refused: records that are none of ours */
 };
 
 /* All is borrowed. `met` is called from within dht_message and dht_tick: never about ourselves. */
@@ -68,6 +73,8 @@ int rendezvous_add(struct rendezvous *r, const struct node_meeting *m) MUST_USE;
 void rendezvous_remove(struct rendezvous *r, uint32_t token);
 /* The group has no connection to anybody. */
 void rendezvous_set_lonely(struct rendezvous *r, uint32_t token, bool lonely);
+/* Of the group's members others are to be found here, not we. At first we are. */
+void rendezvous_set_hidden(struct rendezvous *r, uint32_t token, bool hidden);
 /* The public overlay has grown by one who may know more than we did: lonely groups look soon. */
 void rendezvous_peer_up(struct rendezvous *r);
 void rendezvous_tick(struct rendezvous *r);

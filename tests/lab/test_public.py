@@ -44,6 +44,10 @@ def members_behind_nats(lab, blob, kinds):
     return members
 
 
+def counter(h, name):
+    return sum(float(line.split()[-1]) for line in h.peal("metrics").stdout.splitlines() if f'event="{name}"' in line)
+
+
 def path_to(a, b):
     return (a.peer(b.name) or {}).get("path")
 
@@ -122,18 +126,23 @@ def test_a_removed_member_meets_nobody(lab):
     meet, ca = public_host(lab), Ca(lab.host("ca"))
     ca.group("club", "", "10.77.0.0/16", "admin", "--public-bootstrap", f"{meet.ip}:4747")
     ca.start()
-    a, b, c = (lab.host(n) for n in "abc")
-    for h in (a, b, c):
+    members = a, b, c, d, e = [lab.host(n) for n in "abcde"]
+    others = [a, b, d, e]
+    for h in members:
         h.start()
         h.join(ca.blob("club", h.name), hostname=h.name)
-    wait_for("a ring of three", lambda: all(len(h.ring()) == 2 for h in (a, b, c)), 20)
+    wait_for("a ring of five", lambda: all(len(h.ring()) == 4 for h in members), 20)
     gone = c.network()["id"]
     c.stop()
     ca("member", "revoke", "club", "c")
-    for h in (a, b):
+    for h in others:
         wait_for(f"{h.name} knows", lambda: h.network()["removals"]["number"] > 0, 10)
     ca.stop()  # nobody but the members can tell it
+    # It still has the group's key, with which it can read where three keep the door; the fourth hides.
+    wait_for("one hides", lambda: sum(counter(h, "rendezvous_hidden") for h in others) == 1, 20)
     c.start()
-    wait_for("it was refused", lambda: any("revoked" in r["why"] for h in (a, b) for r in h.json("peers")["refused"]), 20)
+    wait_for("it was refused", lambda: any("revoked" in r["why"] for h in others for r in h.json("peers")["refused"]), 20)
+    found = counter(c, "rendezvous_found")
+    assert found > 0 and found % 3 == 0, found
     assert all(p["network"] is None for p in c.json("peers")["peers"])  # public nodes only
-    assert not any(p["id"] == gone for h in (a, b) for p in h.json("peers")["peers"])
+    assert not any(p["id"] == gone for h in others for p in h.json("peers")["peers"])

@@ -66,6 +66,33 @@ static void those_with_the_key_read_what_each_wrote(void **state)
     world_clear(&w);
 }
 
+static void what_was_written_can_be_taken_away(void **state)
+{
+    struct world w;
+    struct overlay *o;
+
+    grow(&w, NODES);
+    o = w.nodes[0];
+    assert_int_equal(dht_remove_rendezvous(o->dht, &pub, &sec, world_done, o, 0), -ERR_NOT_FOUND);
+    assert_int_equal(put(o, 1, "one", 3, LEASE_S), 0);
+    assert_int_equal(put(w.nodes[1], 2, "two", 3, LEASE_S), 0);
+    world_run(&w, SEC(2));
+    assert_int_equal(dht_remove_rendezvous(o->dht, &pub, &sec, world_done, o, 0), 0);
+    world_run(&w, SEC(2));
+    assert_int_equal(o->status, DHT_OK);
+    world_run(&w, SEC(120)); /* no holder that compares brings it back */
+    assert_int_equal(dht_get(w.nodes[5]->dht, &place, DHT_ANY, world_done, w.nodes[5], 0), 0);
+    world_run(&w, SEC(2));
+    assert_int_equal(w.nodes[5]->count, 1);
+    assert_memory_equal(w.nodes[5]->bytes, "two", 3);
+    assert_int_equal(put(o, 1, "one", 3, LEASE_S), 0); /* and it can be written again */
+    world_run(&w, SEC(2));
+    assert_int_equal(dht_get(w.nodes[5]->dht, &place, DHT_ANY, world_done, w.nodes[5], 0), 0);
+    world_run(&w, SEC(2));
+    assert_int_equal(w.nodes[5]->count, 2);
+    world_clear(&w);
+}
+
 static void what_is_too_long_is_not_even_sent(void **state)
 {
     static const uint8_t value[VALUE_MAX + 1];
@@ -239,6 +266,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(those_with_the_key_read_what_each_wrote),
+        cmocka_unit_test(what_was_written_can_be_taken_away),
         cmocka_unit_test(what_is_too_long_is_not_even_sent),
         cmocka_unit_test(only_rendezvous_records_are_kept),
         cmocka_unit_test(a_replayed_record_does_not_come_back),

@@ -25,6 +25,8 @@ struct machine {
     bool off;
     struct station s[SLOTS];
     unsigned met;
+    struct id shunned; /* a member */
+    unsigned met_shunned;
 };
 
 static struct packet {
@@ -113,6 +115,7 @@ static void on_met_here(void *ctx, uint32_t token, const struct id *end, const s
 
     assert_int_equal(token, 7);
     s->at->met++;
+    s->at->met_shunned += id_eq(member, &s->at->shunned);
     if (enter(s->at, GROUP))
         overlay_add_tunnel(node_overlay(s->at->s[GROUP].node), member, end);
 }
@@ -384,6 +387,42 @@ static void a_group_left_is_looked_for_no_more(void **state)
     assert_int_equal(counted(a, PUBLIC, "rendezvous_published"), 0);
 }
 
+/* Joins, and says how often it met that one. */
+static unsigned newcomer_meets(struct machine *whom)
+{
+    struct machine *m = add_machine(true);
+
+    m->shunned = whom->s[GROUP].config.overlay.node;
+    join_group(m, 50);
+    run(SEC(10));
+    assert_true(connections(m) > 0);
+    return m->met_shunned;
+}
+
+static void who_hides_is_not_found_and_finds_the_others(void **state)
+{
+    struct machine *a, *b;
+
+    add_machine(false);
+    a = add_machine(true);
+    b = add_machine(true);
+    join_group(a, 50);
+    join_group(b, 50);
+    run(SEC(10));
+    assert_int_not_equal(newcomer_meets(b), 0);
+    enter(b, PUBLIC);
+    node_meet_hidden(b->s[PUBLIC].node, 7, true);
+    run(SEC(20));
+    assert_int_equal(counted(b, PUBLIC, "rendezvous_hidden"), 1);
+    assert_int_equal(newcomer_meets(b), 0);
+    run(SEC(RENDEZVOUS_LEASE_S));
+    assert_int_equal(newcomer_meets(b), 0); /* nor does it write again */
+    enter(b, PUBLIC);
+    node_meet_hidden(b->s[PUBLIC].node, 7, false);
+    run(SEC(2));
+    assert_int_not_equal(newcomer_meets(b), 0);
+}
+
 static void records_come_back_when_their_holders_are_gone(void **state)
 {
     struct machine *meet = add_machine(false), *a = add_machine(true), *b;
@@ -594,6 +633,7 @@ int main(void)
         MEET(nobody_meets_before_the_date_is_known),
         MEET(around_midnight_a_clock_that_is_late_finds_the_others),
         MEET(a_group_left_is_looked_for_no_more),
+        MEET(who_hides_is_not_found_and_finds_the_others),
         MEET(records_come_back_when_their_holders_are_gone),
         MEET(who_waited_long_for_the_public_overlay_looks_as_soon_as_it_is_there),
         cmocka_unit_test(a_value_is_read_by_the_group_under_its_owner_and_day_only),
