@@ -437,6 +437,10 @@ static int tls_announce_command(struct console *c, const char *const *args)
 
     if (o != OUT_OK)
         return report(o, "tls announce");
+    if (!*server.pins) {
+        fputs("peal-ca: tls announce: members see a reverse proxy's key and pin none\n", stderr);
+        return EXIT_STATUS_FAILED;
+    }
     if (!tls_announce(c->home, pin, &why)) {
         fprintf(stderr, "peal-ca: tls announce: %s\n", why);
         return EXIT_STATUS_FAILED;

@@ -315,7 +315,7 @@ static enum outcome framing_check(struct exchange *x)
     return x->too_long && (asks_first || length > HTTP_DISCARD_MAX) ? OUT_BAD_LENGTH : OUT_OK;
 }
 
-static void sockaddr_text(const struct sockaddr *sa, char out[ADDR_TEXT_SIZE])
+static struct addr sockaddr_addr(const struct sockaddr *sa)
 {
     struct addr a = {0};
 
@@ -329,6 +329,30 @@ static void sockaddr_text(const struct sockaddr *sa, char out[ADDR_TEXT_SIZE])
                 : addr_v4((uint32_t)b[12] << 24 | (uint32_t)b[13] << 16 | (uint32_t)b[14] << 8 |
                           b[15]);
     }
+    return a;
+}
+
+/* Of several lines the last one counts: a proxy that does not append to the client's line adds one
+ * behind it. */
+static enum MHD_Result last_line(void *cls, enum MHD_ValueKind kind, const char *key,
+                                 const char *value)
+{
+    const char **last = cls;
+
+    if (!strcasecmp(key, "X-Forwarded-For"))
+        *last = value ? value : "";
+    return MHD_YES;
+}
+
+static void client_text(const struct exchange *x, char out[ADDR_TEXT_SIZE])
+{
+    const union MHD_ConnectionInfo *peer =
+        MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    struct addr a = sockaddr_addr(peer->client_addr);
+    const char *forwarded_for = "";
+
+    MHD_get_connection_values(x->connection, MHD_HEADER_KIND, last_line, &forwarded_for);
+    a = proxies_client(&x->http->config.proxies, &a, forwarded_for);
     addr_text(&a, out);
 }
 
@@ -341,8 +365,6 @@ static enum http_method method_named(const char *name)
 
 static void request_fill(struct request *r, const struct exchange *x, const char *method)
 {
-    const union MHD_ConnectionInfo *peer =
-        MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     struct sockaddr_storage local = {0};
     socklen_t len = sizeof local;
 
@@ -359,9 +381,10 @@ static void request_fill(struct request *r, const struct exchange *x, const char
                           .if_none_match = header(x, MHD_HTTP_HEADER_IF_NONE_MATCH),
                           .authorization = header(x, MHD_HTTP_HEADER_AUTHORIZATION),
                           .if_match = header(x, MHD_HTTP_HEADER_IF_MATCH)};
-    sockaddr_text(peer->client_addr, r->address);
+    client_text(x, r->address);
     getsockname(x->link->fd, (struct sockaddr *)&local, &len);
-    sockaddr_text((struct sockaddr *)&local, r->local);
+    struct addr ours = sockaddr_addr((struct sockaddr *)&local);
+    addr_text(&ours, r->local);
     r->waited_s = x->held_since_s ? now_s() - x->held_since_s : 0;
 }
 

@@ -25,6 +25,7 @@
 
 #include <stdatomic.h>
 
+#include "ca-web/proxy.h"
 #include "ca-web/text.h"
 #include "ca-web/tls.h"
 #include "overlay/core/addr.h"
@@ -54,7 +55,7 @@ struct request {
     const struct text *body;
     const char *host, *origin, *fetch_site, *type, *cookie, *agent, *if_none_match;
     const char *authorization, *if_match;
-    char address[ADDR_TEXT_SIZE]; /* the peer's */
+    char address[ADDR_TEXT_SIZE]; /* the client's: the peer's, or what a proxy of ours says */
     char local[ADDR_TEXT_SIZE];   /* ours, of this connection */
     int64_t waited_s;             /* how long the answer has been held; 0 the first time */
     bool may_hold;                /* `hold` would be honoured */
@@ -78,6 +79,7 @@ struct http;
 struct http_config {
     int listen_fd; /* taken over */
     const struct tls *tls;
+    struct proxies proxies;
     void (*handle)(void *ctx, const struct request *request, struct response *response);
     void *ctx;
     atomic_llong *refused; /* counts connections cut and requests refused before a handler */

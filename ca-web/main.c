@@ -12,8 +12,8 @@
 
 static const char usage_text[] =
     "usage: peal-ca serve --data DIR --listen ADDR:PORT [--url https://host:port]\n"
-    "                     [--tls-cert FILE --tls-key FILE] [--key-file FILE] [--quiet] "
-    "[--log-json]\n"
+    "                     [--tls-cert FILE --tls-key FILE] [--key-file FILE] [--proxy ADDR,...]\n"
+    "                     [--quiet] [--log-json]\n"
     "                     [--mail smtp://host:port --mail-from ADDR [--mail-login FILE]]\n"
     "       peal-ca user add NAME --email E [--password-file FILE] [--admin]\n"
     "       peal-ca user password NAME --password-file FILE\n"
@@ -122,6 +122,7 @@ int main(int argc, char **argv)
         {"url", false, &line.serve.url},
         {"tls-cert", false, &line.serve.tls_cert},
         {"tls-key", false, &line.serve.tls_key},
+        {"proxy", false, &line.serve.proxy},
         {"quiet", true, &line.serve.quiet},
         {"log-json", true, &line.serve.log_json},
         {"mail", false, &line.serve.mail.server},

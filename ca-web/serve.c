@@ -191,10 +191,17 @@ static bool prepare_tls(struct service *s, const struct serve_options *o, struct
     return tls_make(tls, &s->home, names, s->name_count, time(NULL), why);
 }
 
-/* The pin that is served, and of our own keys the one to come. */
+/*
+ * The pin that is served, and of our own keys the one to come. Behind a proxy members never see our
+ * own key: they trust whom their system trusts, unless we were given the proxy's.
+ */
 static void collect_pins(struct service *s, const struct serve_options *o, const struct tls *tls)
 {
     char next[TLS_PIN_SIZE];
+
+    s->server.pins[0] = '\0';
+    if (o->proxy && !o->tls_cert)
+        return;
     bool announced = !o->tls_cert && tls_next_pin(&s->home, next);
 
     snprintf(s->server.pins, sizeof s->server.pins, "%s%s%s", tls->pin, announced ? "," : "",
@@ -253,8 +260,8 @@ static void loop(struct http *http, struct store *watch, const sigset_t *ends)
     }
 }
 
-static int run(struct service *s, int fd, const struct tls *tls, const struct endpoint *e,
-               const sigset_t *ends)
+static int run(struct service *s, int fd, const struct tls *tls, const struct proxies *proxies,
+               const struct endpoint *e, const sigset_t *ends)
 {
     char text[ENDPOINT_TEXT_SIZE];
     const char *why = NULL;
@@ -266,6 +273,7 @@ static int run(struct service *s, int fd, const struct tls *tls, const struct en
     }
     struct http *http = http_start(&(struct http_config){.listen_fd = fd,
                                                          .tls = tls,
+                                                         .proxies = *proxies,
                                                          .handle = service_handle,
                                                          .ctx = s,
                                                          .refused = &s->refused},
@@ -285,7 +293,7 @@ static int run(struct service *s, int fd, const struct tls *tls, const struct en
 
 /* With home and socket in hand. */
 static int serve_home(struct service *s, const struct serve_options *o, int fd, struct tls *tls,
-                      const struct endpoint *e, const sigset_t *ends)
+                      const struct proxies *proxies, const struct endpoint *e, const sigset_t *ends)
 {
     const char *why = NULL;
     int status = EXIT_STATUS_FAILED;
@@ -304,7 +312,7 @@ static int serve_home(struct service *s, const struct serve_options *o, int fd, 
         if (publish(s) == OUT_OK)
             mailer = mailer_start(&s->home, &o->mail, &why);
         if (!why) {
-            status = run(s, fd, tls, e, ends);
+            status = run(s, fd, tls, proxies, e, ends);
             mailer_stop(mailer);
         } else {
             close(fd);
@@ -325,6 +333,7 @@ int serve(const struct serve_options *o)
     struct service s = {0};
     struct endpoint e = {0};
     struct tls tls = {0};
+    struct proxies proxies = {0};
     const char *why = NULL;
     char reason[1400];
     sigset_t ends;
@@ -338,6 +347,8 @@ int serve(const struct serve_options *o)
         return usage(o->listen, "--listen takes ADDR:PORT with a numeric address");
     if (o->url && !server_url_read(s.server.url, o->url))
         return usage(o->url, outcome_message(OUT_BAD_URL));
+    if (o->proxy && !proxies_read(&proxies, o->proxy))
+        return usage(o->proxy, "--proxy takes up to 8 numeric addresses, with commas between");
     if (!o->tls_cert != !o->tls_key)
         return usage("serve", "--tls-cert and --tls-key go together");
     /* What needs root's rights comes before they are dropped. */
@@ -366,7 +377,7 @@ int serve(const struct serve_options *o)
     if (status) {
         close(fd);
     } else {
-        status = serve_home(&s, o, fd, &tls, &e, &ends);
+        status = serve_home(&s, o, fd, &tls, &proxies, &e, &ends);
         home_close(&s.home);
     }
     tls_clear(&tls);

@@ -12,6 +12,7 @@ struct serve_options {
     const char *listen; /* addr:port; port 0: any free one; a socket of systemd's comes first */
     const char *url;    /* NULL: from listen */
     const char *tls_cert, *tls_key; /* NULL: our own */
+    const char *proxy; /* addresses of the reverse proxies before us, with commas; NULL: none */
     struct mailer_options mail;
     const char *log_json; /* not NULL: the log is JSON */
     const char *quiet;    /* not NULL: no line per request */

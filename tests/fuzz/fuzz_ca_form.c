@@ -1,9 +1,10 @@
 // link: peal_ca
-/* What browsers send in small pieces: forms, cookies, free text; and a URL that an administrator
- * types. */
+/* What browsers and proxies send in small pieces: forms, cookies, free text, whom they heard; and
+ * a URL that an administrator types. */
 #include "ca-web/blob.h"
 #include "ca-web/form.h"
 #include "ca-web/html.h"
+#include "ca-web/proxy.h"
 #include "ca-web/session.h"
 
 #include <string.h>
@@ -29,6 +30,16 @@ static void read_form(const char *bytes, size_t len)
     form_clear(&f);
 }
 
+static void read_forwarded(const char *text)
+{
+    struct proxies p;
+    struct addr client;
+
+    CHECK(proxies_read(&p, "127.0.0.1,::1"));
+    client = proxies_client(&p, &p.v[0], text);
+    CHECK(client.family == 4 || client.family == 6);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static char text[LEN_MAX + 1];
@@ -41,6 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     text[size] = '\0';
     if (session_cookie(text, "__Host-peal", token))
         CHECK(strlen(token) == SESSION_TOKEN_SIZE - 1);
+    read_forwarded(text);
     if (server_url_read(url, text)) {
         server_url_host(url, host, sizeof host);
         CHECK(*host);

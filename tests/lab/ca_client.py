@@ -3,6 +3,7 @@
 import base64
 import html.parser
 import http.client
+import http.server
 import json
 import os
 import re
@@ -122,6 +123,74 @@ class Ca:
 
     def blob(self, group, user):
         return json.loads(self.run("blob", group, user).stdout)
+
+
+class ReverseProxy(http.server.ThreadingHTTPServer):
+    """Speaks TLS with clients under a certificate of its own, and again with the service. Says from whom each request
+    is: appends to the client's X-Forwarded-For, or adds a line of that name."""
+
+    daemon_threads = True
+
+    def __init__(self, ca, folder, appends):
+        super().__init__(("127.0.0.1", 0), ProxiedRequest)
+        self.ca, self.appends = ca, appends
+        certificate, key = os.path.join(folder, "proxy.crt"), os.path.join(folder, "proxy.key")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-keyout", key, "-out", certificate, "-subj", "/CN=proxy", "-addext",
+                        "subjectAltName=IP:127.0.0.1"], check=True, stderr=subprocess.DEVNULL)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self.socket = context.wrap_socket(self.socket, server_side=True)
+        self.trust = ssl.create_default_context(cafile=certificate)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def client(self, address):
+        return ProxyClient(self, address)
+
+
+class ProxiedRequest(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def pass_on(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        heard, service = self.client_address[0], self.server.ca.connect()
+        service.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in self.headers.items():
+            if name.lower() != "connection" and not (name == "X-Forwarded-For" and self.server.appends):
+                service.putheader(name, value)
+        said = self.headers.get("X-Forwarded-For") if self.server.appends else None
+        service.putheader("X-Forwarded-For", f"{said}, {heard}" if said else heard)
+        service.endheaders(body)
+        answer = service.getresponse()
+        page = answer.read()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("connection", "content-length", "date"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+        service.close()
+
+    do_GET = do_POST = pass_on
+
+    def log_message(self, *args):
+        pass
+
+
+class ProxyClient:
+    """What Browser asks, from an address of its own."""
+
+    def __init__(self, proxy, address):
+        self.proxy, self.address, self.port = proxy, address, proxy.server_address[1]
+
+    def http(self, method, path, body=None, headers=None):
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=self.proxy.trust, timeout=20,
+                                                 source_address=(self.address, 0))
+        connection.request(method, path, body, headers or {})
+        answer = Answer(connection.getresponse())
+        connection.close()
+        return answer
 
 
 class Key:

@@ -22,7 +22,7 @@ import urllib.parse
 import pytest
 
 
-from ca_client import FORM, PEAL_CA, Answer, Browser, Ca, Forms, Key, enrol, openssl
+from ca_client import FORM, PEAL_CA, Answer, Browser, Ca, Forms, Key, ReverseProxy, enrol, openssl
 
 
 @pytest.fixture
@@ -813,6 +813,43 @@ def test_a_certificate_that_was_given(ca, folder):
     done = ca.run("serve", "--listen", "127.0.0.1:0", "--tls-cert", certificate, "--tls-key",
                   other.path, check=False)
     assert done.returncode == 1 and "not the certificate's" in done.stderr
+
+
+@pytest.mark.parametrize("appends", (True, False), ids=("appends", "adds a line"))
+def test_behind_a_reverse_proxy(ca, folder, appends):
+    """Who asks is whom the proxy heard: not the proxy, and not whom the client says."""
+    ca.start("--proxy", "127.0.0.1,::1")
+    proxy = ReverseProxy(ca, folder, appends)
+    try:
+        carol = Browser(proxy.client("127.0.0.3")).register("carol")
+        assert carol.get("/groups").status == 200
+        wrong = {"Authorization": "Bearer peal_nonsense"}
+
+        def tries(client, times, **headers):
+            return [client.http("GET", "/api/v1/groups", headers={**wrong, **headers}).status for _ in range(times)]
+        eve = proxy.client("127.0.0.4")
+        assert tries(eve, 23)[-2:] == [429, 429]
+        assert tries(eve, 1, **{"X-Forwarded-For": "127.0.0.77"}) == [429]
+        assert tries(eve, 1, **{"X-Forwarded-For": "127.0.0.1"}) == [429]
+        assert tries(proxy.client("127.0.0.5"), 1) == [401]
+        # From elsewhere than the proxy nobody is believed.
+        direct = proxy.client("127.0.0.6")
+        direct.port, direct.proxy.trust = ca.port, ssl._create_unverified_context()
+        assert tries(direct, 1, **{"X-Forwarded-For": "127.0.0.4"}) == [401]
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+    assert ca.sql("SELECT address FROM audit WHERE verb = 'user.register' AND object = 'carol'") == [("127.0.0.3",)]
+    # Members see the proxy's key, which we do not know: they trust whom their system trusts.
+    ca.run("group", "add", "lab", "--owner", "carol")
+    assert ca.blob("lab", "carol")["server_pins"] == []
+    assert "reverse proxy" in ca.run("tls", "announce", check=False).stderr
+
+
+def test_what_is_no_proxys_address(ca):
+    for bad in ("localhost", "127.0.0.1:80", "10.0.0.0/8", "127.0.0.1,", ",".join(["127.0.0.1"] * 9)):
+        done = ca.run("serve", "--listen", "127.0.0.1:0", "--proxy", bad, check=False)
+        assert done.returncode == 2 and "--proxy takes" in done.stderr
 
 
 def test_a_port_that_is_taken(lab):

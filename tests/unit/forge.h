@@ -166,16 +166,29 @@ static inline size_t forge_pem(const struct forge *f, char *pem, size_t size)
     return (size_t)len;
 }
 
+/* The CA's signature behind a removal's or succession's first `len` bytes; the whole length. */
+static inline size_t forge_sign(EVP_PKEY *ca, uint8_t *message, size_t len)
+{
+    static const char label[] = "peal removal";
+    uint8_t text[sizeof label - 1 + REMOVAL_MAX];
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    size_t signature_len = SIGNATURE_LEN;
+
+    CHECK(len <= REMOVAL_MAX);
+    memcpy(text, label, sizeof label - 1);
+    memcpy(text + sizeof label - 1, message, len);
+    CHECK(EVP_DigestSignInit(md, NULL, NULL, NULL, ca) == 1 &&
+          EVP_DigestSign(md, message + len, &signature_len, text, sizeof label - 1 + len) == 1);
+    EVP_MD_CTX_free(md);
+    return len + signature_len;
+}
+
 /* A removal of the member that this certificate is of. */
 static inline struct forge_der forge_removal(EVP_PKEY *ca, const struct id *group, uint64_t number,
                                              const struct cert *who)
 {
-    static const char label[] = "peal removal";
-    uint8_t text[sizeof label - 1 + REMOVAL_MAX];
     struct forge_der out;
     struct writer w = writer_of(out.b, sizeof out.b);
-    EVP_MD_CTX *md = EVP_MD_CTX_new();
-    size_t len = SIGNATURE_LEN;
 
     write_u8(&w, 1);
     write_id(&w, group);
@@ -188,13 +201,7 @@ static inline struct forge_der forge_removal(EVP_PKEY *ca, const struct id *grou
         write_u8(&w, who->serial_len);
         write_bytes(&w, who->serial, who->serial_len);
     }
-    out.len = writer_len(&w);
-    memcpy(text, label, sizeof label - 1);
-    memcpy(text + sizeof label - 1, out.b, out.len);
-    CHECK(EVP_DigestSignInit(md, NULL, NULL, NULL, ca) == 1 &&
-          EVP_DigestSign(md, out.b + out.len, &len, text, sizeof label - 1 + out.len) == 1);
-    EVP_MD_CTX_free(md);
-    out.len += len;
+    out.len = forge_sign(ca, out.b, writer_len(&w));
     return out;
 }
 
