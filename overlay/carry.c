@@ -97,7 +97,8 @@ static void dispatch(struct overlay *o, const struct parcel *p)
 
         body[2] = (uint8_t)(i << 4 | parts);
         memcpy(body + HEADER_LEN, p->pkt + i * PART_MAX, len);
-        (void)transit_send(o, &each, NULL, body, HEADER_LEN + len);
+        if (!p->path.other_way || transit_send_around(o, &each, body, HEADER_LEN + len) < 0)
+            (void)transit_send(o, &each, NULL, body, HEADER_LEN + len);
     }
 }
 

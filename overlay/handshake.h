@@ -29,9 +29,10 @@
  * replayed because it answers our own ephemeral, does.
  *
  * Half-open slots: HALF_OPEN_MAX, HALF_OPEN_PER_SOURCE of one address (IPv6: one /64), 5 s from the
- * last message 1 and 10 s in all; victim: the oldest, of the same source first. Above HANDSHAKE_LOAD message 1s a second, or with three
- * quarters of the slots taken, a cookie is asked for first. MAC2 of messages 2 and 3 is zero, that
- * of message 1 zero or right: any other brings a cookie.
+ * last message 1 and 10 s in all; victim: the oldest, of the same source first. Above
+ * HANDSHAKE_LOAD message 1s a second, or with three quarters of the slots taken, a cookie is asked
+ * for first. MAC2 of messages 2 and 3 is zero, that of message 1 zero or right: any other brings a
+ * cookie.
  */
 #ifndef PEAL_OVERLAY_HANDSHAKE_H
 #define PEAL_OVERLAY_HANDSHAKE_H
@@ -58,6 +59,8 @@ bool handshake_begin(struct session *s, const struct path_addr *to, bool rekey);
 /* One more way to try; does nothing once message 2 came. */
 void handshake_add_target(struct session *s, const struct path_addr *to);
 bool handshake_has_target(const struct session *s, const struct path_addr *to);
+/* Somebody waits for it: the first message over the ring goes a second way, too. */
+void handshake_hurry(struct session *s);
 void handshake_abort(struct session *s);
 void handshake_tick(struct session *s);
 usec handshake_deadline(const struct session *s);

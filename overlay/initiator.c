@@ -9,14 +9,15 @@
 
 /*
  * Over UDP the interval doubles. A way of several hops loses several times as much: there the
- * packets are small, tries follow each other faster, and from the third on each is sent twice; a
- * message 3 that data follows is from the first on.
+ * packets are small, tries follow each other faster, and from the second on each is sent by two
+ * ways that begin with different hops; message 3, which ends the exchange, is from the first on.
+ * Two copies by one way would travel in one packet, and be lost together.
  */
-enum { TRIES_MAX = 9, TRIES_ONCE = 2 };
+enum { TRIES_MAX = 10, TRIES_ONCE = 1 };
 static const usec retry_udp_us[TRIES_MAX] = {MSEC(250), MSEC(500), SEC(1), SEC(2), SEC(4),
-                                             SEC(4),    SEC(4),    SEC(4), SEC(4)};
-static const usec retry_ring_us[TRIES_MAX] = {MSEC(200), MSEC(200), MSEC(300), MSEC(300), MSEC(400),
-                                              MSEC(600), MSEC(800), SEC(1),    SEC(1)};
+                                             SEC(4),    SEC(4),    SEC(4), SEC(4), SEC(4)};
+static const usec retry_ring_us[TRIES_MAX] = {MSEC(200), MSEC(200), MSEC(200), MSEC(200), MSEC(300),
+                                              MSEC(400), MSEC(600), MSEC(800), SEC(1),    SEC(1)};
 static const usec timeout_us = SEC(HANDSHAKE_TIMEOUT_S);
 static const usec rekey_again_us = SEC(60);
 
@@ -80,12 +81,14 @@ static void attempt_schedule(struct sessions *ss, struct attempt *a)
 static int copies(const struct attempt *a, const struct path_addr *to)
 {
     if (is_hop_by_hop(to))
-        return a->tries > TRIES_ONCE || a->data ? 2 : 1;
+        return a->tries > TRIES_ONCE || a->state == ATTEMPT_ANSWERED ? 2 : 1;
     return attempt_over_ring(a) && a->tries % 2 == 0 ? 0 : 1;
 }
 
-static void target_send(struct sessions *ss, const struct attempt *a, struct target *t)
+static void target_send(struct sessions *ss, const struct attempt *a, struct target *t,
+                        bool other_way)
 {
+    struct path_addr to = t->addr;
     uint8_t pkt[HANDSHAKE_PACKET1_LEN] = {0};
     size_t len = handshake_packet1_len(ss, &t->addr);
 
@@ -93,7 +96,8 @@ static void target_send(struct sessions *ss, const struct attempt *a, struct tar
     cookie_stamp(&ss->cookie_keys, &t->cookie, ss->env->now_us, pkt, len);
     memcpy(t->mac1, pkt + len - COOKIE_MACS_LEN, MAC_LEN);
     t->cookie_taken = false;
-    ss->host.send(ss->ctx, &t->addr, pkt, len);
+    to.other_way = other_way;
+    ss->host.send(ss->ctx, &to, pkt, len);
 }
 
 /* A new ephemeral: at first, and when what looked like an answer spoilt the state. */
@@ -174,7 +178,18 @@ void handshake_add_target(struct session *s, const struct path_addr *to)
     struct target *t = &a->targets[a->target_count++];
 
     t->addr = *to;
-    target_send(s->ss, a, t);
+    target_send(s->ss, a, t, false);
+}
+
+void handshake_hurry(struct session *s)
+{
+    struct attempt *a = s->attempt;
+
+    if (a == NULL || a->state != ATTEMPT_ASKED || a->tries > TRIES_ONCE)
+        return;
+    for (size_t i = 0; i < a->target_count; i++)
+        if (is_hop_by_hop(&a->targets[i].addr))
+            target_send(s->ss, a, &a->targets[i], true);
 }
 
 /* The answer was from `from`, and it was no good: another target may be the right one. False: none
@@ -199,6 +214,7 @@ static void packet3_send(struct session *s)
 
     for (int i = copies(a, &to); i > 0; i--) {
         ss->host.send(ss->ctx, &to, a->packet3, a->packet3_len);
+        to.other_way = id_is_zero(&to.via);
         to.via = (struct id){{0}}; /* the way that the answer named may be broken */
     }
     if (a->next != NULL)
@@ -252,8 +268,8 @@ void handshake_tick(struct session *s)
         return;
     }
     for (size_t i = 0; i < a->target_count; i++)
-        for (int n = copies(a, &a->targets[i].addr); n > 0; n--)
-            target_send(ss, a, &a->targets[i]);
+        for (int n = 0, most = copies(a, &a->targets[i].addr); n < most; n++)
+            target_send(ss, a, &a->targets[i], n > 0);
 }
 
 usec handshake_deadline(const struct session *s)
@@ -447,7 +463,7 @@ bool initiator_cookie(struct session *s, const uint8_t *pkt)
         t->cookie_taken = true;
         /* At once the first time; a peer that answers each try with one waits for the timer. */
         if (a->cookies++ == 0)
-            target_send(ss, a, t);
+            target_send(ss, a, t, false);
         return true;
     }
     return false;

@@ -132,7 +132,7 @@ static void begin(struct overlay *o)
     if (!addr_eq(&outer.addr, &c->outer.addr))
         forget(o);
     c->outer = outer;
-    c->strangers = 0;
+    c->strangers = c->spoilt = 0;
     memset(&c->got_in, 0, sizeof(c->got_in));
     set_step(o, NATCHECK_HAIRPIN, 0);
 }
@@ -227,7 +227,8 @@ static void nobody_came(struct overlay *o)
     struct overlay_nat nat;
 
     learned_filtering(o, OVERLAY_NAT_FILTERING_DEPENDENT);
-    c->rung = 0;
+    if (c->spoilt == 0)
+        c->rung = 0;
     sessions_nat(o->sessions, &nat);
     if (nat.mapping == OVERLAY_NAT_MAPPING_INDEPENDENT)
         set_step(o, NATCHECK_OPEN, 0);
@@ -271,6 +272,15 @@ static void open_due(struct overlay *o)
         set_step(o, NATCHECK_WAIT, lives_us[c->rung]);
 }
 
+/* We were not silent towards this stranger, or nobody can ask it any more: another one will do. */
+static void another_stranger(struct overlay *o)
+{
+    if (o->natcheck.spoilt++ < NATCHECK_SPOILT)
+        set_step(o, NATCHECK_FILTER, 0);
+    else
+        rest(o);
+}
+
 static void ask_due(struct overlay *o)
 {
     struct natcheck *c = &o->natcheck;
@@ -279,7 +289,7 @@ static void ask_due(struct overlay *o)
     c->misses += c->heard;
     if (c->sent_s[slot_of(o, &c->stranger.addr)] != c->opened_s || l == NULL ||
         direct_endpoint(l) == NULL) {
-        rest(o); /* something else went there, or nobody can ask it */
+        another_stranger(o);
     } else if (c->tries < NATCHECK_TRIES) {
         ask(o, l, &c->stranger_id);
     } else {
@@ -337,7 +347,7 @@ static void still_open(struct overlay *o)
     struct natcheck *c = &o->natcheck;
 
     if (c->sent_s[slot_of(o, &c->stranger.addr)] != c->opened_s) {
-        rest(o); /* we were not silent */
+        another_stranger(o);
         return;
     }
     c->lives_us = lives_us[c->rung];

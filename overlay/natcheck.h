@@ -42,6 +42,7 @@ enum {
     NATCHECK_TRIES = 3,         /* of one packet that may be lost */
     NATCHECK_FILTER_TRIES = 16, /* neighbours asked */
     NATCHECK_STRANGERS = 2,     /* that got in, before we believe that all do */
+    NATCHECK_SPOILT = 3,        /* silences broken by other traffic, after which we leave it */
     NATCHECK_ASKS = 8,
     NATCHECK_ASKS_S = 10,
     NATCHECK_POKES = 8,
@@ -61,7 +62,8 @@ enum natcheck_step {
                          OPEN when none gets in */
     NATCHECK_OPEN,    /* a request went to a stranger, a second one is due. To WAIT */
     NATCHECK_WAIT,    /* silent towards it. To ASK */
-    NATCHECK_ASK,     /* it was to send. To OPEN for a longer silence, or IDLE */
+    NATCHECK_ASK,     /* it was to send. To OPEN for a longer silence; to FILTER, for another
+                         stranger, when we were not silent; or IDLE */
 };
 
 struct alarm;

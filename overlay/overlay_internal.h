@@ -94,6 +94,7 @@ struct natcheck {
     uint8_t tries, misses; /* in this step; misses: it went out, and did not come in */
     uint8_t rung;          /* of the ladder of silences */
     uint8_t strangers;     /* that got in */
+    uint8_t spoilt;        /* silences that were none */
     bool heard;            /* the neighbour says that a stranger sends */
     struct addr got_in;    /* the last one of those */
     struct id neighbour, stranger_id;
@@ -305,6 +306,9 @@ bool link_settled(const struct link *l);
  */
 int transit_send(struct overlay *o, struct route_header *h, struct link *first, const void *body,
                  size_t len);
+/* The same, beginning with another peer than that would. -ERR_BAD_STATE, and h as it was: there is
+ * none, or everything goes through one. */
+int transit_send_around(struct overlay *o, struct route_header *h, const void *body, size_t len);
 int transit_answer(struct overlay *o, const struct route_header *to, const struct id *via,
                    uint8_t proto, const void *body, size_t len);
 bool transit_input(struct overlay *o, struct link *from, const uint8_t *bytes, size_t len);

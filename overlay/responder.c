@@ -19,7 +19,8 @@ struct half_open {
     struct noise *noise;
     uint8_t *packet2;
     size_t packet2_len;
-    bool told_all; /* our endpoints fitted into it */
+    bool told_all;  /* our endpoints fitted into it */
+    bool other_way; /* of two message 1, the second is answered by another way of the ring */
     usec born_us, until_us;
 };
 
@@ -229,7 +230,11 @@ void responder_message1(struct sessions *ss, const struct path_addr *from, const
         session_counted(ss, SESSION_COUNT_HANDSHAKE_BAD);
         return;
     }
-    ss->host.send(ss->ctx, from, ho->packet2, ho->packet2_len);
+    struct path_addr to = *from;
+
+    to.other_way = ho->other_way;
+    ho->other_way = !ho->other_way;
+    ss->host.send(ss->ctx, &to, ho->packet2, ho->packet2_len);
 }
 
 /*

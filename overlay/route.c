@@ -89,6 +89,7 @@ struct choice {
     uint32_t members;
     bool or_equal; /* a peer of exactly this distance is the node that was promised */
     bool direct;
+    const struct ring_peer *except;
     struct ring_peer *peer;
     struct id distance;
     uint32_t cost;
@@ -198,7 +199,8 @@ static void consider_all(struct choice *c, bool lookahead)
     for (size_t i = 0; i < c->ring->count; i++) {
         struct ring_peer *peer = c->ring->peers[i];
 
-        if (peer->state != OVERLAY_MEMBER || !peer->needed || (c->direct && peer->indirect))
+        if (peer->state != OVERLAY_MEMBER || !peer->needed || peer == c->except ||
+            (c->direct && peer->indirect))
             continue;
         consider(c, peer, &peer->id, rtt_cost(peer->rtt), false);
         if (lookahead)
@@ -234,10 +236,11 @@ static void own_bound(const struct ring *ring, const struct route_header *h,
 }
 
 /* The peer to go on to, or NULL: nobody is better than we are. */
-static struct ring_peer *better(const struct ring *ring, struct route_header *h, bool direct)
+static struct ring_peer *better(const struct ring *ring, struct route_header *h, bool direct,
+                                const struct ring_peer *except)
 {
     uint8_t own[ROUTE_BOUND_LEN];
-    struct choice c = {.ring = ring, .h = h, .bound = h->bound, .direct = direct};
+    struct choice c = {.ring = ring, .h = h, .bound = h->bound, .direct = direct, .except = except};
 
     own_bound(ring, h, own);
     c.or_equal = memcmp(own, h->bound, sizeof own) > 0;
@@ -261,8 +264,8 @@ static enum route_verdict forward(struct route_header *h)
     return ROUTE_FORWARD;
 }
 
-enum route_verdict route_step(const struct ring *ring, struct route_header *h, bool direct,
-                              struct ring_peer **next)
+enum route_verdict route_step_around(const struct ring *ring, struct route_header *h, bool direct,
+                                     const struct ring_peer *except, struct ring_peer **next)
 {
     enum route_mode mode = (enum route_mode)(h->flags & ROUTE_FLAG_MODE);
 
@@ -275,12 +278,18 @@ enum route_verdict route_step(const struct ring *ring, struct route_header *h, b
     if (mode == ROUTE_EXACT && id_is_zero(&h->through) && id_eq(&h->key, &ring->self))
         return ROUTE_DELIVER;
     *next = at_hand(ring, h, direct);
-    if (*next == NULL)
-        *next = better(ring, h, direct);
+    if (*next == NULL || *next == except)
+        *next = better(ring, h, direct, except);
     if (*next != NULL)
         return forward(h);
     if (mode == ROUTE_EXACT || ring->state == OVERLAY_ALONE || ring->state == OVERLAY_JOINING)
         return ROUTE_NOBODY;
     return (h->flags & ROUTE_FLAG_SEEK) != 0 && id_eq(&h->source, &ring->self) ? ROUTE_NOBODY
                                                                                : ROUTE_DELIVER;
+}
+
+enum route_verdict route_step(const struct ring *ring, struct route_header *h, bool direct,
+                              struct ring_peer **next)
+{
+    return route_step_around(ring, h, direct, NULL, next);
 }

@@ -91,5 +91,9 @@ enum route_verdict {
  */
 enum route_verdict route_step(const struct ring *ring, struct route_header *h, bool direct,
                               struct ring_peer **next);
+/* The same without that peer: for a copy that is to share no hop with what goes by it, as far as we
+ * choose. NULL: all may be. */
+enum route_verdict route_step_around(const struct ring *ring, struct route_header *h, bool direct,
+                                     const struct ring_peer *except, struct ring_peer **next);
 
 #endif

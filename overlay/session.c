@@ -771,7 +771,10 @@ void session_data(const struct session *s, struct session_data *out)
 
 void session_want_data(struct session *s)
 {
-    s->wants_data |= s->state == SESSION_OPENING;
+    if (s->state == SESSION_OPENING && !s->wants_data) {
+        s->wants_data = true;
+        handshake_hurry(s);
+    }
     if (s->state != SESSION_UP)
         return;
     s->carried_us = s->ss->env->now_us;

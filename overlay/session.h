@@ -47,6 +47,7 @@ struct path_addr {
     uint32_t conn;       /* PATH_TCP: never 0; with PATH_TCP_ACCEPTED when the peer opened it,
                           and ep is not where it listens */
     struct id peer, via; /* PATH_RING, PATH_RELAY; peer also PATH_TUNNEL */
+    bool other_way;      /* PATH_RING, of one packet: begins with another hop, if there is one */
 };
 bool path_addr_eq(const struct path_addr *a, const struct path_addr *b);
 /* No third node is on the way. */

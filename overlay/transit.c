@@ -98,6 +98,22 @@ int transit_send(struct overlay *o, struct route_header *h, struct link *first, 
     return -ERR_BAD_STATE;
 }
 
+int transit_send_around(struct overlay *o, struct route_header *h, const void *body, size_t len)
+{
+    bool direct = h->proto == ROUTE_PROTO_PACKET;
+    struct route_header usual = *h, other = *h;
+    struct ring_peer *except, *next;
+
+    if (len > MESSAGE_MAX - ROUTE_HEADER_MAX)
+        return -ERR_RANGE;
+    if (needs_gate(o, h, direct) ||
+        route_step(&o->ring, &usual, direct, &except) != ROUTE_FORWARD ||
+        route_step_around(&o->ring, &other, direct, except, &next) != ROUTE_FORWARD)
+        return -ERR_BAD_STATE;
+    *h = other;
+    return pass_on(o, link_of(next), h, body, len);
+}
+
 int transit_answer(struct overlay *o, const struct route_header *to, const struct id *via,
                    uint8_t proto, const void *body, size_t len)
 {

@@ -174,6 +174,14 @@ static void measure(struct grid *g, const struct pair *p)
 
     if (!p->fresh || p->rtt_us == 0)
         return;
+    if (g->options->verbose)
+        fprintf(stderr,
+                "seed %llu pair %d hosts %u %u at %.3f rtt %.0f up %.0f key %.0f direct %.0f\n",
+                (unsigned long long)g->options->seed, p->number, (unsigned)p->a->index,
+                (unsigned)p->b->index, (double)p->began_us / 1e6, rtt / 1e3,
+                ((double)p->up_us - (double)p->began_us) / 1e3,
+                ((double)p->key_us - (double)p->began_us) / 1e3,
+                ((double)p->direct_us - (double)p->began_us) / 1e3);
     if (p->key_us != 0)
         stats_add(&r->first_rtts, (double)(p->key_us - p->began_us) / rtt + 0.5);
     if (p->direct_us == 0)

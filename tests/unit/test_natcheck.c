@@ -93,7 +93,7 @@ static void how_long_a_box_remembers_is_known_and_used(void **state)
         box.lets_all_in = box.hairpin = false;
         box.life_us = rows[i].life_us;
         struct overlay_net *net = behind_the_box(40 + i);
-        struct overlay_nat nat = nat_after(net, SEC(300));
+        struct overlay_nat nat = nat_after(net, SEC(600));
 
         assert_int_equal(nat.filtering, OVERLAY_NAT_FILTERING_DEPENDENT);
         assert_int_equal(nat.hairpin, OVERLAY_KNOWN_NO);

@@ -307,6 +307,28 @@ static void packets_of_indirect_paths_take_direct_hops_only(void **state)
     clear_world();
 }
 
+static void a_copy_that_goes_around_a_peer_begins_with_another_and_arrives(void **state)
+{
+    unsigned others = 0;
+
+    build_world(11, 3);
+    for (unsigned to = 1; to < NODES; to++) {
+        struct route_header h = route_new(&nodes[0].id, &nodes[to].id, ROUTE_EXACT, 1), usual = h;
+        struct ring_peer *first, *next;
+        enum route_verdict verdict;
+
+        assert_int_equal(route_step(&nodes[0].ring, &usual, false, &first), ROUTE_FORWARD);
+        if (route_step_around(&nodes[0].ring, &h, false, first, &next) != ROUTE_FORWARD)
+            continue;
+        others++;
+        assert_ptr_not_equal(next, first);
+        assert_int_equal(follow(number_of(&next->id), &h, &verdict), to);
+        assert_int_equal(verdict, ROUTE_DELIVER);
+    }
+    assert_true(others > NODES / 2);
+    clear_world();
+}
+
 static void a_connection_that_nobody_needs_carries_nothing_for_others(void **state)
 {
     struct ring_peer *next, *peer;
@@ -348,6 +370,7 @@ int main(void)
         cmocka_unit_test(seeking_left_and_right_finds_the_neighbours_of_a_place),
         cmocka_unit_test(a_node_off_the_ring_is_reached_through_its_gate),
         cmocka_unit_test(packets_of_indirect_paths_take_direct_hops_only),
+        cmocka_unit_test(a_copy_that_goes_around_a_peer_begins_with_another_and_arrives),
         cmocka_unit_test(a_connection_that_nobody_needs_carries_nothing_for_others),
         cmocka_unit_test(a_leaving_node_hands_keys_on),
     };
