@@ -130,11 +130,14 @@ enum outcome member_deny(struct desk *d, const struct group *g, const struct acc
     return member_decide(d, VERB_MEMBER_DENY, g, user, note);
 }
 
-/* LIKE's wildcards are escaped, so that what was typed is what is looked for. */
+/* LIKE's wildcards are escaped, so that what was typed is what is looked for; "": nothing was. */
 static void like_pattern(char *out, size_t size, const char *search)
 {
     size_t used = 0;
 
+    *out = '\0';
+    if (!*search)
+        return;
     out[used++] = '%';
     for (; *search && used + 4 < size; search++) {
         if (strchr("%_\\", *search))
@@ -148,7 +151,7 @@ static void like_pattern(char *out, size_t size, const char *search)
 #define LIST_FROM                                                                                  \
     " FROM members m JOIN users u ON u.id = m.user_row WHERE m.group_row = ?1"                     \
     " AND (?2 = '' OR m.state = ?2)"                                                               \
-    " AND (u.name LIKE ?3 ESCAPE '\\' OR u.email LIKE ?3 ESCAPE '\\')"
+    " AND (?3 = '' OR u.name LIKE ?3 ESCAPE '\\' OR u.email LIKE ?3 ESCAPE '\\')"
 
 /* First which 50 of the 10,000, then what stands on their lines: a sort carries ids only. */
 #define LIST_LINES(order)                                                                          \
@@ -165,6 +168,19 @@ static const char *const list_statements[MEMBER_SORTS] = {
     [MEMBER_BY_TIME] = LIST_LINES(" ORDER BY coalesce(m.decided_s, m.asked_s) DESC, u.name"),
 };
 
+/* Counting all needs no names. */
+static int64_t list_count(struct desk *d, const struct group *g, const char *state,
+                          const char *pattern)
+{
+    if (*pattern)
+        return store_int(d->store, 0, "SELECT count(*)" LIST_FROM,
+                         VALUES(v_int(g->row), v_text(state), v_text(pattern)));
+    return store_int(
+        d->store, 0,
+        "SELECT count(*) FROM members WHERE group_row = ?1 AND (?2 = '' OR state = ?2)",
+        VALUES(v_int(g->row), v_text(state)));
+}
+
 enum outcome member_list(struct desk *d, const struct group *g, const struct member_filter *filter,
                          void (*line)(void *ctx, const struct member_line *line), void *ctx,
                          int64_t *total)
@@ -177,8 +193,7 @@ enum outcome member_list(struct desk *d, const struct group *g, const struct mem
     if (o != OUT_OK)
         return o;
     like_pattern(pattern, sizeof pattern, filter->search);
-    *total = store_int(d->store, 0, "SELECT count(*)" LIST_FROM,
-                       VALUES(v_int(g->row), v_text(state), v_text(pattern)));
+    *total = list_count(d, g, state, pattern);
     CHECK((unsigned)filter->sort < MEMBER_SORTS);
     struct query q = store_ask(d->store, list_statements[filter->sort],
                                VALUES(v_int(g->row), v_text(state), v_text(pattern),

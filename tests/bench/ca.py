@@ -4,7 +4,8 @@
     PEAL_BUILD=build tests/bench/ca.py [MEMBERS]
 
 The service runs on the first core, this program on the second, over TLS on loopback. Each figure is printed with the
-limit that it is held to; the exit status is 1 when one is missed. Times are medians and maxima over the repetitions.
+limit that it is held to; the exit status is 1 when one is missed. Times are medians over the repetitions, by the clock,
+with the longest and with what the service's own processor time was.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ from cryptography.hazmat.primitives import serialization  # noqa: E402
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: E402
 
 MEMBERS = int(sys.argv[1]) if len(sys.argv) > 1 else 10000
-ENROLMENTS, CONDITIONAL, FULL, REPEATS = 600, 3000, 200, 15
+ENROLMENTS, CONDITIONAL, FULL, REPEATS = 600, 3000, 200, 50
 missed = []
 
 
@@ -35,7 +36,7 @@ def report(what, value, limit, unit, least=False):
     good = value >= limit if least else value <= limit
     if not good:
         missed.append(what)
-    print(f"{what:60} {value:9.1f} {unit:4} ({'at least' if least else 'at most'} {limit}){'' if good else '   MISSED'}")
+    print(f"{what:72} {value:9.1f} {unit:4} ({'at least' if least else 'at most'} {limit}){'' if good else '   MISSED'}")
 
 
 def request(name):
@@ -84,13 +85,14 @@ def revoke_many(ca):
     db.close()
 
 
-def timed(do):
-    times = []
+def timed(ca, what, limit, do):
+    times, cpu = [], cpu_s(ca)
     for _ in range(REPEATS):
         started = time.perf_counter()
         do()
         times.append((time.perf_counter() - started) * 1000)
-    return statistics.median(times), max(times)
+    cpu = (cpu_s(ca) - cpu) * 1000 / REPEATS
+    report(f"{what} (max {max(times):.0f} ms, CPU {cpu:.1f} ms)", statistics.median(times), limit, "ms")
 
 
 class Kept(Browser):
@@ -120,8 +122,7 @@ def pages(ca):
                  "/groups/lab/invitations", "/groups/lab/audit", "/groups/lab/settings", "/account", "/machines", "/service", "/service?page=150&q=user"):
         def get(path=path):
             assert alice.get(path).status == 200
-        median, most = timed(get)
-        report(f"{path} (max {most:.0f} ms)", median, 100, "ms")
+        timed(ca, path, 100, get)
     names = iter(range(0, MEMBERS, 100))
     alice.get("/groups/lab")
     form = alice.form("/groups/lab/approve")
@@ -130,8 +131,7 @@ def pages(ca):
         body = f"csrf={form['csrf']}&user=user{next(names):05}&note=hello"
         answer = alice.ask("POST", "/groups/lab/approve", body, Content_Type="application/x-www-form-urlencoded")
         assert answer.status == 303
-    median, most = timed(approve)
-    report(f"approve (max {most:.0f} ms)", median, 50, "ms")
+    timed(ca, "approve", 50, approve)
 
 
 def cpu_s(ca):
