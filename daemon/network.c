@@ -891,15 +891,25 @@ void network_set_endpoints(struct network *n)
         node_set_endpoints(n->node, all, count);
 }
 
-void network_outside_changed(struct network *n)
+static void outside_changed(struct network *n, void (*tell)(struct node *node))
 {
     if (n->membership)
         membership_hurry(n->membership, RENEWAL_GAP_S);
     if (!network_enter(n))
         return;
-    node_network_changed(n->node);
+    tell(n->node);
     if (n->resolver)
         resolver_retry(n->resolver);
+}
+
+void network_outside_changed(struct network *n)
+{
+    outside_changed(n, node_network_changed);
+}
+
+void network_awoke(struct network *n)
+{
+    outside_changed(n, node_awoke);
 }
 
 static void free_node(struct network *n)

@@ -43,6 +43,8 @@ void network_turn(struct network *n);
 
 /* Everything outside may be different: probe. */
 void network_outside_changed(struct network *n);
+/* The same, after nothing ran here for so long that peers have given us up. */
+void network_awoke(struct network *n);
 /* The daemon's endpoints are others now. */
 void network_set_endpoints(struct network *n);
 /* A new node with the same identity: no key of the old one is used again. The device stays. */

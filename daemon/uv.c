@@ -19,6 +19,7 @@ enum {
     HOST_ITEMS_PER_TURN = 256,      /* then timers and commands have their turn */
     HOST_WALL_KNOWN_S = 1704067200, /* 2024: an earlier date is a clock that nobody set */
     HOST_WALL_JUMP_S = 60,
+    HOST_LATE_S = 3,           /* no load makes a timer so late */
     HANDSHAKE_RECEIVER_AT = 8, /* overlay/handshake.h; other packets have their index at 4 */
     INDEX_AT = 4,
     OUTBOX_BYTES = 64 * 1024, /* full: published and sent at once */
@@ -47,10 +48,11 @@ struct host {
     struct network *networks[NETWORKS_MAX];
     uint8_t hash_key[16];
     usec armed_us;       /* what timer_fd is set to */
+    usec due_us;         /* when it is to fire: that, or the time of setting it */
     usec suspended_us;   /* boot clock ahead of the monotonic one */
     int64_t wall_boot_s; /* wall clock ahead of the boot clock */
     bool clock_started;
-    bool resumed;  /* seen since the last turn */
+    usec slept_us; /* nothing ran here for so long; seen since the last turn */
     bool restored; /* wall and boot clock jumped apart */
     bool forward_dirty;
     struct links_outside outside;
@@ -74,14 +76,29 @@ usec host_now(struct host *h)
     return clock_us(CLOCK_BOOTTIME);
 }
 
+static void notice_sleep(struct host *h, usec slept_us)
+{
+    h->slept_us = h->slept_us > slept_us ? h->slept_us : slept_us;
+}
+
 /* CLOCK_BOOTTIME runs on through a suspend, CLOCK_MONOTONIC does not. */
 static void notice_suspend(struct host *h, usec boot_us)
 {
     usec suspended = boot_us - usec_min(boot_us, clock_us(CLOCK_MONOTONIC));
 
     if (h->clock_started && suspended > h->suspended_us + SEC(1))
-        h->resumed = true;
+        notice_sleep(h, suspended - h->suspended_us);
     h->suspended_us = suspended;
+}
+
+/* A machine that was halted from outside, or this process alone, has both clocks gone on: then the
+ * timer is late. */
+static void notice_late(struct host *h, usec boot_us)
+{
+    if (h->armed_us == USEC_NEVER || boot_us < h->due_us + SEC(HOST_LATE_S))
+        return;
+    notice_sleep(h, boot_us - h->due_us);
+    h->armed_us = USEC_NEVER;
 }
 
 /* A machine restored from an image has its old boot clock and the world's wall clock. Its keys'
@@ -107,6 +124,7 @@ void host_clock(struct host *h, struct env *env)
     env->wall_known = env->wall_s >= HOST_WALL_KNOWN_S;
     env->level = log_get_level();
     notice_suspend(h, env->now_us);
+    notice_late(h, env->now_us);
     notice_restore(h, env->now_us, env->wall_s);
     h->clock_started = true;
 }
@@ -327,6 +345,7 @@ static void on_timer(uv_poll_t *poll, int status, int events)
 
     if (read(h->timer_fd, &fired, sizeof fired) < 0)
         return; /* moved on meanwhile */
+    host_clock(h, &h->env);
     h->armed_us = USEC_NEVER;
     for (unsigned i = 0; i < NETWORKS_MAX; i++) {
         if (h->networks[i])
@@ -383,6 +402,7 @@ static void arm(struct host *h, usec at_us)
     if (at_us == h->armed_us)
         return;
     h->armed_us = at_us;
+    h->due_us = at_us > host_now(h) ? at_us : host_now(h);
     if (at_us != USEC_NEVER) {
         t.it_value.tv_sec = (time_t)(at_us / 1000000);
         t.it_value.tv_nsec = (long)(at_us % 1000000) * 1000;
@@ -400,19 +420,23 @@ void host_ask_again(struct host *h)
 
 static void outside_changed(struct host *h)
 {
-    bool restored = h->restored;
+    bool restored = h->restored, long_gone = h->slept_us >= SEC(OVERLAY_GIVEN_UP_S);
 
-    if (!h->resumed && !restored)
+    if (h->slept_us == 0 && !restored)
         return;
-    if (h->resumed)
-        log_write(LOG_LEVEL_INFO, NULL, "back from suspend: asking all peers anew");
-    h->resumed = h->restored = false;
+    if (h->slept_us > 0)
+        log_write(LOG_LEVEL_INFO, NULL, "back after %llu s asleep: asking all peers anew",
+                  (unsigned long long)(h->slept_us / SEC(1)));
+    h->slept_us = 0;
+    h->restored = false;
     host_ask_again(h);
     for (unsigned i = 0; i < NETWORKS_MAX; i++) {
         if (!h->networks[i])
             continue;
         if (restored)
             network_restart(h->networks[i]);
+        else if (long_gone)
+            network_awoke(h->networks[i]);
         else
             network_outside_changed(h->networks[i]);
     }

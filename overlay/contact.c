@@ -149,6 +149,12 @@ void contact_add_tunnel(struct overlay *o, const struct id *node, const struct i
     alarm_sooner(o, &o->contacts.alarm, o->env->now_us);
 }
 
+/* It is us who were away: whoever it is lives, and waits for nothing. */
+static bool just_awoke(const struct overlay *o)
+{
+    return o->awoke_us != 0 && o->env->now_us < o->awoke_us + SEC(1);
+}
+
 void contact_lost(struct overlay *o, const struct link *l)
 {
     if (l->ep.addr.family == 0)
@@ -159,7 +165,9 @@ void contact_lost(struct overlay *o, const struct link *l)
 
         if (endpoint_eq(&c->ep, &l->ep) && c->session == NULL) {
             c->interval_us = interval_first_us;
-            c->next_us = o->env->now_us + env_jitter(o->env, c->interval_us, JITTER);
+            c->next_us = o->env->now_us;
+            if (!just_awoke(o))
+                c->next_us += env_jitter(o->env, c->interval_us, JITTER);
             alarm_sooner(o, &o->contacts.alarm, c->next_us);
         }
     }

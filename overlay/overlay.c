@@ -516,6 +516,13 @@ void overlay_network_changed(struct overlay *o)
     contacts_retry_all(o);
 }
 
+void overlay_awoke(struct overlay *o)
+{
+    o->awoke_us = o->env->now_us;
+    sessions_give_up(o->sessions);
+    contacts_retry_all(o);
+}
+
 /* Leaving. */
 
 static void leave_now(struct overlay *o)

@@ -48,6 +48,10 @@ enum overlay_mode {
     OVERLAY_NEAREST, /* delivered at the member whose id is closest to the key */
 };
 
+/* Whoever was silent for so long has no session with its neighbours any more: they probe after 10 s,
+ * and then comes the verdict. */
+enum { OVERLAY_GIVEN_UP_S = 15 };
+
 /* Where a message came from, and so where an answer goes. Ids of routed messages are claims of
  * members, not proven. */
 struct overlay_from {
@@ -162,8 +166,11 @@ void overlay_set_cert(struct overlay *o, const uint8_t *der, size_t len);
 void overlay_removed(struct overlay *o);
 /* The highest number that this peer's set had at our last handshake; 0: none, or no session. */
 uint64_t overlay_peer_removed(const struct overlay *o, const struct id *peer);
-/* The host resumed from suspend, or its addresses changed: probe everything now. */
+/* The host slept for a moment, or its addresses changed: probe everything now. */
 void overlay_network_changed(struct overlay *o);
+/* The host slept for OVERLAY_GIVEN_UP_S or more: nothing of the sessions that were would be
+ * answered. Whoever was a peer is asked for a new one at once. */
+void overlay_awoke(struct overlay *o);
 
 enum overlay_state overlay_state(const struct overlay *o);
 const struct id *overlay_id(const struct overlay *o);

@@ -251,6 +251,7 @@ struct overlay {
     struct alarm leave_alarm;
     uint16_t parcel_number;
     usec leave_us; /* when we said goodbye */
+    usec awoke_us; /* from a long sleep, last */
     bool left;
     bool ring_changed; /* the host is to be told */
     uint64_t counts[OVERLAY_COUNT_MAX];

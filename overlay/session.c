@@ -622,6 +622,13 @@ void sessions_removed(struct sessions *ss)
     }
 }
 
+void sessions_give_up(struct sessions *ss)
+{
+    for (size_t i = 0; i < ss->count; i++)
+        if (ss->all[i]->state == SESSION_UP)
+            session_end(ss->all[i], SESSION_END_SILENT, NULL);
+}
+
 void sessions_set_cert(struct sessions *ss, const uint8_t *der, size_t len)
 {
     ss->config.cert_der = der;

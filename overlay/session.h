@@ -123,6 +123,8 @@ void sessions_flush(struct sessions *ss);
 void sessions_set_endpoints(struct sessions *ss, const struct endpoint *eps, size_t n);
 /* config.removed grew: ends the sessions of those that it lists now, and the attempts to them. */
 void sessions_removed(struct sessions *ss);
+/* Ends all that are up, as silent: what the peers have for them is gone. */
+void sessions_give_up(struct sessions *ss);
 /* Somebody who is no peer, at `by`, sees us as `us`. */
 void sessions_observed_by(struct sessions *ss, const struct endpoint *by,
                           const struct endpoint *us);

@@ -624,6 +624,12 @@ void node_network_changed(struct node *n)
     node_settle(n);
 }
 
+void node_awoke(struct node *n)
+{
+    overlay_awoke(n->overlay);
+    node_settle(n);
+}
+
 void node_set_hostname(struct node *n, const char *hostname)
 {
     if (!label_normalize(n->config.hostname, sizeof(n->config.hostname), hostname,

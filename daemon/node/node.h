@@ -151,6 +151,7 @@ int node_forward(struct node *n, struct forward *f);
 void node_set_endpoints(struct node *n, const struct endpoint *eps, size_t count);
 int node_add_bootstrap(struct node *n, const struct endpoint *ep);
 void node_network_changed(struct node *n);
+void node_awoke(struct node *n); /* as overlay_awoke */
 /* Another wanted name, a label: the old one is freed, addresses and sessions stay. */
 void node_set_hostname(struct node *n, const char *hostname);
 /* After a renewal (same key, same node id): used from the next handshake and record on. Borrowed.

@@ -1,6 +1,7 @@
 """The network changes under running traffic: another address, a router that forgets, a cable pulled and put back."""
 
 import re
+import signal
 import time
 
 import pytest
@@ -61,6 +62,20 @@ def test_a_router_that_was_rebooted(pair):
     direct_soon(pair.b, pair.a)
     assert longest_gap(pair.c, pair.a, lambda: nat.reboot(pair.hosts["rc"])) < 3
     direct_soon(pair.c, pair.a)
+
+
+def test_a_machine_that_slept(pair):
+    """So long that its peers gave it up, and that the router forgot; the address and a TCP connection stay."""
+    address, gone = pair.b.address(), 17
+
+    def sleep():
+        pair.b.daemon.popen.send_signal(signal.SIGSTOP)
+        time.sleep(gone)
+        nat.reboot(pair.hosts["rb"], "random")
+        pair.b.daemon.popen.send_signal(signal.SIGCONT)
+    assert longest_gap(pair.b, pair.c, sleep, seconds=gone + 8) < gone + 3
+    direct_soon(pair.b, pair.a)
+    assert pair.b.address() == address and "asleep: asking all peers anew" in pair.b.daemon.log()
 
 
 def test_a_cable_pulled_and_put_back(pair):

@@ -121,6 +121,29 @@ static void a_crash_is_repaired_within_15_seconds(void **state)
     net_free(net);
 }
 
+/* Some peers have given it up, the others still have their sessions. */
+static void who_slept_long_is_back_within_3_seconds(void **state)
+{
+    struct overlay_net *net = ring_of(6, 20);
+
+    for (int i = 1; i < 8; i++) {
+        struct net_node *n = net->nodes[i];
+        usec took_us;
+
+        if (i == 4)
+            net->loss_percent = 5;
+        overlay_awoke(net_enter(n));
+        net_run(net, MSEC(1));
+        assert_true(overlay_connections(n->o) == 0);
+        took_us = net_settle(net, SEC(5));
+        fprintf(stderr, "awoke: %.0f ms\n", (double)took_us / 1000);
+        assert_true(took_us < SEC(3));
+        net_run(net, SEC(20));
+        assert_true(net_ideal(net, true));
+    }
+    net_free(net);
+}
+
 static void two_rings_become_one_when_a_bootstrap_answers(void **state)
 {
     struct overlay_net *net = net_new(6, rtt_half);
@@ -183,6 +206,7 @@ int main(void)
         cmocka_unit_test(a_way_in_for_very_many_keeps_no_more_of_them_than_it_should),
         cmocka_unit_test(a_goodbye_closes_the_ring_within_a_second),
         cmocka_unit_test(a_crash_is_repaired_within_15_seconds),
+        cmocka_unit_test(who_slept_long_is_back_within_3_seconds),
         cmocka_unit_test(two_rings_become_one_when_a_bootstrap_answers),
         cmocka_unit_test(a_cut_that_heals_leaves_one_ring),
         cmocka_unit_test(a_killed_node_that_comes_back_is_in_the_ring_within_5_seconds),
