@@ -41,3 +41,9 @@ bool frames_garbage(const struct frames *f)
 {
     return f->garbage;
 }
+
+const uint8_t *frames_begun(const struct frames *f, size_t *len)
+{
+    *len = f->len;
+    return f->bytes;
+}

@@ -12,14 +12,13 @@
 #ifndef PEAL_DAEMON_FRAME_H
 #define PEAL_DAEMON_FRAME_H
 
+#include "overlay/core/limits.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum {
-    FRAME_HEADER_LEN = 2,
-    FRAME_PACKET_MAX = 9216 + 32, /* the largest device MTU, sealed */
-};
+enum { FRAME_HEADER_LEN = STREAM_HEADER_LEN, FRAME_PACKET_MAX = STREAM_PACKET_MAX };
 
 struct frames {
     size_t len; /* of what of a packet has come */
@@ -32,5 +31,7 @@ struct frames {
  * or the stream is garbage. */
 uint8_t *frames_next(struct frames *f, const uint8_t **bytes, size_t *len, size_t *packet_len);
 bool frames_garbage(const struct frames *f);
+/* What came of the packet that is not whole yet. Borrowed. */
+const uint8_t *frames_begun(const struct frames *f, size_t *len);
 
 #endif

@@ -363,7 +363,8 @@ void network_item(struct network *n, const struct plane_item *item)
         return;
     switch (item->kind) {
     case PLANE_PACKET:
-        break; /* network_packet's */
+    case PLANE_STREAM_ENDED:
+        break; /* the host's */
     case PLANE_FRAME:
         node_frame(n->node, item->bytes, item->len);
         break;

@@ -7,6 +7,7 @@
 #include "overlay/core/err.h"
 #include "overlay/core/limits.h"
 #include "overlay/core/wire.h"
+#include "tap/plane.h"
 
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -28,8 +29,9 @@ enum conn_state {
     CONN_PROXYING,   /* the proxy was asked; to SHAKING */
     CONN_SNIFFING,   /* accepted, nothing came yet; to SHAKING or OPEN by the first byte */
     CONN_SHAKING,    /* TLS is not ready; to OPEN */
-    CONN_OPEN,
-    CONN_CLOSING, /* from any; not in the list any more */
+    CONN_OPEN,       /* to HANDED once it is proven and at rest */
+    CONN_HANDED,     /* the data plane has it */
+    CONN_CLOSING,    /* from any; not in the list any more */
 };
 
 /* A packet that waits. */
@@ -65,7 +67,7 @@ struct conn {
     struct frames in;
 };
 
-enum tcp_count { TCP_REFUSED, TCP_GARBAGE, TCP_QUEUE_FULL, TCP_STRANGER_LATE, TCP_COUNT_MAX };
+enum tcp_count { TCP_REFUSED, TCP_GARBAGE, TCP_STRANGER_LATE, TCP_COUNT_MAX };
 
 struct listener {
     uv_tcp_t handle;
@@ -77,6 +79,7 @@ struct tcp {
     struct tcp_host host;
     void *ctx;
     struct tls_context *tls;
+    struct plane *plane; /* NULL: not yet */
     struct listener *listeners;
     struct conn *conns;
     size_t count;
@@ -84,12 +87,13 @@ struct tcp {
     struct endpoint proxy; /* family 0: none */
     uv_timer_t sweep;
     bool dirty; /* something waits to be written */
-    uint64_t counts[TCP_COUNT_MAX];
+    uint64_t counts[TCP_COUNT_MAX], queue_full;
     uint8_t read[TCP_READ_BYTES];
     uint8_t plain[TCP_READ_BYTES];
 };
 
 static void conn_flush(struct conn *c);
+static void conn_hand_over(struct conn *c);
 static bool is_stranger(struct conn *c);
 
 /* Lines of packets. */
@@ -156,6 +160,8 @@ static void conn_end(struct conn *c)
 
     if (c->state == CONN_CLOSING)
         return;
+    if (c->state == CONN_HANDED)
+        plane_remove_stream(c->tcp->plane, c->number);
     c->state = CONN_CLOSING;
     while (*at != c)
         at = &(*at)->next;
@@ -176,6 +182,16 @@ static void conn_lost(struct conn *c)
     t->host.closed(t->ctx, number);
 }
 
+/* The plane tells connections apart by less than the number. */
+static bool slot_taken(const struct tcp *t, uint32_t number)
+{
+    const struct conn *c = t->conns;
+
+    while (c && c->number % PLANE_STREAMS_MAX != number % PLANE_STREAMS_MAX)
+        c = c->next;
+    return c != NULL;
+}
+
 static struct conn *conn_new(struct tcp *t, bool accepted, unsigned owner)
 {
     struct conn *c = t->count < TCP_CONNS_MAX ? calloc(1, sizeof *c) : NULL;
@@ -194,8 +210,9 @@ static struct conn *conn_new(struct tcp *t, bool accepted, unsigned owner)
     c->used_ms = uv_now(t->loop);
     line_init(&c->control);
     line_init(&c->data);
-    if (++t->last_number >= PATH_TCP_ACCEPTED)
-        t->last_number = 1;
+    do
+        t->last_number = t->last_number + 1 < PATH_TCP_ACCEPTED ? t->last_number + 1 : 1;
+    while (slot_taken(t, t->last_number));
     c->number = t->last_number | (accepted ? PATH_TCP_ACCEPTED : 0);
     c->next = t->conns;
     t->conns = c;
@@ -252,6 +269,7 @@ static void on_written(uv_write_t *write, int status)
         conn_lost(c);
     else if (c->state != CONN_CLOSING)
         conn_flush(c);
+    conn_hand_over(c);
 }
 
 /* out is taken over. */
@@ -332,7 +350,7 @@ static bool make_room(struct conn *c, size_t len)
     while (c->queued + len > TCP_QUEUE_BYTES) {
         struct item *oldest = line_take(&c->data);
 
-        c->tcp->counts[TCP_QUEUE_FULL]++;
+        c->tcp->queue_full++;
         if (!oldest)
             return false;
         c->queued -= oldest->len;
@@ -346,7 +364,13 @@ void tcp_send(struct tcp *t, uint32_t conn, const uint8_t *pkt, size_t len)
     struct conn *c = conn_find(t, conn);
     struct item *i;
 
-    if (!c || len == 0 || len > FRAME_PACKET_MAX || !make_room(c, len))
+    if (!c || len == 0 || len > FRAME_PACKET_MAX)
+        return;
+    if (c->state == CONN_HANDED) {
+        (void)plane_stream_send(t->plane, conn, pkt, len);
+        return;
+    }
+    if (!make_room(c, len))
         return;
     i = malloc(sizeof *i + len);
     if (!i)
@@ -489,6 +513,7 @@ static void take_bytes(struct conn *c, const uint8_t *bytes, size_t len)
             take_frames(c, bytes, len);
         break;
     case CONN_CONNECTING:
+    case CONN_HANDED:
     case CONN_CLOSING:
         break;
     }
@@ -509,6 +534,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         conn_lost(c);
     else if (n > 0)
         take_bytes(c, (const uint8_t *)buf->base, (size_t)n);
+    conn_hand_over(c);
 }
 
 /* Both ends alike from here on. */
@@ -573,6 +599,11 @@ void tcp_close(struct tcp *t, uint32_t conn)
 
     if (c)
         conn_end(c);
+}
+
+bool tcp_exists(const struct tcp *t, uint32_t conn)
+{
+    return conn_find(t, conn) != NULL;
 }
 
 /* Strangers. */
@@ -653,6 +684,77 @@ static void on_connection(uv_stream_t *listener, int status)
         turn_away(t, listener);
 }
 
+/* Handing over. */
+
+static bool coat_input(void *wear, const uint8_t *bytes, size_t len)
+{
+    return tls_input(wear, bytes, len);
+}
+
+static int coat_read(void *wear, uint8_t *out, size_t size)
+{
+    return tls_read(wear, out, size);
+}
+
+static bool coat_write(void *wear, const uint8_t *bytes, size_t len)
+{
+    return tls_write(wear, bytes, len);
+}
+
+static size_t coat_output(void *wear, uint8_t *out, size_t size)
+{
+    return tls_output(wear, out, size);
+}
+
+static const struct plane_coat tls_coat = {coat_input, coat_read, coat_write, coat_output};
+
+static bool at_rest(const struct conn *c)
+{
+    return c->state == CONN_OPEN && !c->writing && c->queued == 0 &&
+           (!c->tls || tls_output_len(c->tls) == 0);
+}
+
+static bool plane_takes(struct conn *c)
+{
+    struct plane_stream stream = {.number = c->number, .remote = c->remote};
+    uv_os_fd_t fd;
+
+    if (uv_fileno((uv_handle_t *)&c->handle, &fd) != 0)
+        return false;
+    stream.fd = fd;
+    stream.coat = c->tls ? &tls_coat : NULL;
+    stream.wear = c->tls;
+    stream.begun = frames_begun(&c->in, &stream.begun_len);
+    return plane_add_stream(c->tcp->plane, &stream) == 0;
+}
+
+/* What cannot be handed over now stays here; there will be another occasion. */
+static void conn_hand_over(struct conn *c)
+{
+    if (!c->tcp->plane || !at_rest(c) || is_stranger(c))
+        return;
+    uv_read_stop((uv_stream_t *)&c->handle);
+    if (plane_takes(c))
+        c->state = CONN_HANDED;
+    else
+        (void)uv_read_start((uv_stream_t *)&c->handle, on_alloc, on_read);
+}
+
+void tcp_set_plane(struct tcp *t, struct plane *plane)
+{
+    t->plane = plane;
+}
+
+void tcp_ended(struct tcp *t, uint32_t conn, bool garbage)
+{
+    struct conn *c = conn_find(t, conn);
+
+    if (!c || c->state != CONN_HANDED)
+        return;
+    t->counts[TCP_GARBAGE] += garbage;
+    conn_lost(c);
+}
+
 static void on_sweep(uv_timer_t *timer)
 {
     struct tcp *t = timer->data;
@@ -660,11 +762,16 @@ static void on_sweep(uv_timer_t *timer)
 
     for (struct conn *c = t->conns, *next; c; c = next) {
         next = c->next;
+        if (c->state == CONN_HANDED && plane_stream_ended(t->plane, c->number)) {
+            conn_lost(c);
+            continue;
+        }
         if (now < c->used_ms + TCP_STRANGER_S * 1000)
             continue;
         if (t->host.used(t->ctx, c->number)) {
             c->proven = true;
             c->used_ms = now;
+            conn_hand_over(c);
             continue;
         }
         t->counts[TCP_STRANGER_LATE] += !c->proven && c->accepted;
@@ -767,12 +874,16 @@ void tcp_free(struct tcp *t)
     uv_close((uv_handle_t *)&t->sweep, on_tcp_closed);
 }
 
+uint64_t tcp_queue_full(const struct tcp *t)
+{
+    return t->queue_full;
+}
+
 bool tcp_counter(const struct tcp *t, size_t i, const char **name, uint64_t *value)
 {
     static const char *const names[TCP_COUNT_MAX] = {
         [TCP_REFUSED] = "tcp_refused",
         [TCP_GARBAGE] = "tcp_garbage",
-        [TCP_QUEUE_FULL] = "tcp_queue_full",
         [TCP_STRANGER_LATE] = "tcp_stranger_late",
     };
 

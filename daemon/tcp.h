@@ -12,8 +12,11 @@
  * TCP_STRANGER_S each. One that no session uses for that long is closed, whoever opened it. What
  * is no packet closes a connection at once; nothing is ever answered here.
  *
- * Sending never waits. Each connection has a queue of TCP_QUEUE_BYTES; when it is full the oldest
- * data packets go first, as they would at a router; control packets go before data.
+ * Once a connection is proven and at rest the data plane has it, TLS and all: packets come and go
+ * by its workers, and back here come only its end and, as items of the plane, what is no data.
+ *
+ * Sending never waits. Until then each connection has a queue of TCP_QUEUE_BYTES; when it is full
+ * the oldest data packets go first, as they would at a router; control packets go before data.
  */
 #ifndef PEAL_DAEMON_TCP_H
 #define PEAL_DAEMON_TCP_H
@@ -31,6 +34,7 @@ enum {
 };
 
 struct tcp;
+struct plane;
 
 struct tcp_host {
     /* A packet; it may be changed. False: nobody's. */
@@ -48,6 +52,11 @@ struct tcp_host {
 struct tcp *tcp_new(uv_loop_t *loop, const struct tcp_host *host, void *ctx);
 void tcp_free(struct tcp *t); /* at once, without goodbye */
 
+/* Who takes over what is proven; outlives t's connections. */
+void tcp_set_plane(struct tcp *t, struct plane *plane);
+/* The plane says that nothing comes by it any more, perhaps since what came was no packet. */
+void tcp_ended(struct tcp *t, uint32_t conn, bool garbage);
+
 /* 0, or libuv's error. */
 int tcp_listen(struct tcp *t, uint16_t port);
 /* All connections opened from now on go through it. */
@@ -59,7 +68,11 @@ uint32_t tcp_open(struct tcp *t, unsigned owner, const struct endpoint *to);
 void tcp_send(struct tcp *t, uint32_t conn, const uint8_t *pkt, size_t len);
 void tcp_flush(struct tcp *t);
 void tcp_close(struct tcp *t, uint32_t conn);
+/* Not closed and not lost yet. */
+bool tcp_exists(const struct tcp *t, uint32_t conn);
 
+/* Packets for which there was no room in a queue here. */
+uint64_t tcp_queue_full(const struct tcp *t);
 /* Names are static; false past the last. */
 bool tcp_counter(const struct tcp *t, size_t i, const char **name, uint64_t *value);
 

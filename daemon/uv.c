@@ -319,10 +319,22 @@ uint32_t host_tcp_open(struct host *h, unsigned number, const struct endpoint *t
     return tcp_open(h->tcp, number, to);
 }
 
+/* The plane lends the bytes until the next item; the node opens them in place. The connection may
+ * have been closed since. */
+static void from_stream(struct host *h, const struct plane_item *item)
+{
+    if (tcp_exists(h->tcp, item->conn))
+        (void)on_tcp_packet(h, item->conn, &item->from, (uint8_t *)item->bytes, item->len);
+}
+
 static void dispatch(struct host *h, const struct plane_item *item)
 {
-    if (item->kind == PLANE_PACKET)
+    if (item->kind == PLANE_PACKET && item->conn)
+        from_stream(h, item);
+    else if (item->kind == PLANE_PACKET)
         packet(h, item);
+    else if (item->kind == PLANE_STREAM_ENDED)
+        tcp_ended(h->tcp, item->conn, item->flags != 0);
     else if (item->kind == PLANE_ROAMED && is_inside(h, &item->from.addr))
         h->dropped_inside++;
     else if (item->network < NETWORKS_MAX && h->networks[item->network])
@@ -533,6 +545,7 @@ struct host *host_new(uv_loop_t *loop, int udp_fd, bool udp_is_v6, unsigned work
         free(h);
         return NULL;
     }
+    tcp_set_plane(h->tcp, h->plane);
     CHECK(poll_start(h, &h->plane_poll, plane_event_fd(h->plane), on_plane));
     CHECK(poll_start(h, &h->timer_poll, h->timer_fd, on_timer));
     uv_prepare_init(loop, &h->before_sleep);
@@ -620,7 +633,8 @@ bool host_counter(const struct host *h, size_t i, const char **name, uint64_t *v
 
     if (i < PLANE_DROP_COUNT) {
         *name = plane_drop_text((enum plane_drop)i);
-        *value = plane_drops(h->plane, (enum plane_drop)i);
+        *value = plane_drops(h->plane, (enum plane_drop)i) +
+                 (i == PLANE_DROP_TCP_QUEUE ? tcp_queue_full(h->tcp) : 0);
         return true;
     }
     i -= PLANE_DROP_COUNT;

@@ -452,9 +452,10 @@ void channels_clear(struct overlay *o)
     meter_unref(o->channels.meter);
 }
 
-static bool is_udp(const struct path_addr *path)
+/* Of a direct path. */
+static uint32_t conn_of(const struct path_addr *path)
 {
-    return path != NULL && path->kind == PATH_UDP;
+    return path->kind == PATH_TCP ? path->conn : 0;
 }
 
 bool overlay_leg_next(const struct overlay *o, size_t *i, struct overlay_leg *out)
@@ -468,11 +469,15 @@ bool overlay_leg_next(const struct overlay *o, size_t *i, struct overlay_leg *ou
         const struct path_addr *from = leg_path(o, &leg->neighbour);
         const struct path_addr *to = onward != NULL ? leg_path(o, &onward->neighbour) : NULL;
 
-        if (!is_udp(from) || (onward != NULL && (!is_udp(to) || onward->tx == 0)))
+        if (from == NULL || (onward != NULL && (to == NULL || onward->tx == 0)))
             continue;
-        *out = (struct overlay_leg){.from = from->ep, .channel = leg->rx, .ends_here = c == NULL};
+        *out = (struct overlay_leg){.from = from->ep,
+                                    .from_conn = conn_of(from),
+                                    .channel = leg->rx,
+                                    .ends_here = c == NULL};
         if (to != NULL) {
             out->to = to->ep;
+            out->to_conn = conn_of(to);
             out->onward = onward->tx;
             out->each = c->meter;
             out->all = o->channels.meter;

@@ -692,8 +692,10 @@ static void fill_data(const struct overlay *o, const struct link *l, struct over
     out->udp = d.path.kind == PATH_UDP;
     if (out->udp)
         out->to = d.path.ep;
+    else if (d.path.kind == PATH_TCP)
+        out->conn = d.path.conn;
     else if (d.path.kind == PATH_RELAY)
-        out->udp = relay_data(o, &d.path, &out->to, &out->channel);
+        relay_data(o, &d.path, out);
     memcpy(out->rx, d.rx, sizeof out->rx);
 }
 

@@ -60,8 +60,9 @@ struct overlay_from {
     struct id key; /* what it was routed to (our own id, or a key near us) */
     bool direct;   /* came over a session with `node`: the id is authenticated */
     uint8_t hops;
-    uint32_t connection; /* token of the session that it came in by, of whoever; 0: from ourselves */
-    uint64_t prefix;     /* of the other end of that: addr_prefix; 0: not known */
+    uint32_t
+        connection;  /* token of the session that it came in by, of whoever; 0: from ourselves */
+    uint64_t prefix; /* of the other end of that: addr_prefix; 0: not known */
 };
 
 struct overlay_config {
@@ -214,9 +215,10 @@ struct overlay_data {
     uint32_t token; /* unique in the daemon while the session lives, never 0; its top byte is
                        config.slot */
     struct id peer;
-    bool udp; /* to is set; else it goes over the ring: overlay_send_data */
+    bool udp; /* to is set */
     struct endpoint to;
-    uint32_t channel;       /* not 0: to is a relay, the packet goes behind a relay header */
+    uint32_t conn;          /* not 0: over this TCP connection. Neither: overlay_send_data */
+    uint32_t channel;       /* not 0: there is a relay, the packet goes behind a relay header */
     struct seal_key *tx;    /* NULL: none yet */
     struct seal_key *rx[3]; /* NULL when unused */
 };
@@ -231,14 +233,17 @@ void overlay_data_roamed(struct overlay *o, uint32_t token, const struct endpoin
 int overlay_send_data(struct overlay *o, const struct id *peer, const uint8_t *pkt, size_t len);
 
 /*
- * Where relay packets go that come by UDP from an endpoint under a channel id. Borrowed until the
+ * Where relay packets go that come from an endpoint, or over a connection (from_conn, to_conn not
+ * 0), under a channel id. Borrowed until the
  * next call into o: ref the meters that you keep. A packet is forwarded when both meters take it.
  */
 struct overlay_leg {
     struct endpoint from;
+    uint32_t from_conn;
     uint32_t channel;
     bool ends_here; /* what is behind the header is for us; else: */
     struct endpoint to;
+    uint32_t to_conn;
     uint32_t onward; /* the channel to put in */
     struct meter *each, *all;
 };
@@ -356,10 +361,11 @@ enum overlay_nat_mapping { /* RFC 4787 4.1 */
                            OVERLAY_NAT_MAPPING_ADDRESS_AND_PORT,
 };
 enum overlay_nat_filtering { /* RFC 4787 5 */
-    OVERLAY_NAT_FILTERING_UNKNOWN,
-    OVERLAY_NAT_FILTERING_NONE,        /* there is no NAT */
-    OVERLAY_NAT_FILTERING_INDEPENDENT, /* a packet came from where we had not sent to */
-    OVERLAY_NAT_FILTERING_DEPENDENT,   /* none came, though asked for */
+                             OVERLAY_NAT_FILTERING_UNKNOWN,
+                             OVERLAY_NAT_FILTERING_NONE,        /* there is no NAT */
+                             OVERLAY_NAT_FILTERING_INDEPENDENT, /* a packet came from where we had
+                                                                   not sent to */
+                             OVERLAY_NAT_FILTERING_DEPENDENT,   /* none came, though asked for */
 };
 enum overlay_known { OVERLAY_KNOWN_NOT, OVERLAY_KNOWN_NO, OVERLAY_KNOWN_YES };
 enum { OVERLAY_REFLEXIVE_MAX = 8 };

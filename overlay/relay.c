@@ -772,18 +772,19 @@ void relay_packet(struct overlay *o, const struct way *w, uint8_t *pkt, size_t l
         (void)sessions_input(o->sessions, &from, pkt, len);
 }
 
-bool relay_data(const struct overlay *o, const struct path_addr *path, struct endpoint *to,
-                uint32_t *channel)
+void relay_data(const struct overlay *o, const struct path_addr *path, struct overlay_data *out)
 {
     const struct link *l = link_find(o, &path->peer), *relay = link_find(o, &path->via);
     const struct way *w = l != NULL && l->relay != NULL ? way_through(l->relay, &path->via) : NULL;
 
-    if (w == NULL || w->leg.tx == 0 || !leg_is_direct(o, &path->via) ||
-        session_path(relay->session)->kind != PATH_UDP)
-        return false;
-    *to = session_path(relay->session)->ep;
-    *channel = w->leg.tx;
-    return true;
+    if (w == NULL || w->leg.tx == 0 || !leg_is_direct(o, &path->via))
+        return;
+    out->udp = session_path(relay->session)->kind == PATH_UDP;
+    if (out->udp)
+        out->to = session_path(relay->session)->ep;
+    else
+        out->conn = session_path(relay->session)->conn;
+    out->channel = w->leg.tx;
 }
 
 /* Measured over it; 0: not yet. */

@@ -117,9 +117,8 @@ void relays_link_down(struct overlay *o, const struct id *relay);
 void relay_send(struct overlay *o, const struct path_addr *to, const uint8_t *pkt, size_t len);
 void relay_packet(struct overlay *o, const struct way *way, uint8_t *pkt, size_t len);
 
-/* Where data goes that takes this path. False: nowhere now. */
-bool relay_data(const struct overlay *o, const struct path_addr *path, struct endpoint *to,
-                uint32_t *channel);
+/* Where data goes that takes this path: into `out`, which stays as it is when nowhere now. */
+void relay_data(const struct overlay *o, const struct path_addr *path, struct overlay_data *out);
 /* The relay that carries, and those that stand by. */
 void relay_info(const struct link *l, struct overlay_peer_info *out);
 

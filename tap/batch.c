@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "tap/stream.h"
+
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
 #endif
@@ -55,8 +57,9 @@ static bool group_takes(const struct batch_out *b, const uint8_t *packet, size_t
     const struct msghdr *h = &b->messages[b->group_count - 1].msg_hdr;
     return packet == g->bytes + g->len && len <= g->size &&
            g->len == g->count * g->size && /* none was shorter yet */
-           g->count < BATCH_SEGMENTS && g->len + len <= BATCH_MESSAGE_MAX && g->flow == flow &&
-           h->msg_namelen == to_len && memcmp(&g->to, to, to_len) == 0 && !is_plain(flow, now_us);
+           g->stream == NULL && g->count < BATCH_SEGMENTS && g->len + len <= BATCH_MESSAGE_MAX &&
+           g->flow == flow && h->msg_namelen == to_len && memcmp(&g->to, to, to_len) == 0 &&
+           !is_plain(flow, now_us);
 }
 
 static void group_begin(struct batch_out *b, uint8_t *packet, size_t len,
@@ -68,6 +71,7 @@ static void group_begin(struct batch_out *b, uint8_t *packet, size_t len,
     g->size = len;
     g->len = 0;
     g->flow = flow;
+    g->stream = NULL;
     g->to = *to;
     b->messages[b->group_count] = (struct mmsghdr){
         .msg_hdr = {.msg_name = &g->to,
@@ -104,6 +108,20 @@ void batch_add_lent(struct batch_out *b, uint8_t *packet, size_t len, const unio
     }
     unsigned last = b->group_count - 1;
     group_join(&b->groups[last], &b->messages[last].msg_hdr, len);
+    b->count++;
+}
+
+void batch_add_record(struct batch_out *b, uint8_t *record, size_t len, struct stream *stream)
+{
+    CHECK(!batch_full(b) && len > STREAM_HEADER_LEN && len <= BATCH_ROOM);
+    struct batch_group *g = b->group_count > 0 ? &b->groups[b->group_count - 1] : NULL;
+    if (g == NULL || g->stream != stream || record != g->bytes + g->len) {
+        g = &b->groups[b->group_count++];
+        *g = (struct batch_group){.bytes = record, .stream = stream};
+    }
+    g->count++;
+    g->len += len;
+    b->used += record == batch_packet(b) ? len : 0;
     b->count++;
 }
 
@@ -160,7 +178,7 @@ static void group_failed(struct batch_out *b, unsigned i, int fd, int err, usec 
 
 static bool is_sparse(const struct batch_group *g)
 {
-    return g->count == 1 && g->len <= BATCH_SPARSE_LEN;
+    return g->stream == NULL && g->count == 1 && g->len <= BATCH_SPARSE_LEN;
 }
 
 /* Shortens the group to what fits into `room`, perhaps to nothing. Returns its length. */
@@ -191,20 +209,39 @@ static void trim(struct batch_out *b, int fd, usec now_us, struct batch_refused 
     }
     size_t room = backlog_room(&b->backlog, waiting_bytes(fd), now_us);
     for (unsigned i = 0; i < b->group_count; i++) {
+        if (b->groups[i].stream != NULL) {
+            continue;
+        }
         size_t len = group_trim(&b->groups[i], room, refused);
         room = len < room ? room - len : 0;
         backlog_sent(&b->backlog, len);
     }
 }
 
-/* How many messages from the first on are sent by one call: up to one that was trimmed away. */
+/* How many messages from the first on are sent by one call: up to one that was trimmed away, or
+ * goes elsewhere. */
 static unsigned sendable(const struct batch_out *b, unsigned first)
 {
     unsigned end = first;
-    while (end < b->group_count && b->groups[end].count > 0) {
+    while (end < b->group_count && b->groups[end].count > 0 && b->groups[end].stream == NULL) {
         end++;
     }
     return end - first;
+}
+
+static bool goes_by_udp(const struct batch_out *b)
+{
+    for (unsigned i = 0; i < b->group_count; i++) {
+        if (b->groups[i].stream == NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static unsigned send_stream(const struct batch_group *g, usec now_us)
+{
+    return g->stream != NULL ? stream_write(g->stream, g->bytes, g->len, false, now_us) : 0;
 }
 
 /* sendmmsg stops at the first message that fails and reports why only when it is asked again. */
@@ -214,9 +251,12 @@ struct batch_refused batch_send(struct batch_out *b, int fd, usec now_us)
     if (b->group_count == 0) {
         return refused;
     }
-    trim(b, fd, now_us, &refused);
+    if (goes_by_udp(b)) {
+        trim(b, fd, now_us, &refused);
+    }
     for (unsigned sent = 0, run = 0; sent < b->group_count;) {
         if ((run = sendable(b, sent)) == 0) {
+            refused.stream += send_stream(&b->groups[sent], now_us);
             sent++;
             continue;
         }

@@ -35,13 +35,16 @@ enum {
 };
 _Static_assert((int)BATCH_ROOM >= (int)PACKET_MAX, "a buffer holds the largest packet");
 
+struct stream;
+
 /* Packets that leave as one message. */
 struct batch_group {
     uint8_t *bytes;
-    unsigned count;   /* packets */
-    size_t size, len; /* of each but the last; of all */
-    struct forward_flow *flow;
-    struct iovec vector; /* all bytes */
+    unsigned count;            /* packets */
+    size_t size, len;          /* of each but the last; of all */
+    struct forward_flow *flow; /* borrowed */
+    struct stream *stream; /* not NULL: they go there, each behind its length, and not to `to` */
+    struct iovec vector;   /* all bytes */
     union sockaddr_any to;
     _Alignas(8) uint8_t control[BATCH_CONTROL_LEN];
 };
@@ -81,8 +84,13 @@ void batch_add(struct batch_out *b, size_t len, const union sockaddr_any *to, so
 void batch_add_lent(struct batch_out *b, uint8_t *packet, size_t len, const union sockaddr_any *to,
                     socklen_t to_len, struct forward_flow *flow, usec now_us);
 
+/* The same for a packet behind its length, `len` bytes together, that goes over a connection; it
+ * may lie at batch_packet or elsewhere. */
+void batch_add_record(struct batch_out *b, uint8_t *record, size_t len, struct stream *stream);
+
 struct batch_refused {
     unsigned too_big, other; /* packets that the kernel did not take */
+    unsigned stream;         /* packets that the connection did not take */
     unsigned backlog;        /* packets not sent since too many wait already (backlog.h) */
     unsigned plain;          /* paths that were found to refuse joined messages */
 };

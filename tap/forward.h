@@ -24,7 +24,9 @@
 enum forward_path {
     FORWARD_NONE,  /* no key or no path yet: the frame goes to the control thread */
     FORWARD_UDP,   /* straight to peer.to */
-    FORWARD_RELAY, /* to the relay at peer.to, behind a relay header with peer.channel */
+    FORWARD_TCP,   /* over the connection peer.conn */
+    FORWARD_RELAY, /* to the relay at peer.to, or over the connection peer.conn unless that is 0,
+                      behind a relay header with peer.channel */
 };
 
 /* Lives as long as a session or a snapshot refers to it. Workers write it with relaxed atomics. */
@@ -43,18 +45,21 @@ void forward_flow_unref(struct forward_flow *f);
 struct forward_peer {
     uint16_t network; /* number of the network, 0..NETWORKS_MAX-1 */
     enum forward_path path;
-    struct endpoint to;        /* not FORWARD_NONE */
+    struct endpoint to;        /* by UDP */
+    uint32_t conn;             /* by TCP: the connection's number, else 0 */
     uint32_t channel;          /* FORWARD_RELAY */
     struct seal_key *tx;       /* NULL with FORWARD_NONE; a reference is held */
     struct forward_flow *flow; /* a reference is held */
 };
 
-/* Relay packets that come from one endpoint under one channel number. */
+/* Relay packets that come from one endpoint, or over one connection, under one channel number. */
 struct forward_leg {
     uint32_t channel;
     struct endpoint from;
-    bool ends_here; /* what is behind the header is for us; else it goes on: */
+    uint32_t from_conn; /* TCP: the connection's number, and `from` says nothing; else 0 */
+    bool ends_here;     /* what is behind the header is for us; else it goes on: */
     struct endpoint to;
+    uint32_t to_conn;          /* TCP, as above */
     uint32_t onward;           /* under this number, */
     struct meter *each, *all;  /* as far as both let it; references are held */
     struct forward_flow *flow; /* made with the entry: what is known of the path onward */

@@ -26,20 +26,25 @@ struct datagram {
     uint8_t *packet;
     size_t len;
     struct endpoint from;
-    bool relayed; /* `from` is the relay's */
+    uint32_t conn; /* it came over this connection; 0: by UDP */
+    bool relayed;  /* `from` is the relay's */
 };
 
 static void hand_up(struct worker *w, const struct datagram *d)
 {
-    worker_upcall(w, &(struct plane_item){
-                         .kind = PLANE_PACKET, .from = d->from, .bytes = d->packet, .len = d->len});
+    worker_upcall(w, &(struct plane_item){.kind = PLANE_PACKET,
+                                          .from = d->from,
+                                          .conn = d->conn,
+                                          .bytes = d->packet,
+                                          .len = d->len});
 }
 
-/* A packet that authenticated came from elsewhere than we send to. One worker reports it. */
+/* A packet that authenticated came by UDP from elsewhere than we send to. One worker reports it. */
 static void note_roaming(struct worker *w, const struct forward_peer *peer,
                          const struct datagram *d)
 {
-    if (d->relayed || (peer->path == FORWARD_UDP && endpoint_eq(&peer->to, &d->from))) {
+    if (d->relayed || d->conn != 0 ||
+        (peer->path == FORWARD_UDP && endpoint_eq(&peer->to, &d->from))) {
         return;
     }
     usec before = atomic_load_explicit(&peer->flow->roamed_us, memory_order_relaxed);
@@ -223,8 +228,9 @@ static void relay_packet_in(struct worker *w, const struct datagram *d)
     struct datagram inner = {.packet = d->packet + RELAY_HEADER_LEN,
                              .len = d->len - RELAY_HEADER_LEN,
                              .from = d->from,
+                             .conn = d->conn,
                              .relayed = true};
-    switch (relay_in(w, &d->from, d->packet, d->len)) {
+    switch (relay_in(w, &d->from, d->conn, d->packet, d->len)) {
     case RELAY_GONE:
         return;
     case RELAY_UNKNOWN:
@@ -286,6 +292,55 @@ static void receive_message(struct worker *w, unsigned i)
         } else {
             datagram_in(w, &d);
         }
+    }
+}
+
+/* What only a datagram can be has no place in a stream. */
+static bool is_streamed(const uint8_t *packet)
+{
+    return packet[0] >= PACKET_HANDSHAKE;
+}
+
+/* False: what came is no stream of packets. */
+static bool receive_stream(struct worker *w, const struct stream *s, struct stream_cut *cut)
+{
+    struct datagram d = {.from = s->remote, .conn = s->number};
+    while ((d.packet = stream_next(cut, &d.len)) != NULL) {
+        if (!is_streamed(d.packet)) {
+            return false;
+        }
+        if (d.len > BATCH_ROOM - STREAM_HEADER_LEN) {
+            worker_drop(w, PLANE_DROP_TOO_BIG);
+        } else {
+            datagram_in(w, &d);
+        }
+    }
+    return !cut->garbage;
+}
+
+static void end_stream(struct worker *w, struct stream *s, bool garbage)
+{
+    stream_end(s);
+    worker_upcall(
+        w, &(struct plane_item){.kind = PLANE_STREAM_ENDED, .flags = garbage, .conn = s->number});
+}
+
+void inbound_serve_stream(struct worker *w, struct stream *s)
+{
+    struct stream_cut cut;
+    if (atomic_load_explicit(&s->ended, memory_order_relaxed)) {
+        return;
+    }
+    bool open = stream_read(s, w->stream_room, w->stream_wire, &cut);
+    w->forward = snapshot_current(w->snapshot);
+    bool sound = receive_stream(w, s, &cut);
+    run_end(w);
+    coalesce_flush(&w->coalesce);
+    worker_flush(w);
+    if (open && sound) {
+        stream_keep(s, &cut);
+    } else {
+        end_stream(w, s, !sound);
     }
 }
 

@@ -18,8 +18,8 @@
 
 enum {
     /* No ordinary frame is longer, so that a sealed one fits into a batch. */
-    FRAME_ROOM =
-        BATCH_ROOM - RELAY_HEADER_LEN - PACKET_HEADER_LEN - PACKET_TAG_LEN + ETH_HEADER_LEN,
+    FRAME_ROOM = BATCH_ROOM - STREAM_HEADER_LEN - RELAY_HEADER_LEN - PACKET_HEADER_LEN -
+                 PACKET_TAG_LEN + ETH_HEADER_LEN,
     INNER_MAX = PACKET_MAX - PACKET_HEADER_LEN - PACKET_TAG_LEN,
     DHCP_SERVER_PORT = 67, /* RFC 2131 4.1 */
     /* Of one round: then it is the network's turn. Larger ones keep pings waiting. */
@@ -90,6 +90,9 @@ void worker_flush(struct worker *w)
     }
     for (unsigned i = 0; i < refused.other; i++) {
         worker_drop(w, PLANE_DROP_SEND);
+    }
+    for (unsigned i = 0; i < refused.stream; i++) {
+        worker_drop(w, PLANE_DROP_TCP_QUEUE);
     }
     for (unsigned i = 0; i < refused.backlog; i++) {
         worker_drop(w, PLANE_DROP_BACKLOG);
@@ -189,7 +192,8 @@ static void too_big(struct worker *w, const struct frame *f, size_t mtu)
 /* Where and how the packets of one frame go. */
 struct way {
     const struct forward_peer *peer;
-    size_t ahead;      /* bytes of relay header in front of each */
+    struct stream *stream; /* over this connection; NULL: by UDP to `to` */
+    size_t ahead;          /* bytes in front of each: its length on a connection, a relay header */
     size_t header_len; /* of the tagged frame's Ethernet header in front of the IP packet, or 0 */
     uint8_t header[ETH_HEADER_LEN + VLAN_LEN_MAX];
     union sockaddr_any to;
@@ -210,12 +214,24 @@ static uint8_t *way_inner(struct worker *w, const struct way *way)
     return way_packet(w, way) + PACKET_HEADER_LEN + way->header_len;
 }
 
+/* What was sealed goes, with all in front of it. */
+static void batch_out(struct worker *w, const struct way *way, size_t len)
+{
+    uint8_t *first = batch_packet(&w->out);
+    if (way->stream != NULL) {
+        stream_header_put(first, len - STREAM_HEADER_LEN);
+        batch_add_record(&w->out, first, len, way->stream);
+    } else {
+        batch_add(&w->out, len, &way->to, way->to_len, way->peer->flow, w->now_us);
+    }
+}
+
 /* Seals the `len` bytes of IP packet that lie in the batch's next buffer. */
 static void seal_out(struct worker *w, struct way *way, size_t len)
 {
     uint8_t *packet = way_packet(w, way);
     int sealed = -ERR_RANGE;
-    if (way->to_len > 0) {
+    if (way->stream != NULL || way->to_len > 0) {
         memcpy(packet + PACKET_HEADER_LEN, way->header, way->header_len);
         sealed = seal_packet(w->seal, way->peer->tx, PACKET_DATA, way->flags, packet,
                              way->header_len + len);
@@ -224,11 +240,10 @@ static void seal_out(struct worker *w, struct way *way, size_t len)
         worker_drop(w, PLANE_DROP_SEND);
         return;
     }
-    if (way->ahead > 0) {
-        relay_header_put(batch_packet(&w->out), way->peer->channel);
+    if (way->peer->path == FORWARD_RELAY) {
+        relay_header_put(packet - RELAY_HEADER_LEN, way->peer->channel);
     }
-    batch_add(&w->out, way->ahead + (size_t)sealed, &way->to, way->to_len, way->peer->flow,
-              w->now_us);
+    batch_out(w, way, way->ahead + (size_t)sealed);
     way->packets++;
     way->bytes += len;
 }
@@ -290,11 +305,27 @@ static void way_tagged(struct way *way, const struct frame *f)
     vlan_push(&f->tags, way->header + f->tags.len);
 }
 
+/* False: by a connection that the workers do not have, yet or any more. */
+static bool way_begin(const struct worker *w, struct way *way)
+{
+    const struct forward_peer *peer = way->peer;
+    way->ahead = peer->path == FORWARD_RELAY ? RELAY_HEADER_LEN : 0;
+    if (peer->conn == 0) {
+        way->to_len = sockaddr_put(&way->to, &peer->to, w->udp_is_v6);
+        return true;
+    }
+    way->ahead += STREAM_HEADER_LEN;
+    way->stream = worker_stream(w, peer->conn);
+    return way->stream != NULL;
+}
+
 static void peer_out(struct worker *w, struct frame *f, const struct forward_peer *peer)
 {
     struct way way = {.peer = peer, .flags = PACKET_FLAG_IP};
-    way.ahead = peer->path == FORWARD_RELAY ? RELAY_HEADER_LEN : 0;
-    way.to_len = sockaddr_put(&way.to, &peer->to, w->udp_is_v6);
+    if (!way_begin(w, &way)) {
+        hand_up(w, f, PLANE_FRAME);
+        return;
+    }
     if (f->tags.len > 0) {
         way_tagged(&way, f);
     }

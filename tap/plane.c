@@ -21,9 +21,12 @@ struct plane {
     struct snapshot snapshot;
     struct bell bell;
     unsigned worker_count;        /* started */
+    uint64_t streams_full;        /* packets of our own thread that connections did not take */
     unsigned next_ring;           /* where plane_next looks first */
     pthread_mutex_t devices_lock; /* any thread may write a frame; workers do not take it */
     struct device devices[NETWORKS_MAX];
+    /* By number modulo their count. The control thread writes, in a round workers read. */
+    _Atomic(struct stream *) streams[PLANE_STREAMS_MAX];
     struct worker workers[];
 };
 
@@ -56,6 +59,8 @@ const char *plane_drop_text(enum plane_drop d)
         return "send";
     case PLANE_DROP_BACKLOG:
         return "backlog";
+    case PLANE_DROP_TCP_QUEUE:
+        return "tcp_queue_full";
     case PLANE_DROP_DEVICE:
         return "device";
     case PLANE_DROP_TOO_BIG:
@@ -71,7 +76,7 @@ const char *plane_drop_text(enum plane_drop d)
 static int start_workers(struct plane *p)
 {
     for (unsigned i = 0; i < p->config.workers; i++) {
-        int err = worker_start(&p->workers[i], i, &p->config, &p->snapshot, &p->bell);
+        int err = worker_start(&p->workers[i], i, &p->config, p->streams, &p->snapshot, &p->bell);
         if (err != 0) {
             return err;
         }
@@ -118,6 +123,9 @@ void plane_free(struct plane *p)
         if (p->devices[n].present) {
             device_close(&p->devices[n].fds);
         }
+    }
+    for (unsigned i = 0; i < PLANE_STREAMS_MAX; i++) {
+        stream_free(atomic_load(&p->streams[i]));
     }
     bell_close(&p->bell);
     pthread_mutex_destroy(&p->devices_lock);
@@ -172,6 +180,62 @@ void plane_remove_device(struct plane *p, uint16_t network)
     pthread_mutex_unlock(&p->devices_lock);
     withdraw(p, network, &d->fds, p->worker_count);
     device_close(&d->fds);
+}
+
+/* NULL: the workers do not have it. */
+static struct stream *stream_find(const struct plane *p, uint32_t number)
+{
+    struct stream *s =
+        atomic_load_explicit(&p->streams[number % PLANE_STREAMS_MAX], memory_order_relaxed);
+    return s != NULL && s->number == number ? s : NULL;
+}
+
+int plane_add_stream(struct plane *p, const struct plane_stream *stream)
+{
+    _Atomic(struct stream *) *slot = &p->streams[stream->number % PLANE_STREAMS_MAX];
+    CHECK(stream->number != 0 && atomic_load_explicit(slot, memory_order_relaxed) == NULL);
+    struct stream *s = worker_new_stream(&p->workers[stream->number % p->worker_count], stream);
+    if (s == NULL) {
+        return -ENOMEM;
+    }
+    atomic_store(slot, s);
+    int err = stream_watch(s);
+    if (err != 0) {
+        plane_remove_stream(p, stream->number);
+    }
+    return err;
+}
+
+void plane_remove_stream(struct plane *p, uint32_t number)
+{
+    struct stream *s = stream_find(p, number);
+    if (s != NULL) {
+        atomic_store(&p->streams[number % PLANE_STREAMS_MAX], NULL);
+        stream_unwatch(s);
+        snapshot_synchronize(&p->snapshot);
+        stream_free(s);
+    }
+}
+
+bool plane_stream_send(struct plane *p, uint32_t number, const uint8_t *pkt, size_t len)
+{
+    uint8_t record[STREAM_TAIL_BYTES];
+    struct stream *s = stream_find(p, number);
+    if (s == NULL || len == 0 || len > STREAM_PACKET_MAX) {
+        return s != NULL;
+    }
+    stream_header_put(record, len);
+    memcpy(record + STREAM_HEADER_LEN, pkt, len);
+    if (stream_write(s, record, STREAM_HEADER_LEN + len, pkt[0] != PACKET_DATA, 0) > 0) {
+        p->streams_full++;
+    }
+    return true;
+}
+
+bool plane_stream_ended(const struct plane *p, uint32_t number)
+{
+    const struct stream *s = stream_find(p, number);
+    return s != NULL && atomic_load_explicit(&s->ended, memory_order_relaxed);
 }
 
 void plane_publish(struct plane *p, struct forward *f)
@@ -236,7 +300,7 @@ int plane_send(struct plane *p, const struct endpoint *to, const uint8_t *pkt, s
 
 uint64_t plane_drops(const struct plane *p, enum plane_drop d)
 {
-    uint64_t sum = 0;
+    uint64_t sum = d == PLANE_DROP_TCP_QUEUE ? p->streams_full : 0;
     for (unsigned i = 0; i < p->worker_count; i++) {
         sum += atomic_load_explicit(&p->workers[i].drops[d], memory_order_relaxed);
     }

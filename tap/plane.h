@@ -19,8 +19,12 @@
  * others, once the peer is known to the workers: the control thread carries no tags, so what would
  * be handed to it is dropped instead, and only asks for the peer.
  *
+ * TCP connections that carry sessions are handed over to the workers too (stream.h): then packets
+ * of any kind come and go by them, in batches, and the control thread sends by plane_stream_send.
+ *
  * With several workers each has a queue of the device and a socket of its own on the same port; the
- * kernel shares out flows and peers. Any worker may seal and open packets of any session.
+ * kernel shares out flows and peers; a connection is read by one of them. Any worker may seal and
+ * open packets of any session.
  *
  * Threads: all functions here belong to the control thread unless they say otherwise.
  */
@@ -42,6 +46,8 @@ enum plane_item_kind {
                          own; kind flag in `flags`; its checksum is finished */
     PLANE_ROAMED,     /* an authenticated data packet of `token` came from `from`, which is not its
                          path; no bytes */
+    PLANE_STREAM_ENDED, /* nothing comes over the connection `conn` any more; no bytes. In `flags`:
+                           what came last was no packet. May be missing: plane_stream_ended */
 };
 
 struct plane_item {
@@ -50,6 +56,7 @@ struct plane_item {
     uint8_t flags;
     uint32_t token;
     struct endpoint from;
+    uint32_t conn; /* PLANE_PACKET: it came over this connection, and not by UDP; else 0 */
     struct addr addr;
     const uint8_t *bytes; /* borrowed until the next plane_next */
     size_t len;
@@ -71,6 +78,7 @@ enum plane_drop {
     PLANE_DROP_RING_FULL,   /* the control thread was behind */
     PLANE_DROP_SEND,        /* the kernel refused the datagram */
     PLANE_DROP_BACKLOG,     /* the link is slower than what is sent to it (backlog.h) */
+    PLANE_DROP_TCP_QUEUE,   /* more than the connection carries (stream.h) */
     PLANE_DROP_DEVICE,      /* the kernel refused the frame */
     PLANE_DROP_TOO_BIG,
     PLANE_DROP_RELAY_RATE, /* of others, above what we would forward */
@@ -96,6 +104,36 @@ void plane_remove_device(struct plane *p, uint16_t network);
 
 /* Takes ownership of f; the one before is freed when no worker reads it any more. */
 void plane_publish(struct plane *p, struct forward *f);
+
+/* What a connection's bytes go through, TLS; none when plain. No I/O. One thread at a time. */
+struct plane_coat {
+    bool (*input)(void *wear, const uint8_t *bytes, size_t len); /* from the wire */
+    /* Plain bytes of that: how many; 0 none yet; -1: broken, or at its end. */
+    int (*read)(void *wear, uint8_t *out, size_t size);
+    bool (*write)(void *wear, const uint8_t *bytes, size_t len); /* plain bytes in */
+    size_t (*output)(void *wear, uint8_t *out, size_t size);     /* to the wire */
+};
+
+enum { PLANE_STREAMS_MAX = 1024 }; /* no two numbers at once are the same modulo it */
+
+/* A connection at rest: nothing waits to be sent, and nobody else reads from it or writes to it. */
+struct plane_stream {
+    uint32_t number; /* not 0 */
+    int fd;          /* non-blocking; stays the caller's, who closes it after it was removed */
+    struct endpoint remote;
+    const struct plane_coat *coat; /* NULL: plain */
+    void *wear;                    /* the caller's, as fd */
+    const uint8_t *begun;          /* of a packet that did not come whole yet; copied */
+    size_t begun_len;
+};
+/* 0 or -errno. */
+int plane_add_stream(struct plane *p, const struct plane_stream *stream) MUST_USE;
+/* Comes back when no worker uses it any more. */
+void plane_remove_stream(struct plane *p, uint32_t number);
+/* Best effort. False: the workers do not have it. */
+bool plane_stream_send(struct plane *p, uint32_t number, const uint8_t *pkt, size_t len);
+/* It was handed over, and nothing more can come by it. */
+bool plane_stream_ended(const struct plane *p, uint32_t number);
 
 /* Readable when an item may be there. */
 int plane_event_fd(const struct plane *p);

@@ -19,9 +19,11 @@ enum relay_verdict {
 };
 
 void relay_header_put(uint8_t *packet, uint32_t channel);
-/* Forwarded packets get the next header where they are and are lent to the batch: the caller
- * flushes it before it receives again. */
-enum relay_verdict relay_in(struct worker *w, const struct endpoint *from, uint8_t *packet,
-                            size_t len);
+/* `conn`: it came over this connection, behind its length; 0: by UDP. Forwarded packets get the
+ * next header where they are and are lent to the batch: the caller flushes it before it receives
+ * again.
+ */
+enum relay_verdict relay_in(struct worker *w, const struct endpoint *from, uint32_t conn,
+                            uint8_t *packet, size_t len);
 
 #endif

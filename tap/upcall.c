@@ -89,6 +89,7 @@ static size_t share(enum plane_item_kind kind, const uint8_t *bytes)
     case PLANE_LOCAL:
     case PLANE_RESOLVE:
     case PLANE_ROAMED:
+    case PLANE_STREAM_ENDED:
         return 4 * QUARTER;
     }
     CHECK(!"a kind of item");

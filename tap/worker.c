@@ -16,8 +16,10 @@ enum { STACK_BYTES = 256 * 1024 };
 
 static const usec resolve_interval_us = SEC(1); /* as often as the kernel repeats an ARP request */
 
-/* What an epoll event is about; a device's network number otherwise. */
-enum { SOURCE_STOP = NETWORKS_MAX, SOURCE_UDP, SOURCE_COUNT };
+/* What an epoll event is about; a device's network number otherwise, or a connection's slot. */
+enum { SOURCE_STOP = NETWORKS_MAX, SOURCE_UDP, SOURCE_STREAMS };
+
+enum { EVENTS_MAX = 128 }; /* of one round; the rest is told in the next */
 
 void worker_drop(struct worker *w, enum plane_drop why)
 {
@@ -90,6 +92,29 @@ static usec boot_time_us(void)
     return SEC(t.tv_sec) + (usec)t.tv_nsec / 1000;
 }
 
+static struct stream *stream_at(const struct worker *w, uint32_t slot)
+{
+    return atomic_load_explicit(&w->streams[slot], memory_order_acquire);
+}
+
+struct stream *worker_stream(const struct worker *w, uint32_t number)
+{
+    struct stream *s = stream_at(w, number % PLANE_STREAMS_MAX);
+    return s != NULL && s->number == number ? s : NULL;
+}
+
+/* It may be gone, or another one, since the kernel told us: then there is nothing to read. */
+static void serve_stream(struct worker *w, const struct epoll_event *event)
+{
+    struct stream *s = stream_at(w, event->data.u32 - SOURCE_STREAMS);
+    if (s != NULL && (event->events & EPOLLOUT)) {
+        stream_flush(s);
+    }
+    if (s != NULL && (event->events & ~(uint32_t)EPOLLOUT)) {
+        inbound_serve_stream(w, s);
+    }
+}
+
 /* False: stop. */
 static bool serve(struct worker *w, const struct epoll_event *event)
 {
@@ -101,6 +126,10 @@ static bool serve(struct worker *w, const struct epoll_event *event)
         inbound_serve(w, failing);
         return true;
     default:
+        if (event->data.u32 >= SOURCE_STREAMS) {
+            serve_stream(w, event);
+            return true;
+        }
         outbound_serve(w, (uint16_t)event->data.u32, failing);
         return true;
     }
@@ -125,10 +154,10 @@ static bool serve_round(struct worker *w, const struct epoll_event *events, int 
 static void *run(void *arg)
 {
     struct worker *w = arg;
-    struct epoll_event events[SOURCE_COUNT];
+    struct epoll_event events[EVENTS_MAX];
     int count = 0;
     do {
-        count = epoll_wait(w->epoll_fd, events, SOURCE_COUNT, -1);
+        count = epoll_wait(w->epoll_fd, events, EVENTS_MAX, -1);
     } while (count <= 0 || serve_round(w, events, count));
     return NULL;
 }
@@ -161,6 +190,11 @@ void worker_remove_device(struct worker *w, uint16_t network, int fd)
 {
     forget_device(w, network);
     (void)epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, fd, NULL); /* ENOENT when it was lost before */
+}
+
+struct stream *worker_new_stream(struct worker *w, const struct plane_stream *config)
+{
+    return stream_new(config, w->epoll_fd, SOURCE_STREAMS + config->number % PLANE_STREAMS_MAX);
 }
 
 /* The thread has no signals, a small stack and a name. */
@@ -197,6 +231,8 @@ static void release(struct worker *w)
     batch_out_clear(&w->out);
     batch_in_clear(&w->in);
     free(w->frame);
+    free(w->stream_room);
+    free(w->stream_wire);
     seal_worker_free(w->seal);
     upcall_free(w->upcall);
 }
@@ -215,9 +251,12 @@ static int allocate(struct worker *w)
     w->seal = seal_worker_new();
     w->upcall = upcall_new();
     w->frame = malloc(WORKER_FRAME_ROOM);
+    w->stream_room = malloc(STREAM_ROOM);
+    w->stream_wire = malloc(STREAM_READ_BYTES);
     coalesce_init(&w->coalesce, worker_write_vectors, w);
-    if (w->seal == NULL || w->upcall == NULL || w->frame == NULL ||
-        batch_out_init(&w->out, w->udp_fd) != 0 || batch_in_init(&w->in, w->udp_fd) != 0) {
+    if (w->seal == NULL || w->upcall == NULL || w->frame == NULL || w->stream_room == NULL ||
+        w->stream_wire == NULL || batch_out_init(&w->out, w->udp_fd) != 0 ||
+        batch_in_init(&w->in, w->udp_fd) != 0) {
         return -ERR_NOMEM;
     }
     return 0;
@@ -239,11 +278,12 @@ static int open_descriptors(struct worker *w)
 }
 
 int worker_start(struct worker *w, unsigned number, const struct plane_config *config,
-                 struct snapshot *snapshot, struct bell *bell)
+                 _Atomic(struct stream *) *streams, struct snapshot *snapshot, struct bell *bell)
 {
     *w = (struct worker){.number = number,
                          .udp_fd = config->udp_fd,
                          .udp_is_v6 = config->udp_is_v6,
+                         .streams = streams,
                          .snapshot = snapshot,
                          .bell = bell,
                          .epoll_fd = -1,

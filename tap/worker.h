@@ -1,7 +1,8 @@
 /*
  * worker.h - one thread of the data plane, private to this room: its descriptors, buffers, counters
  * and loop. What it does with a frame is in outbound.c (device to UDP), with a datagram in
- * inbound.c.
+ * inbound.c; what comes by a
+ * TCP connection is served there too.
  *
  * The loop sleeps until something is readable, enters the snapshot, serves every readable source
  * once with at most one batch, leaves the snapshot, and sleeps again. So neither a flood from the
@@ -18,6 +19,7 @@
 #include "tap/eth.h"
 #include "tap/seldom.h"
 #include "tap/snapshot.h"
+#include "tap/stream.h"
 #include "tap/upcall.h"
 
 /* The datagrams served just now that came from one peer: what would be the same for each of them.
@@ -38,7 +40,8 @@ struct worker {
     bool udp_is_v6;
     struct snapshot *snapshot;
     struct bell *bell;
-    struct upcall *upcall; /* the worker writes, the control thread reads */
+    _Atomic(struct stream *) *streams; /* the plane's, PLANE_STREAMS_MAX of them */
+    struct upcall *upcall;             /* the worker writes, the control thread reads */
     int epoll_fd, stop_fd;
     pthread_t thread;
 
@@ -61,6 +64,8 @@ struct worker {
     struct batch_in in;
     struct coalesce coalesce;
     uint8_t *frame; /* WORKER_FRAME_ROOM bytes: a virtio header and a frame as read from a device */
+    uint8_t *stream_room; /* STREAM_ROOM bytes: where packets of connections are opened */
+    uint8_t *stream_wire; /* STREAM_READ_BYTES: what came by one with a coat */
     struct run run;
     struct seldom seldom;
 };
@@ -68,7 +73,8 @@ struct worker {
 /* Makes and starts it; workers but the first get a socket of their own if the kernel can. On
  * failure (-errno or -ERR_NOMEM) nothing is left behind. */
 int worker_start(struct worker *w, unsigned number, const struct plane_config *config,
-                 struct snapshot *snapshot, struct bell *bell) MUST_USE;
+                 _Atomic(struct stream *) *streams, struct snapshot *snapshot,
+                 struct bell *bell) MUST_USE;
 void worker_stop(struct worker *w); /* joins the thread and frees everything but devices */
 
 /* The control thread. A descriptor taken away may be closed after snapshot_synchronize. writer: -1,
@@ -76,6 +82,8 @@ void worker_stop(struct worker *w); /* joins the thread and frees everything but
 int worker_add_device(struct worker *w, uint16_t network, int queue, int writer,
                       unsigned features) MUST_USE;
 void worker_remove_device(struct worker *w, uint16_t network, int fd);
+/* The worker becomes the connection's home. NULL: out of memory. */
+struct stream *worker_new_stream(struct worker *w, const struct plane_stream *config);
 
 /* The worker's thread: */
 void worker_drop(struct worker *w, enum plane_drop why);
@@ -96,5 +104,9 @@ void worker_flush(struct worker *w);
 /* At most one batch each. `failing`: the kernel reports an error on the queue. */
 void outbound_serve(struct worker *w, uint16_t network, bool failing);
 void inbound_serve(struct worker *w, bool failing);
+void inbound_serve_stream(struct worker *w, struct stream *stream);
+
+/* The connection of that number, if the workers have it. Any worker; valid during a round. */
+struct stream *worker_stream(const struct worker *w, uint32_t number);
 
 #endif

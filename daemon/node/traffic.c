@@ -463,10 +463,11 @@ static int forward_add_keys(struct node *n, struct forward *f, const struct over
     struct forward_peer entry = {.network = n->config.network, .flow = flow->counters};
     int peer, r = 0;
 
-    if (data->tx && data->udp) {
-        entry.path = data->channel != 0 ? FORWARD_RELAY : FORWARD_UDP;
+    if (data->tx && (data->udp || data->conn != 0)) {
+        entry.path = data->channel != 0 ? FORWARD_RELAY : data->udp ? FORWARD_UDP : FORWARD_TCP;
         entry.channel = data->channel;
         entry.to = data->to;
+        entry.conn = data->conn;
         entry.tx = data->tx;
     }
     peer = forward_add_peer(f, &entry);
@@ -549,8 +550,10 @@ static int forward_add_legs(const struct node *n, struct forward *f)
     for (size_t i = 0; r >= 0 && overlay_leg_next(n->overlay, &i, &leg);) {
         struct forward_leg entry = {.channel = leg.channel,
                                     .from = leg.from,
+                                    .from_conn = leg.from_conn,
                                     .ends_here = leg.ends_here,
                                     .to = leg.to,
+                                    .to_conn = leg.to_conn,
                                     .onward = leg.onward,
                                     .each = leg.each,
                                     .all = leg.all};

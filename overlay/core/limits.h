@@ -13,6 +13,8 @@ enum {
     MESSAGE_MAX = 1280,      /* a control message's body, so that it fits any path with its route header */
     FRAME_MAX = 65550,       /* an inner frame with a super-frame's length */
     NETWORKS_MAX = 64,       /* groups and the public overlay in one daemon */
+    STREAM_HEADER_LEN = 2,   /* in front of each packet on a TCP connection: its length (design 3) */
+    STREAM_PACKET_MAX = 9216 + 32, /* the largest there: the largest device MTU, sealed */
     PATH_TCP_ACCEPTED = 0x40000000, /* in the number of a TCP connection that the other end opened */
 };
 
