@@ -17,6 +17,7 @@ struct membership {
     struct removed *removed;
     struct watch *watch;   /* NULL: no service */
     struct survey *survey; /* the same */
+    bool crl_stale;        /* and that was told */
     char failure[CERTIFICATE_WHY_SIZE];
 };
 
@@ -198,6 +199,26 @@ static bool on_crl(void *ctx, const uint8_t *der, size_t len)
     return false;
 }
 
+bool membership_crl_stale(const struct membership *m)
+{
+    int64_t next_s = m->removed ? removed_crl_next_s(m->removed) : 0;
+
+    return next_s && next_s < time(NULL);
+}
+
+/* Told once, here; status and metrics say it for as long as it is so. It stops nobody. */
+static void on_checked(void *ctx)
+{
+    struct membership *m = ctx;
+    bool stale = membership_crl_stale(m);
+
+    if (stale && !m->crl_stale)
+        log_write(LOG_LEVEL_WARN, m->config.member->blob->group,
+                  "the list of removed members is out of date: the service has not signed a newer "
+                  "one; nobody is cut off for that, but removals may be missing");
+    m->crl_stale = stale;
+}
+
 static void on_known(void *ctx, uint64_t number, uint32_t age_s, uint8_t out[KNOWN_LEN])
 {
     const struct membership *m = ctx;
@@ -212,7 +233,12 @@ static void on_known(void *ctx, uint64_t number, uint32_t age_s, uint8_t out[KNO
 static bool start_watch(struct membership *m)
 {
     static const struct watch_host host = {
-        .wanted = on_wanted, .removal = on_removal, .crl = on_crl, .known = on_known};
+        .wanted = on_wanted,
+        .removal = on_removal,
+        .crl = on_crl,
+        .checked = on_checked,
+        .known = on_known,
+    };
     const struct blob *b = m->config.member->blob;
 
     m->removed = removed_new();

@@ -46,6 +46,8 @@ const struct cert *membership_cert(const struct membership *m); /* NULL: not rea
 size_t membership_authorities(const struct membership *m); /* CAs whose certificates we accept */
 /* What we know of removals, for node_config.removed: it lives as long as the membership. */
 struct removed *membership_removed(const struct membership *m);
+/* The CRL's next update is past: shown loudly, and nobody is cut off for it. */
+bool membership_crl_stale(const struct membership *m);
 /* It grew: is written down, and the service told in time. */
 void membership_keep_removed(struct membership *m);
 /* The node's place on the ring may have changed. */

@@ -141,7 +141,7 @@ static json_t *removals_json(const struct network *n)
         "{s:I, s:I, s:o, s:b, s:o, s:b}", "number", (json_int_t)removed_number(r), "listed",
         (json_int_t)(removed_count(r) > removed_crl_entries(r) ? removed_count(r)
                                                                : removed_crl_entries(r)),
-        "next_update", next ? time_json(next) : json_null(), "stale", next && next < time(NULL),
+        "next_update", next ? time_json(next) : json_null(), "stale", membership_crl_stale(m),
         "checked", checked ? time_json(checked) : json_null(), "watching", w && watch_is_on(w));
 }
 
@@ -651,6 +651,23 @@ static void certificate_metrics(FILE *out, const struct network *n)
                 renewal_state_of(r)->failures);
 }
 
+static void removals_metrics(FILE *out, const struct network *n)
+{
+    const struct membership *m = network_membership(n);
+    const struct removed *r = m ? membership_removed(m) : NULL;
+
+    if (!r)
+        return;
+    fprintf(out, "peal_removal_number{network=\"%s\"} %llu\n", network_name(n),
+            (unsigned long long)removed_number(r));
+    if (removed_crl_next_s(r))
+        fprintf(out,
+                "peal_crl_next_update_timestamp_seconds{network=\"%s\"} %lld\n"
+                "peal_crl_stale{network=\"%s\"} %d\n",
+                network_name(n), (long long)removed_crl_next_s(r), network_name(n),
+                membership_crl_stale(m));
+}
+
 static void network_metrics(FILE *out, struct network *n)
 {
     struct node *node = network_enter(n);
@@ -659,6 +676,7 @@ static void network_metrics(FILE *out, struct network *n)
     uint64_t value;
 
     certificate_metrics(out, n);
+    removals_metrics(out, n);
     fprintf(out, "peal_network_up{network=\"%s\"} ", name);
     if (!node) {
         fprintf(out, "0\n");

@@ -123,12 +123,13 @@ static void on_crl(void *ctx, const json_t *answer)
 {
     struct inquiry *q = ctx;
 
-    if (!answered(q, answer, on_crl_due))
-        return;
-    q->watch->checked_s = time(NULL);
-    later(q, (uint64_t)WATCH_CRL_S * 1000, on_crl_due);
-    if (!json_is_true(json_object_get(answer, "unchanged")))
-        take_crl(q->watch, answer);
+    if (answered(q, answer, on_crl_due)) {
+        q->watch->checked_s = time(NULL);
+        later(q, (uint64_t)WATCH_CRL_S * 1000, on_crl_due);
+        if (!json_is_true(json_object_get(answer, "unchanged")))
+            take_crl(q->watch, answer);
+    }
+    q->watch->host.checked(q->watch->ctx);
 }
 
 /* --- Removals --- */

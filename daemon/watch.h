@@ -29,6 +29,8 @@ struct watch_host {
     void (*removal)(void *ctx, const uint8_t *message, size_t len);
     /* False: it is of no use. Then the service is asked once for what may have been missed. */
     bool (*crl)(void *ctx, const uint8_t *der, size_t len);
+    /* The CRL was asked for, with or without success. */
+    void (*checked)(void *ctx);
     /* That we know everything up to `number` for age_s seconds, signed. */
     void (*known)(void *ctx, uint64_t number, uint32_t age_s, uint8_t out[KNOWN_LEN]);
 };

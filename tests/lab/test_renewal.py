@@ -52,6 +52,12 @@ def test_a_running_member_renews_and_loses_no_packet(lab, old_ca):
     assert "same certificate" in b.daemon.log()
     metrics = b.peal("metrics").stdout
     assert 'peal_cert_renewal_failures{network="old"} 1' in metrics
+    # Its list of who was removed is weeks old as well: that is said loudly, and stops nobody.
+    wait_for("the list is out of date", lambda: b.network()["removals"]["stale"], 20)
+    wait_for("the log says so", lambda: "list of removed members is out of date" in b.daemon.log(), 5)
+    assert "THE LIST IS OUT OF DATE" in b.peal("status").stdout
+    assert 'peal_crl_stale{network="old"} 1' in b.peal("metrics").stdout
+    a.ping(b.address(), wait=5)
     ping = b.spawn("ping", "-i", "0.05", "-c", "100", a.json("status")["networks"][0]["ipv4"].split("/")[0],
                    log="ping.log")
     restart(old_ca, ())
@@ -66,6 +72,8 @@ def test_a_running_member_renews_and_loses_no_packet(lab, old_ca):
     b.start()
     wait_for("up again", lambda: b.json("status")["networks"][0]["state"] == "up", 20)
     assert certificate(b)["serial"] == after["serial"]
+    wait_for("a list of today", lambda: not b.network()["removals"]["stale"], 20)
+    assert 'peal_crl_stale{network="old"} 0' in b.peal("metrics").stdout
 
 
 def test_an_ended_certificate_comes_back_by_itself(lab, old_ca):
