@@ -191,14 +191,18 @@ static bool natpmp_map(struct mapper *m, struct mapping *w, uint32_t lifetime_s)
 
 /* UPnP. */
 
+/* Without a router nobody is asked: the library would complain on standard error. */
 static bool upnp_find(struct mapper *m)
 {
+    struct in_addr router;
     struct UPNPUrls urls;
     struct IGDdatas data;
     int error, kind;
-    struct UPNPDev *devices =
-        upnpDiscover(UPNP_DISCOVER_MS, NULL, NULL, UPNP_LOCAL_PORT_ANY, 0, UPNP_TTL, &error);
+    struct UPNPDev *devices;
 
+    if (!default_gateway(&router))
+        return false;
+    devices = upnpDiscover(UPNP_DISCOVER_MS, NULL, NULL, UPNP_LOCAL_PORT_ANY, 0, UPNP_TTL, &error);
     if (!devices)
         return false;
     kind = UPNP_GetValidIGD(devices, &urls, &data, m->upnp_client, sizeof m->upnp_client);
