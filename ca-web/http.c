@@ -42,9 +42,10 @@ struct list {
 struct http {
     struct MHD_Daemon *daemon;
     struct http_config config;
-    pthread_mutex_t lock; /* of the lists and of `held` */
+    pthread_mutex_t lock; /* of the lists, of `held` and of `exchanges` */
     struct list lists[LINK_PHASES];
     struct exchange *held;
+    size_t exchanges; /* of which a line was read, and the answer is not gone */
     size_t connections_max;
     bool stopping;
 };
@@ -180,6 +181,9 @@ static void *on_uri(void *cls, const char *uri, struct MHD_Connection *connectio
         return NULL;
     }
     x->http = cls;
+    pthread_mutex_lock(&x->http->lock);
+    x->http->exchanges++;
+    pthread_mutex_unlock(&x->http->lock);
     x->connection = connection;
     x->link = l;
     x->uri = copy;
@@ -211,6 +215,7 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
         return;
     pthread_mutex_lock(&x->http->lock);
     unhold(x);
+    x->http->exchanges--;
     pthread_mutex_unlock(&x->http->lock);
     link_enter(x->http, x->link, LINK_RECEIVING);
     text_clear(&x->body);
@@ -568,7 +573,7 @@ void http_tick(struct http *h, bool changed)
 static bool busy(struct http *h)
 {
     pthread_mutex_lock(&h->lock);
-    bool any = h->lists[LINK_SENDING].count || h->lists[LINK_HELD].count;
+    bool any = h->exchanges > 0;
     pthread_mutex_unlock(&h->lock);
     return any;
 }

@@ -42,7 +42,7 @@ enum {
     HTTP_FILES_SPARE = 64, /* files that are not connections */
     HTTP_HELD_MAX = 1024,
     HTTP_THREADS = 6,
-    HTTP_STOP_S = 10, /* how long http_stop waits for answers under way */
+    HTTP_STOP_S = 10, /* how long http_stop waits for requests and answers under way */
     HTTP_EXTRAS_MAX = 6,
 };
 
@@ -87,7 +87,8 @@ struct http_config {
 struct http *http_start(const struct http_config *config, const char **why);
 /* Several times a second: cuts what is late. changed: held answers may be ready. */
 void http_tick(struct http *h, bool changed);
-/* No new connections; held answers go out; waits for those under way, then ends. */
+/* No new connections; held answers go out; waits for those under way, and for requests that have
+ * begun to come, then ends. */
 void http_stop(struct http *h);
 
 #endif

@@ -777,6 +777,27 @@ def test_sigterm_answers_whoever_waits(lab):
     assert answers[0].status == 200 and answers[0].json["events"] == []
 
 
+def test_sigterm_answers_a_request_that_is_still_coming(lab):
+    body = json.dumps({"group": "lab", "csr": "none"}).encode()
+    context = ssl._create_unverified_context()
+    with context.wrap_socket(socket.create_connection(("127.0.0.1", lab.port), 10)) as coming, \
+            context.wrap_socket(socket.create_connection(("127.0.0.1", lab.port), 10)):  # the other one says nothing
+        coming.sendall(b"POST /api/v1/renew HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+                       b"Content-Length: %d\r\n\r\n" % len(body) + body[:10])
+        time.sleep(0.3)
+        lab.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        assert lab.process.poll() is None
+        with pytest.raises(OSError):
+            socket.create_connection(("127.0.0.1", lab.port), 5).close()
+        coming.sendall(body[10:])
+        response = http.client.HTTPResponse(coming)
+        response.begin()
+        answer = Answer(response)
+        assert answer.status == 400 and answer.code == "bad_csr"
+        assert lab.process.wait(3) == 0
+
+
 def test_a_restart_changes_nothing_that_members_hold(lab, folder):
     blob, carol = lab.blob("lab", "bob"), Browser(lab).register("carol")
     port = lab.port

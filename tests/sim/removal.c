@@ -1,8 +1,9 @@
 /*
  * Somebody is removed from a settled group with certificates. The members that watch the service
  * hear of it; measured is how long it takes until everybody else knows and has no session with the
- * removed one left. Meanwhile a part of the group is away and comes back, and another member
- * broadcasts a forged removal and the true one again: no honest member is ever cut.
+ * removed one left. Meanwhile a part of the group is away and comes back, and never has a session
+ * with the removed one, and another member broadcasts a forged removal and the true one again: no
+ * honest member is ever cut.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,12 +46,23 @@ static bool all_up(const struct world *w)
     return w->on == w->host_count && world_everybody_up(w);
 }
 
-static bool has_cut(const struct removal_run *r, const struct host *h)
+static bool has_session(const struct removal_run *r, const struct host *h)
 {
     struct cert cert;
 
-    return removed_number(h->removed) == r->world->authority.numbers &&
-           !overlay_peer_cert(host_overlay(h), &r->victim->identity.id, &cert);
+    return overlay_peer_cert(host_overlay(h), &r->victim->identity.id, &cert);
+}
+
+static bool has_cut(const struct removal_run *r, const struct host *h)
+{
+    return removed_number(h->removed) == r->world->authority.numbers && !has_session(r, h);
+}
+
+/* Whoever has cut it off, and whoever was away when it was removed, never talks to it again. */
+static void look_for_relapse(const struct removal_run *r, const struct host *h, bool done)
+{
+    if ((done || h->on_us > r->at_us) && has_session(r, h))
+        world_violated(r->world, "host %u has a session with the removed one", (unsigned)h->index);
 }
 
 /* Who has just learned it; and nobody else takes himself for removed. */
@@ -62,7 +74,10 @@ static void look(struct removal_run *r)
     for (size_t i = 0; i < w->host_count; i++) {
         struct host *h = &w->hosts[i];
 
-        if (h == r->victim || h->node == NULL || r->done_us[i] != 0 || !has_cut(r, h))
+        if (h == r->victim || h->node == NULL)
+            continue;
+        look_for_relapse(r, h, r->done_us[i] != 0);
+        if (r->done_us[i] != 0 || !has_cut(r, h))
             continue;
         r->done_us[i] = w->now_us;
         if (h->on_us <= r->at_us)
@@ -196,7 +211,7 @@ static void run(struct removal_run *r)
     while (!all_know(r) && w->now_us < r->at_us + SEC(BACK_AFTER_S + LEARN_WITHIN_S) &&
            !world_must_stop(w))
         run_and_look(r, w->now_us + SEC(1));
-    world_run(w, w->now_us + SEC(AFTERWARDS_S)); /* nobody else is cut */
+    run_and_look(r, w->now_us + SEC(AFTERWARDS_S)); /* nobody else is cut */
     judge(r);
 }
 
