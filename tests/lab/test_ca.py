@@ -22,7 +22,7 @@ import urllib.parse
 import pytest
 
 
-from ca_client import FORM, PEAL_CA, Answer, Browser, Ca, Forms, Key, ReverseProxy, enrol, openssl
+from ca_client import FORM, PEAL_CA, TOP, Answer, Browser, Ca, Forms, Key, ReverseProxy, enrol, openssl
 
 
 @pytest.fixture
@@ -58,6 +58,22 @@ def test_help_and_version_are_answers():
         done = subprocess.run([PEAL_CA, option], capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.startswith(begins)
+
+
+def test_the_manual_page_names_every_command_and_option():
+    usage = subprocess.run([PEAL_CA, "--help"], capture_output=True, text=True, check=True).stdout
+    with open(os.path.join(TOP, "packaging/man/peal-ca.8"), encoding="utf-8") as f:
+        page = f.read()
+    options = set(re.findall(r"--([a-z][a-z0-9-]*)", usage))
+    assert len(options) > 25
+    for option in options:
+        assert re.search(rf"(Fl|\|) -{option}\b", page), option
+    commands = re.findall(r"^(?:usage:)? +peal-ca ([a-z]+)(?: ([a-z|-]+))?", usage, re.M)
+    commands.append(("group", "end-old"))
+    assert len(commands) > 14
+    for noun, verbs in commands:
+        for verb in verbs.split("|"):
+            assert re.search(rf"\.Cm ({noun}|{noun} [^\n]*\b{verb}\b[^\n]*)( |\n)", page), (noun, verb)
 
 
 def test_exit_status_and_words(ca):

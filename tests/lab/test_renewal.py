@@ -1,6 +1,7 @@
 """Certificates that end are replaced by the daemon alone, while the packets go on; and a member that was away for longer
 than its certificate comes back by itself. peal-ca's clock is set back, so that what it gives is weeks old."""
 
+import json
 import os
 
 import pytest
@@ -58,15 +59,20 @@ def test_a_running_member_renews_and_loses_no_packet(lab, old_ca):
     assert "THE LIST IS OUT OF DATE" in b.peal("status").stdout
     assert 'peal_crl_stale{network="old"} 1' in b.peal("metrics").stdout
     a.ping(b.address(), wait=5)
-    ping = b.spawn("ping", "-i", "0.05", "-c", "100", a.json("status")["networks"][0]["ipv4"].split("/")[0],
-                   log="ping.log")
+    server = a.spawn("iperf3", "-s", "-1", "--forceflush", log="iperf3.log")
+    wait_for("iperf3 listens", lambda: "listening" in server.log(), 10)
+    traffic = b.spawn("iperf3", "-c", a.address(), "-u", "-b", "3M", "-l", "1200", "-t", "6", "--json", log="traffic.log")
+    wait_for("traffic", lambda: b.peer("a")["tx_bytes"] > 300000, 10)
     restart(old_ca, ())
     b.peal("reload")
     after = wait_for("a new certificate", lambda: (c := certificate(b))["serial"] != before["serial"] and c, 20)
     assert after["not_after"] > before["not_after"]
     assert after["renewal"]["failures"] == 0 and after["renewal"]["error"] is None
     assert "RENEW" not in b.peal("status").stdout
-    wait_for("ping is through", lambda: " 0% packet loss" in ping.log(), 20)
+    assert traffic.alive()  # it was renewed under way
+    assert traffic.popen.wait(20) == 0
+    done = json.loads(traffic.log())["end"]["sum"]
+    assert done["packets"] > 1500 and done["lost_packets"] == 0, done
     # It is kept, and used by whoever it talks to next.
     b.stop()
     b.start()
