@@ -77,11 +77,11 @@ struct pair {
     bool fresh;  /* they had nothing to do with each other */
     usec rtt_us; /* over the ring; 0: not measured */
     unsigned pings;
-    bool answered;                           /* the latest ping */
-    usec began_us, up_us, key_us, direct_us; /* 0: not yet */
-    bool was_direct;                         /* before a change */
-    usec again_us, direct_again_us;          /* first round trips after it; 0: none yet */
-    bool half;                               /* one end, at least, sent directly at some time */
+    bool answered;                                     /* the latest ping */
+    usec began_us, up_us, key_us, direct_us, relay_us; /* 0: not yet */
+    bool was_direct;                                   /* before a change */
+    usec again_us, direct_again_us;                    /* first round trips after it; 0: none yet */
+    bool half; /* one end, at least, sent directly at some time */
 };
 
 struct grid {
@@ -91,11 +91,14 @@ struct grid {
     struct pair pairs[GRID_KINDS]; /* of one batch */
 };
 
+/* Through a relay is not direct: udp, and a channel where there is a relay. */
 static bool sees(const struct host *h, const struct host *peer, struct overlay_data *d)
 {
     bool up = overlay_data(host_overlay(h), &peer->identity.id, d);
 
-    d->udp = d->udp && d->channel == 0; /* through a relay is not direct */
+    if (!d->udp)
+        d->channel = 0;
+    d->udp = d->udp && d->channel == 0;
     return up;
 }
 
@@ -111,6 +114,8 @@ static void pair_look(const struct world *w, struct pair *p)
     p->half |= (up_a && at_a.udp) || (up_b && at_b.udp);
     if (up_a && up_b && at_a.udp && at_b.udp && p->direct_us == 0)
         p->direct_us = w->now_us;
+    if (up_a && up_b && at_a.channel != 0 && at_b.channel != 0 && p->relay_us == 0)
+        p->relay_us = w->now_us;
 }
 
 static void on_ping(void *ctx, const struct overlay_ping_result *r)
@@ -167,6 +172,22 @@ static void violated(struct grid *g, const struct pair *p, const char *what)
         fprintf(stderr, "%s\n", text);
 }
 
+static double ms_after(usec at_us, usec began_us)
+{
+    return at_us != 0 ? (double)(at_us - began_us) / 1e3 : -1;
+}
+
+static void print_pair(const struct grid *g, const struct pair *p)
+{
+    fprintf(stderr,
+            "seed %llu pair %d hosts %u %u at %.3f s: round trip %.0f, up %.0f, key %.0f, direct "
+            "%.0f, relay %.0f ms\n",
+            (unsigned long long)g->options->seed, p->number, (unsigned)p->a->index,
+            (unsigned)p->b->index, (double)p->began_us / 1e6, (double)p->rtt_us / 1e3,
+            ms_after(p->up_us, p->began_us), ms_after(p->key_us, p->began_us),
+            ms_after(p->direct_us, p->began_us), ms_after(p->relay_us, p->began_us));
+}
+
 static void measure(struct grid *g, const struct pair *p)
 {
     struct grid_result *r = g->result;
@@ -175,18 +196,14 @@ static void measure(struct grid *g, const struct pair *p)
     if (!p->fresh || p->rtt_us == 0)
         return;
     if (g->options->verbose)
-        fprintf(stderr,
-                "seed %llu pair %d hosts %u %u at %.3f rtt %.0f up %.0f key %.0f direct %.0f\n",
-                (unsigned long long)g->options->seed, p->number, (unsigned)p->a->index,
-                (unsigned)p->b->index, (double)p->began_us / 1e6, rtt / 1e3,
-                ((double)p->up_us - (double)p->began_us) / 1e3,
-                ((double)p->key_us - (double)p->began_us) / 1e3,
-                ((double)p->direct_us - (double)p->began_us) / 1e3);
+        print_pair(g, p);
     if (p->key_us != 0)
         stats_add(&r->first_rtts, (double)(p->key_us - p->began_us) / rtt + 0.5);
+    if (p->direct_us == 0 && p->relay_us != 0)
+        stats_add(&r->relay_ms, ms_after(p->relay_us, p->began_us));
     if (p->direct_us == 0)
         return;
-    stats_add(&r->direct_ms, (double)(p->direct_us - p->began_us) / 1e3);
+    stats_add(&r->direct_ms, ms_after(p->direct_us, p->began_us));
     stats_add(&r->direct_rtts, ((double)(p->direct_us - p->began_us) - 1e5) / rtt);
     stats_add(&r->direct_session_ms, (double)(p->direct_us - p->up_us) / 1e3);
 }
@@ -506,6 +523,7 @@ static void print_text(struct grid_result *r, uint64_t seeds)
     print_stats("time to direct, ms", &r->direct_ms);
     print_stats("the same less 100 ms, round trips", &r->direct_rtts);
     print_stats("time to direct from the session, ms", &r->direct_session_ms);
+    print_stats("time to a relay in place, ms", &r->relay_ms);
     print_stats("traffic after a box restarts, s", &r->reboot.traffic_s);
     print_stats("direct again, s", &r->reboot.direct_s);
     print_stats("traffic after one end moves, s", &r->move.traffic_s);
@@ -531,18 +549,20 @@ static void print_json(struct grid_result *r, const struct options *o, uint64_t 
     options_print(o, command, sizeof(command));
     for (int i = 0; i < GRID_PAIRS; i++)
         json_array_append_new(pairs, json_integer(r->pairs[i].direct));
-    j = json_pack(
-        "{s:s, s:s, s:I, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, "
-        "s:s}",
-        "schema", "peal.sim.nat/1", "command", command, "seeds", (json_int_t)seeds, "direct", pairs,
-        "direct_expected", (json_int_t)sums[0], "direct_beyond_theory", (json_int_t)sums[1],
-        "reachable", (json_int_t)sums[2], "know_mapping", (json_int_t)r->known, "first_packet_rtts",
-        json_stats(&r->first_rtts), "direct_ms", json_stats(&r->direct_ms),
-        "direct_less_100ms_rtts", json_stats(&r->direct_rtts), "direct_from_session_ms",
-        json_stats(&r->direct_session_ms), "reboot_traffic_s", json_stats(&r->reboot.traffic_s),
-        "reboot_direct_s", json_stats(&r->reboot.direct_s), "move_traffic_s",
-        json_stats(&r->move.traffic_s), "move_direct_s", json_stats(&r->move.direct_s),
-        "violations", (json_int_t)r->violations, "first_violation", r->violation);
+    j = json_pack("{s:s, s:s, s:I, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+                  "s:o, s:o, s:I, "
+                  "s:s}",
+                  "schema", "peal.sim.nat/1", "command", command, "seeds", (json_int_t)seeds,
+                  "direct", pairs, "direct_expected", (json_int_t)sums[0], "direct_beyond_theory",
+                  (json_int_t)sums[1], "reachable", (json_int_t)sums[2], "know_mapping",
+                  (json_int_t)r->known, "first_packet_rtts", json_stats(&r->first_rtts),
+                  "direct_ms", json_stats(&r->direct_ms), "direct_less_100ms_rtts",
+                  json_stats(&r->direct_rtts), "direct_from_session_ms",
+                  json_stats(&r->direct_session_ms), "relay_ms", json_stats(&r->relay_ms),
+                  "reboot_traffic_s", json_stats(&r->reboot.traffic_s), "reboot_direct_s",
+                  json_stats(&r->reboot.direct_s), "move_traffic_s", json_stats(&r->move.traffic_s),
+                  "move_direct_s", json_stats(&r->move.direct_s), "violations",
+                  (json_int_t)r->violations, "first_violation", r->violation);
     json_dumpf(j, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
     printf("\n");
     json_decref(j);
@@ -586,6 +606,7 @@ int nat_command(const struct options *o)
     stats_clear(&r.direct_ms);
     stats_clear(&r.direct_rtts);
     stats_clear(&r.direct_session_ms);
+    stats_clear(&r.relay_ms);
     stats_clear(&r.reboot.traffic_s);
     stats_clear(&r.reboot.direct_s);
     stats_clear(&r.move.traffic_s);

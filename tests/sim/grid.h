@@ -46,6 +46,7 @@ struct grid_result {
     struct stats direct_ms;         /* from the traffic's first packet */
     struct stats direct_rtts;       /* the same less 100 ms, in round trips */
     struct stats direct_session_ms; /* from the session */
+    struct stats relay_ms; /* from the traffic's first packet to a relay that carries both ways */
     struct grid_change {
         struct stats traffic_s; /* from the change to the first round trip, by any path */
         struct stats direct_s;  /* to the first over a direct path, where there was one before */
