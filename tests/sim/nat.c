@@ -14,13 +14,22 @@ void nat_init(struct nat *n, const struct nat_kind *kind, const struct addr *out
     n->next_port = (uint16_t)(NAT_PORT_FIRST + random_below(&n->random, NAT_PORT_COUNT));
 }
 
+/* Its place is taken by the last. */
+static void mapping_drop(struct nat *n, size_t i)
+{
+    free(n->v[i].remotes);
+    n->v[i] = n->v[--n->count];
+}
+
 void nat_forget(struct nat *n)
 {
-    n->count = 0;
+    while (n->count > 0)
+        mapping_drop(n, n->count - 1);
 }
 
 void nat_clear(struct nat *n)
 {
+    nat_forget(n);
     free(n->v);
     n->v = NULL;
     n->count = n->size = 0;
@@ -44,7 +53,7 @@ static void drop_old(struct nat *n, usec now_us)
 {
     for (size_t i = 0; i < n->count;) {
         if (n->v[i].until_us <= now_us)
-            n->v[i] = n->v[--n->count];
+            mapping_drop(n, i);
         else
             i++;
     }
@@ -100,19 +109,35 @@ static void make_room(struct nat *n)
     for (size_t i = 1; i < n->count; i++)
         if (n->v[i].until_us < n->v[oldest].until_us)
             oldest = i;
-    n->v[oldest] = n->v[--n->count];
+    mapping_drop(n, oldest);
 }
 
-static void let_in(struct nat_mapping *m, const struct endpoint *remote)
+static struct nat_remote *remote_slot(struct nat_mapping *m)
 {
-    for (uint8_t i = 0; i < m->remote_count; i++)
-        if (endpoint_eq(&m->remotes[i], remote))
-            return;
-    if (m->remote_count == NAT_REMOTES_MAX) {
-        memmove(m->remotes, m->remotes + 1, (NAT_REMOTES_MAX - 1) * sizeof(m->remotes[0]));
-        m->remote_count--;
+    struct nat_remote *oldest = m->remotes;
+
+    if (m->remote_count == m->remote_size && m->remote_size < NAT_REMOTES_MAX) {
+        m->remote_size = m->remote_size > 0 ? 2 * m->remote_size : 16;
+        m->remotes = realloc(m->remotes, m->remote_size * sizeof(*m->remotes));
+        CHECK(m->remotes != NULL);
     }
-    m->remotes[m->remote_count++] = *remote;
+    if (m->remote_count < m->remote_size)
+        return &m->remotes[m->remote_count++];
+    for (size_t i = 1; i < m->remote_count; i++)
+        if (m->remotes[i].sent_us < oldest->sent_us)
+            oldest = &m->remotes[i];
+    return oldest;
+}
+
+static void let_in(struct nat_mapping *m, usec now_us, const struct endpoint *remote)
+{
+    size_t i = 0;
+
+    while (i < m->remote_count && !endpoint_eq(&m->remotes[i].ep, remote))
+        i++;
+    struct nat_remote *r = i < m->remote_count ? &m->remotes[i] : remote_slot(m);
+
+    *r = (struct nat_remote){*remote, now_us};
 }
 
 struct endpoint nat_outbound(struct nat *n, usec now_us, const struct endpoint *inner,
@@ -130,7 +155,7 @@ struct endpoint nat_outbound(struct nat *n, usec now_us, const struct endpoint *
         *m = (struct nat_mapping){.inner = *inner, .remote = *remote, .port = port};
     }
     m->until_us = now_us + n->kind.timeout_us;
-    let_in(m, remote);
+    let_in(m, now_us, remote);
     return (struct endpoint){n->outer, m->port};
 }
 
@@ -144,8 +169,8 @@ bool nat_inbound(struct nat *n, usec now_us, uint16_t port, const struct endpoin
     m = by_port(n, port);
     if (m == NULL)
         return false;
-    for (uint8_t i = 0; i < m->remote_count; i++) {
-        if (!same(n->kind.filtering, &m->remotes[i], remote))
+    for (size_t i = 0; i < m->remote_count; i++) {
+        if (!same(n->kind.filtering, &m->remotes[i].ep, remote))
             continue;
         *inner = m->inner;
         return true;

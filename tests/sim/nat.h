@@ -28,7 +28,8 @@ enum nat_ports {
 
 enum {
     NAT_MAPPINGS_MAX = 4096,
-    NAT_REMOTES_MAX = 64 /* let in by one mapping; victim: the oldest */
+    NAT_REMOTES_MAX = 2048 /* let in by one mapping; victim: the one sent to least lately. More than
+                              a search for a port sends to */
 };
 
 struct nat_kind {
@@ -38,13 +39,19 @@ struct nat_kind {
     usec timeout_us; /* REQ-5: not less than 2 minutes; many boxes have 30 s */
 };
 
+/* Who was sent to by a mapping; forgotten with it. */
+struct nat_remote {
+    struct endpoint ep;
+    usec sent_us;
+};
+
 struct nat_mapping {
     struct endpoint inner;
     struct endpoint remote; /* who it was made for; of no matter when endpoint-independent */
     uint16_t port;          /* outer */
     usec until_us;          /* REQ-6: outbound packets refresh it; inbound ones do not */
-    struct endpoint remotes[NAT_REMOTES_MAX]; /* who was sent to, newest last */
-    uint8_t remote_count;
+    struct nat_remote *remotes;
+    size_t remote_count, remote_size;
 };
 
 struct nat {

@@ -166,17 +166,20 @@ static void the_mapping_used_least_lately_makes_room(void **state)
     nat_clear(&n);
 }
 
-static void of_those_let_in_the_oldest_is_forgotten(void **state)
+static void of_those_let_in_the_one_sent_to_least_lately_is_forgotten(void **state)
 {
     struct nat n =
         a_box(NAT_ENDPOINT_INDEPENDENT, NAT_ADDRESS_AND_PORT_DEPENDENT, NAT_PORTS_RANDOM);
     uint16_t port = 0;
 
-    for (uint16_t k = 0; k <= NAT_REMOTES_MAX; k++)
-        port = out(&n, 0, INNER, A, (uint16_t)(100 + k));
-    assert_false(in(&n, 1, port, A, 100));
-    assert_true(in(&n, 1, port, A, 101));
-    assert_true(in(&n, 1, port, A, 100 + NAT_REMOTES_MAX));
+    for (uint16_t k = 0; k < NAT_REMOTES_MAX; k++)
+        port = out(&n, k, INNER, A, (uint16_t)(100 + k));
+    (void)out(&n, NAT_REMOTES_MAX, INNER, A, 100); /* known longest, and not forgotten */
+    (void)out(&n, NAT_REMOTES_MAX + 1, INNER, A, 100 + NAT_REMOTES_MAX);
+    assert_true(in(&n, NAT_REMOTES_MAX + 2, port, A, 100));
+    assert_false(in(&n, NAT_REMOTES_MAX + 2, port, A, 101));
+    assert_true(in(&n, NAT_REMOTES_MAX + 2, port, A, 102));
+    assert_true(in(&n, NAT_REMOTES_MAX + 2, port, A, 100 + NAT_REMOTES_MAX));
     nat_clear(&n);
 }
 
@@ -240,7 +243,7 @@ int main(void)
         cmocka_unit_test(ports_are_kept_or_counted_or_drawn),
         cmocka_unit_test(only_packets_from_inside_keep_a_mapping),
         cmocka_unit_test(the_mapping_used_least_lately_makes_room),
-        cmocka_unit_test(of_those_let_in_the_oldest_is_forgotten),
+        cmocka_unit_test(of_those_let_in_the_one_sent_to_least_lately_is_forgotten),
         cmocka_unit_test(hairpins_lead_back_inside_where_the_box_has_them),
     };
 
