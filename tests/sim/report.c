@@ -142,6 +142,19 @@ static json_t *json_idle(const struct report *r)
     return j;
 }
 
+/* Of a node, from cold until all had settled. */
+static json_t *json_forming(const struct report *r)
+{
+    json_t *messages = json_object();
+
+    for (size_t i = 0; i < TRAFFIC_KINDS_MAX; i++)
+        if (r->forming.messages[i] > 0)
+            json_object_set_new(messages, traffic_name(i),
+                                json_real(per_node(r->world, (double)r->forming.messages[i])));
+    return json_pack("{s:f, s:f, s:o}", "core_s", r->forming_core_s, "packets_per_node",
+                     per_node(r->world, (double)r->forming_packets), "messages_per_node", messages);
+}
+
 /* Of the processor for an hour of idle members; < 0: was not measured. */
 static double core_s_per_hour(const struct report *r)
 {
@@ -234,6 +247,7 @@ static json_t *json_report(struct report *r)
     json_object_set_new(j, "size_error_percent", report_stats(&r->size_error));
     json_object_set_new(j, "upkeep_bytes_per_s", json_unless_negative(r->upkeep_bytes_per_s));
     json_object_set_new(j, "upkeep_by_message", json_idle(r));
+    json_object_set_new(j, "forming", r->forming_packets > 0 ? json_forming(r) : json_null());
     json_object_set_new(j, "ring_complete_s", json_seconds(w->ring.complete_us));
     json_object_set_new(j, "heal_s", json_unless_negative(r->liveness.ideal_s));
     json_object_set_new(j, "settled_s", json_unless_negative(r->liveness.settled_s));
@@ -279,6 +293,16 @@ static void print_idle(const struct report *r)
     printf("  %-22s %.1f core seconds for an idle hour of all\n", "speed", core_s_per_hour(r));
 }
 
+static void print_forming(const struct report *r)
+{
+    printf("  %-22s %.1f core seconds, %.0f packets per node\n", "forming", r->forming_core_s,
+           per_node(r->world, (double)r->forming_packets));
+    for (size_t i = 0; i < TRAFFIC_KINDS_MAX; i++)
+        if (r->forming.messages[i] > 0)
+            printf("    %-20s %.1f messages per node\n", traffic_name(i),
+                   per_node(r->world, (double)r->forming.messages[i]));
+}
+
 static void print_leases(struct leases *l)
 {
     if (l->asked == 0)
@@ -319,6 +343,8 @@ static void print_text(struct report *r)
     print_stats("overlay round trip, ms", &w->asks.overlay_ms);
     print_stats("direct round trip, ms", &w->asks.direct_ms);
     printf("  %-22s %.1f\n", "links per node", per_node(w, (double)links_of_all(w)));
+    if (r->forming_packets > 0)
+        print_forming(r);
     if (r->upkeep_bytes_per_s >= 0)
         print_idle(r);
     printf("  %-22s %.0f bytes per node, and %.0f for records that it holds for others; at most "

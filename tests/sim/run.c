@@ -110,7 +110,9 @@ static void run_idle(struct report *r, usec from_us, usec until_us)
     world_run(w, from_us);
     before = sent_bytes(w);
     core_s = core_seconds();
-    r->idle = w->traffic;
+    r->idle = r->forming = w->traffic;
+    r->forming_packets = w->delivered;
+    r->forming_core_s = core_s;
     r->idle_s = (double)(until_us - from_us) / 1e6;
     world_run(w, until_us);
     r->idle_core_s = core_seconds() - core_s;
