@@ -11,7 +11,9 @@
  * Over UDP the interval doubles. A way of several hops loses several times as much: there the
  * packets are small, tries follow each other faster, and from the second on each is sent by two
  * ways that begin with different hops; message 3, which ends the exchange, is from the first on.
- * Two copies by one way would travel in one packet, and be lost together.
+ * Two copies by one way would travel in one packet, and be lost together. Where an address
+ * is known as well the first try goes there alone: mostly it is answered, and each hop is spared a
+ * packet.
  */
 enum { TRIES_MAX = 10, TRIES_ONCE = 1 };
 static const usec retry_udp_us[TRIES_MAX] = {MSEC(250), MSEC(500), SEC(1), SEC(2), SEC(4),
@@ -178,7 +180,8 @@ void handshake_add_target(struct session *s, const struct path_addr *to)
     struct target *t = &a->targets[a->target_count++];
 
     t->addr = *to;
-    target_send(s->ss, a, t, false);
+    if (!is_hop_by_hop(to) || a->target_count == 1)
+        target_send(s->ss, a, t, false);
 }
 
 void handshake_hurry(struct session *s)

@@ -8,7 +8,7 @@
  *
  *   ASK        token 4, flags 1, endpoint (as the first hop sees the asker)
  *   LISTS      token 4, state 1, flags 1, left 1, right 1, ids 20 each (none for a member that is
- *              in them already)
+ *              in them already), for each the endpoint that the sender reaches it at (family 0: none)
  *   INTRODUCE  id 20, via 20, flags 1, endpoint
  */
 #include "overlay/overlay_internal.h"
@@ -16,7 +16,7 @@
 #include <string.h>
 
 enum {
-    LISTS_LEN_MAX = 8 + 2 * OVERLAY_NEAR * ID_LEN,
+    LISTS_LEN_MAX = 8 + 2 * OVERLAY_NEAR * (ID_LEN + 19),
     INTRODUCE_LEN_MAX = 2 * ID_LEN + 1 + 19,
     INTRODUCTIONS_MAX = 128, /* taken per second; victim: the next one, its asker asks again */
     SEEKS_SOON = 4,          /* times we look around after a loss */
@@ -191,8 +191,10 @@ static void answer_lists(struct overlay *o, const struct route_header *h, const 
     for (int side = RING_LEFT; side <= RING_RIGHT; side++)
         write_u8(&w, with_lists ? o->ring.near[side].count : 0);
     for (int side = RING_LEFT; with_lists && side <= RING_RIGHT; side++)
-        for (size_t i = 0; i < o->ring.near[side].count; i++)
+        for (size_t i = 0; i < o->ring.near[side].count; i++) {
             write_id(&w, &o->ring.near[side].id[i]);
+            link_write_endpoint(o, &o->ring.near[side].id[i], &w);
+        }
     (void)transit_answer(o, h, via, ROUTE_PROTO_LISTS, body, writer_len(&w));
 }
 
@@ -328,7 +330,8 @@ static void hint_lists(struct overlay *o, const struct lists *lists, const struc
     ring_hint(&o->ring, &lists->from, via, NULL, delay_us, hint_us);
     for (int side = RING_LEFT; side <= RING_RIGHT; side++)
         for (size_t i = 0; i < lists->side[side].count; i++)
-            ring_hint(&o->ring, &lists->side[side].id[i], via, NULL, delay_us, hint_us);
+            ring_hint(&o->ring, &lists->side[side].id[i], via, &lists->ep[side][i], delay_us,
+                      hint_us);
 }
 
 void join_learn_lists(struct overlay *o, const struct lists *lists, const struct id *via)
@@ -369,8 +372,10 @@ void join_lists_input(struct overlay *o, const struct route_header *h, struct re
     lists.side[RING_LEFT].count = read_u8(r);
     lists.side[RING_RIGHT].count = read_u8(r);
     for (int side = RING_LEFT; side <= RING_RIGHT; side++)
-        for (size_t i = 0; i < lists.side[side].count && i < OVERLAY_NEAR; i++)
+        for (size_t i = 0; i < lists.side[side].count && i < OVERLAY_NEAR; i++) {
             lists.side[side].id[i] = read_id(r);
+            lists.ep[side][i] = read_endpoint(r);
+        }
     if (!reader_done(r) || state != OVERLAY_MEMBER || lists.side[RING_LEFT].count > OVERLAY_NEAR ||
         lists.side[RING_RIGHT].count > OVERLAY_NEAR) {
         overlay_counted(o, OVERLAY_COUNT_DROP_BAD);

@@ -10,8 +10,11 @@
  *   +---------------+---------------+---------------+---------------+
  *   | shortcuts     | entries, 22 each: left, right, shortcuts ...
  *   +---------------+
+ *   | endpoints of left, right: where the sender reaches them (family 0: not directly) ...
+ *   +---------------+
  *
- * Shortcuts 255: as last confirmed. It is sent when it has news and again until MSG_SAID_HEARD
+ * Shortcuts 255: as last confirmed. Endpoints are not kept: they are for whom the reader is to
+ * connect to now. It is sent when it has news and again until MSG_SAID_HEARD
  * confirms it, so an idle ring exchanges nothing.
  */
 #include "overlay/relay.h"
@@ -21,7 +24,7 @@
 
 enum {
     SHORTCUTS_SAME = 255,
-    SAID_MAX = 9 + RING_SAID_MAX * RING_ENTRY_LEN,
+    NEAR_MAX = 2 * OVERLAY_NEAR,
     SAYS_MAX = 6, /* doublings of the interval between repetitions */
     ROLES_OF_LISTS = OVERLAY_ROLE_NEAR | OVERLAY_ROLE_SHORTCUT,
     ROLES_ALL = 31,
@@ -70,6 +73,7 @@ struct link *link_open(struct overlay *o, const struct id *id, const struct id *
                        const struct endpoint *ep)
 {
     struct path_addr ring = {.kind = PATH_RING, .peer = *id, .via = *via};
+    bool direct = ep != NULL && sessions_may_try(o->sessions, ep);
     struct link *l = link_find(o, id);
     struct session *s;
 
@@ -80,16 +84,14 @@ struct link *link_open(struct overlay *o, const struct id *id, const struct id *
     l = link_new(o, id);
     if (l == NULL)
         return NULL;
-    s = session_open(o->sessions, &ring, id);
+    s = session_open(o->sessions,
+                     direct ? &(struct path_addr){.kind = PATH_UDP, .ep = *ep} : &ring, id);
     if (s == NULL) {
         link_free(o, l);
         return NULL;
     }
-    if (ep != NULL && ep->addr.family != 0) {
-        struct path_addr udp = {.kind = PATH_UDP, .ep = *ep};
-
-        session_try_path(s, &udp);
-    }
+    if (direct)
+        session_try_path(s, &ring);
     l->session = s;
     session_set_user(s, l);
     session_set_hold(s, true);
@@ -105,6 +107,14 @@ void link_came_by(const struct link *l, struct overlay_from *from)
     path = session_path(l->session);
     from->connection = session_token(l->session);
     from->prefix = addr_prefix(path_addr_is_direct(path) ? &path->ep.addr : &l->ep.addr);
+}
+
+void link_write_endpoint(const struct overlay *o, const struct id *id, struct writer *w)
+{
+    static const struct endpoint none;
+    const struct link *l = link_find(o, id);
+
+    write_endpoint(w, l != NULL && l->up && !l->peer.indirect ? &l->ep : &none);
 }
 
 /* Saying. */
@@ -158,11 +168,14 @@ static void write_lists(const struct overlay *o, const struct link *l, struct wr
             ring_write_entry(w, &ring->told[side][i]);
     if (l->shortcuts_heard != ring->shortcut_version)
         *shortcuts = (uint8_t)write_shortcuts(ring, &l->peer.id, w);
+    for (int side = RING_LEFT; side <= RING_RIGHT; side++)
+        for (size_t i = 0; i < ring->told_count[side]; i++)
+            link_write_endpoint(o, &ring->told[side][i].id, w);
 }
 
 static void say(struct overlay *o, struct link *l)
 {
-    uint8_t body[SAID_MAX];
+    uint8_t body[LINK_SAID_MAX];
     struct writer w = writer_of(body, sizeof body);
     bool lists = exchanges_lists(l);
 
@@ -537,9 +550,9 @@ static void ask_missing(struct overlay *o, const struct link *teller, const stru
 }
 
 static bool read_lists(struct reader *r, struct ring_said *said, struct ring_entry *entries,
-                       bool *with_shortcuts)
+                       struct endpoint eps[NEAR_MAX], bool *with_shortcuts)
 {
-    size_t n;
+    size_t n, nears;
 
     said->log_members = read_u16(r);
     said->counts[RING_LEFT] = read_u8(r);
@@ -551,9 +564,12 @@ static bool read_lists(struct reader *r, struct ring_said *said, struct ring_ent
     if (said->counts[RING_LEFT] > OVERLAY_NEAR || said->counts[RING_RIGHT] > OVERLAY_NEAR ||
         said->shortcuts > OVERLAY_SHORTCUTS_MAX)
         return false;
-    n = (size_t)said->counts[RING_LEFT] + said->counts[RING_RIGHT] + said->shortcuts;
+    nears = (size_t)said->counts[RING_LEFT] + said->counts[RING_RIGHT];
+    n = nears + said->shortcuts;
     for (size_t i = 0; i < n; i++)
         ring_read_entry(r, &entries[i]);
+    for (size_t i = 0; i < nears; i++)
+        eps[i] = read_endpoint(r);
     said->entries = entries;
     return true;
 }
@@ -595,12 +611,13 @@ bool link_said_input(struct overlay *o, struct link *l, bool lists, struct reade
 {
     struct ring_entry entries[RING_SAID_MAX];
     struct ring_said said = {.entries = entries};
+    struct endpoint eps[NEAR_MAX];
     uint16_t seq = read_u16(r);
     uint8_t state = read_u8(r), roles = read_u8(r);
     bool with_shortcuts = false, joined;
     uint8_t heard[2];
 
-    if (state > OVERLAY_LEAVING || (lists && !read_lists(r, &said, entries, &with_shortcuts)) ||
+    if (state > OVERLAY_LEAVING || (lists && !read_lists(r, &said, entries, eps, &with_shortcuts)) ||
         !reader_done(r))
         return false;
     put_u16(heard, seq);
@@ -613,6 +630,8 @@ bool link_said_input(struct overlay *o, struct link *l, bool lists, struct reade
     joined = l->peer.state != OVERLAY_MEMBER && state == OVERLAY_MEMBER;
     if (lists && ring_hear(&o->ring, &l->peer, &said, with_shortcuts) < 0)
         return true;
+    for (size_t i = 0; lists && i < (size_t)said.counts[RING_LEFT] + said.counts[RING_RIGHT]; i++)
+        ring_hear_endpoint(&o->ring, &entries[i].id, &eps[i]);
     if (lists && !l->met_lists)
         l->met_lists = l->judge_ring = true;
     hear_state(o, l, (enum overlay_state)state);

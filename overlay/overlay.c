@@ -99,7 +99,7 @@ static const struct message_rule {
     bool (*input)(struct overlay *o, struct link *l, struct reader *r);
 } rules[] = {
     {MSG_ROUTE, ROUTE_HEADER_MIN, MESSAGE_MAX, route_input},
-    {MSG_NEIGHBOURS, 9, 9 + RING_SAID_MAX *RING_ENTRY_LEN, neighbours_input},
+    {MSG_NEIGHBOURS, 9, LINK_SAID_MAX, neighbours_input},
     {MSG_ROLES, 4, 4, roles_input},
     {MSG_BROADCAST, 46, MESSAGE_MAX, broadcast_input},
     {MSG_SAID_HEARD, 2, 2, link_heard_input},

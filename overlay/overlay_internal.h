@@ -273,6 +273,7 @@ void queue_put(struct queue *q, void *item);
 void *queue_take(struct queue *q); /* NULL: empty */
 
 /* link.c */
+enum { LINK_SAID_MAX = 9 + RING_SAID_MAX * RING_ENTRY_LEN + 2 * OVERLAY_NEAR * 19 };
 static inline struct link *link_of(struct ring_peer *peer)
 {
     return CONTAINER_OF(peer, struct link, peer);
@@ -296,6 +297,8 @@ bool link_heard_input(struct overlay *o, struct link *l, struct reader *r);
  * heard is not enough: the NAT that lets its packets out may have ended the mapping that ours come
  * in by. */
 void link_relied_on(struct overlay *o, struct link *l);
+/* Where we reach it, for others to try; family 0: we have no direct path to it. */
+void link_write_endpoint(const struct overlay *o, const struct id *id, struct writer *w);
 /* By which connection a message came. l NULL: from ourselves. */
 void link_came_by(const struct link *l, struct overlay_from *from);
 void link_free(struct overlay *o, struct link *l);
@@ -364,6 +367,7 @@ struct lists {
     enum overlay_state state;
     bool known;
     struct ring_list side[2];
+    struct endpoint ep[2][OVERLAY_NEAR]; /* of those; family 0: not told */
 };
 
 /* Nodes of a ring that does not know us. via: through whom they can be reached, or NULL. */

@@ -103,8 +103,6 @@ static bool is_broadcast(const struct addr *a)
     return a->family == 4 && addr_to_v4(a) == UINT32_MAX;
 }
 
-/* An address that may be probed at a peer's word: unicast, with a port, loopback only when we are
- * on loopback ourselves, not one of `own`. */
 static bool endpoint_acceptable(const struct endpoint *ep, const struct endpoint *own,
                                 size_t own_count)
 {
@@ -123,10 +121,10 @@ static bool endpoint_acceptable(const struct endpoint *ep, const struct endpoint
     return own_loopback || !addr_is_loopback(&ep->addr);
 }
 
-static bool candidate_ok(const struct session *s, const struct endpoint *ep)
+bool sessions_may_try(const struct sessions *ss, const struct endpoint *ep)
 {
     struct endpoint own[HELLO_ENDPOINTS_MAX];
-    size_t n = sessions_own_endpoints(s->ss, own);
+    size_t n = sessions_own_endpoints(ss, own);
 
     return endpoint_acceptable(ep, own, n);
 }
@@ -421,7 +419,7 @@ static void candidate_try(struct session *s, const struct endpoint *ep)
 
     if (t != NULL && !t->roamed && start_allowed(s))
         trial_again(s, t);
-    else if (is_new(s, &addr) && candidate_ok(s, ep) && start_allowed(s))
+    else if (is_new(s, &addr) && sessions_may_try(s->ss, ep) && start_allowed(s))
         trial_start(s, &addr, false, 0);
     else
         return;
@@ -489,7 +487,7 @@ void path_set_peer_endpoints(struct session *s, const struct endpoint *eps, size
     for (size_t i = 0; i < n && count < PATH_PEER_ENDPOINTS_MAX; i++) {
         const struct path_named *before = named_find(p->peer_eps, p->peer_ep_count, &eps[i]);
 
-        if (candidate_ok(s, &eps[i]))
+        if (sessions_may_try(s->ss, &eps[i]))
             kept[count++] = before != NULL ? *before : (struct path_named){.ep = eps[i]};
     }
     free(p->peer_eps);

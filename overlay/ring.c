@@ -257,6 +257,17 @@ void ring_hint(struct ring *ring, const struct id *id, const struct id *via,
     ring->stale = true;
 }
 
+void ring_hear_endpoint(struct ring *ring, const struct id *id, const struct endpoint *ep)
+{
+    struct ring_candidate *c;
+
+    if (ep->addr.family == 0 || id_eq(id, &ring->self) || ring_find(ring, id) != NULL)
+        return;
+    c = need_candidate(ring, id);
+    if (c != NULL && c->ep.addr.family == 0)
+        c->ep = *ep;
+}
+
 void ring_welcome(struct ring *ring, const struct id *id, const struct id *via,
                   const struct endpoint *ep, usec for_us)
 {

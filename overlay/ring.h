@@ -113,6 +113,8 @@ void ring_touch(struct ring *ring);
  * was. */
 int ring_hear(struct ring *ring, struct ring_peer *peer, const struct ring_said *said,
               bool with_shortcuts);
+/* Where a near neighbour of a peer can be reached: kept only if the next ring_update wants it. */
+void ring_hear_endpoint(struct ring *ring, const struct id *id, const struct endpoint *ep);
 /* One side of what was said, closest first; NULL: nobody. */
 const struct ring_entry *ring_said_side(const struct ring_said *said, enum ring_side side);
 void ring_peer_clear(struct ring_peer *peer);

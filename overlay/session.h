@@ -138,6 +138,9 @@ void sessions_set_keepalive(struct sessions *ss, usec silent_us);
 void sessions_set_filtering(struct sessions *ss, uint8_t filtering);
 /* Our candidates as peers are told of them, own and seen. Returns how many. */
 size_t sessions_own_endpoints(const struct sessions *ss, struct endpoint out[8]);
+/* An address that may be sent to at a peer's word: unicast, with a port, none of our own, loopback
+ * only when we are there ourselves. */
+bool sessions_may_try(const struct sessions *ss, const struct endpoint *ep);
 /* After a renewal: used from the next handshake on. Borrowed. */
 void sessions_set_cert(struct sessions *ss, const uint8_t *der, size_t len);
 

@@ -152,7 +152,7 @@ static void shortcuts_due(struct overlay *o, struct alarm *alarm)
 }
 
 /* A candidate for this point: not connected to for the ring's sake already. */
-static void try_candidate(struct overlay *o, const struct id *id)
+static void try_candidate(struct overlay *o, const struct id *id, const struct endpoint *ep)
 {
     static const struct id nobody;
     const struct link *l = link_find(o, id);
@@ -162,7 +162,7 @@ static void try_candidate(struct overlay *o, const struct id *id)
         return;
     if (l != NULL && ((l->mine | l->theirs) & OVERLAY_ROLE_SHORTCUT) != 0)
         return;
-    if (link_open(o, id, &nobody, NULL) != NULL)
+    if (link_open(o, id, &nobody, ep) != NULL)
         o->shortcuts.trial[o->shortcuts.trials++] = *id;
 }
 
@@ -173,11 +173,11 @@ void shortcut_lists(struct overlay *o, const struct lists *lists)
     o->shortcuts.token = 0;
     o->shortcuts.trials = 0;
     o->shortcuts.timed = false;
-    try_candidate(o, &lists->from);
     for (size_t i = 0; i < OVERLAY_NEAR; i++)
         for (int side = RING_LEFT; side <= RING_RIGHT; side++)
             if (i < lists->side[side].count)
-                try_candidate(o, &lists->side[side].id[i]);
+                try_candidate(o, &lists->side[side].id[i], &lists->ep[side][i]);
+    try_candidate(o, &lists->from, NULL);
     alarm_set(o, &o->shortcuts.alarm,
               o->env->now_us + (o->shortcuts.trials > 0 ? trial_us : next_us));
 }
