@@ -369,6 +369,7 @@ void contact_up(struct overlay *o, struct session *s, struct link *l)
         return;
     c->node = l->peer.id;
     l->mine |= OVERLAY_ROLE_LEAF;
+    l->touched = true;
     if (outside(o))
         c->next_us = o->env->now_us + answer_us;
     else if (!l->peer.indirect)

@@ -8,8 +8,8 @@
  *
  *   ASK        token 4, flags 1, endpoint (as the first hop sees the asker)
  *   LISTS      token 4, state 1, flags 1, left 1, right 1, ids 20 each (none for a member that is
- *              in them already), for each the endpoint that the sender reaches it at (family 0: none)
- *   INTRODUCE  id 20, via 20, flags 1, endpoint
+ *              in them already), for each the endpoint that the sender reaches it at (family 0:
+ * none) INTRODUCE  id 20, via 20, flags 1, endpoint
  */
 #include "overlay/overlay_internal.h"
 
@@ -233,6 +233,7 @@ static void meet(struct overlay *o, const struct introduction *in)
         return;
     }
     l->peer.welcome = true;
+    l->touched = true;
     ring_touch(&o->ring);
     if (l->peer.state == OVERLAY_MEMBER && (in->flags & ASK_MEMBER) == 0)
         session_probe_now(l->session); /* it started again, and our session is the old one */

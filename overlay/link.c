@@ -84,8 +84,8 @@ struct link *link_open(struct overlay *o, const struct id *id, const struct id *
     l = link_new(o, id);
     if (l == NULL)
         return NULL;
-    s = session_open(o->sessions,
-                     direct ? &(struct path_addr){.kind = PATH_UDP, .ep = *ep} : &ring, id);
+    s = session_open(o->sessions, direct ? &(struct path_addr){.kind = PATH_UDP, .ep = *ep} : &ring,
+                     id);
     if (s == NULL) {
         link_free(o, l);
         return NULL;
@@ -293,6 +293,7 @@ static void think(struct overlay *o, struct link *l)
 
     if (!l->up)
         return;
+    l->touched = false;
     follow_path(o, l);
     set_shortcut(o, l);
     keep_as_needed(o, l);
@@ -315,12 +316,23 @@ void link_need(struct overlay *o, struct link *l, uint8_t add, uint8_t remove)
     think(o, l);
 }
 
-void link_refresh(struct overlay *o, struct link *l)
+/* Nothing that think() goes by has changed, or its alarm says when. A way round a missing direct
+ * path is looked for at every opportunity. */
+static bool is_as_thought(const struct link *l)
 {
+    return !l->touched && l->relay == NULL && !l->peer.indirect;
+}
+
+void link_refresh(struct overlay *o, struct link *l, bool news)
+{
+    uint8_t before = l->mine;
+
     if (ring_is_near(&o->ring, &l->peer.id))
         l->mine |= OVERLAY_ROLE_NEAR;
     else
         l->mine &= (uint8_t)~OVERLAY_ROLE_NEAR;
+    if (!news && l->mine == before && is_as_thought(l))
+        return;
     if (l->judge_ring && (l->mine & OVERLAY_ROLE_NEAR) != 0) {
         l->judge_ring = false;
         join_judge_ring(o, l);
@@ -343,6 +355,7 @@ static void link_alarm(struct overlay *o, struct alarm *alarm)
 
 static void start_afresh(struct link *l)
 {
+    l->touched = true;
     ring_peer_clear(&l->peer);
     l->peer.state = OVERLAY_ALONE;
     l->state_said = UINT8_MAX;
@@ -617,8 +630,8 @@ bool link_said_input(struct overlay *o, struct link *l, bool lists, struct reade
     bool with_shortcuts = false, joined;
     uint8_t heard[2];
 
-    if (state > OVERLAY_LEAVING || (lists && !read_lists(r, &said, entries, eps, &with_shortcuts)) ||
-        !reader_done(r))
+    if (state > OVERLAY_LEAVING ||
+        (lists && !read_lists(r, &said, entries, eps, &with_shortcuts)) || !reader_done(r))
         return false;
     put_u16(heard, seq);
     (void)session_send(l->session, MSG_SAID_HEARD, heard, sizeof heard);
@@ -635,6 +648,7 @@ bool link_said_input(struct overlay *o, struct link *l, bool lists, struct reade
     if (lists && !l->met_lists)
         l->met_lists = l->judge_ring = true;
     hear_state(o, l, (enum overlay_state)state);
+    l->touched = true;
     ring_touch(&o->ring);
     if (lists && o->env->now_us >= session_up_since(l->session) + settling_us) {
         ask_missing(o, l, &l->peer.said, RING_LEFT);

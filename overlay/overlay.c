@@ -222,13 +222,30 @@ static void open_wanted(struct overlay *o)
     }
 }
 
+/* Since the links were last refreshed. */
+static bool has_news(struct overlay *o)
+{
+    const struct ring *ring = &o->ring;
+    bool news = o->near_refreshed != ring->near_version ||
+                o->shortcuts_refreshed != ring->shortcut_version ||
+                o->state_refreshed != (uint8_t)ring->state;
+
+    o->near_refreshed = ring->near_version;
+    o->shortcuts_refreshed = ring->shortcut_version;
+    o->state_refreshed = (uint8_t)ring->state;
+    return news;
+}
+
 static void refresh(struct overlay *o)
 {
+    bool news;
+
     if (ring_update(&o->ring))
         o->ring_changed = true;
     open_wanted(o);
+    news = has_news(o);
     for (size_t i = 0; i < o->ring.count; i++)
-        link_refresh(o, link_of(o->ring.peers[i]));
+        link_refresh(o, link_of(o->ring.peers[i]), news);
     join_refresh(o);
 }
 

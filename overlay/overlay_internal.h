@@ -59,6 +59,7 @@ struct link {
     uint8_t nat_asks;    /* that strangers should send to it, since nat_asks_us */
     struct relay *relay; /* relayed paths to it; NULL: none were needed */
     bool up;
+    bool touched;    /* something in it changed since it was thought about */
     bool met;        /* it told us something */
     bool met_lists;  /* and its lists */
     bool judge_ring; /* as a neighbour: is it of our ring? */
@@ -253,7 +254,9 @@ struct overlay {
     usec leave_us; /* when we said goodbye */
     usec awoke_us; /* from a long sleep, last */
     bool left;
-    bool ring_changed; /* the host is to be told */
+    bool ring_changed;                            /* the host is to be told */
+    uint32_t near_refreshed, shortcuts_refreshed; /* ring.*_version that the links know of */
+    uint8_t state_refreshed;
     uint64_t counts[OVERLAY_COUNT_MAX];
 };
 
@@ -288,8 +291,8 @@ void link_down(struct overlay *o, struct session *s, enum session_end why);
 void link_data_changed(struct overlay *o, struct session *s);
 /* What we need it for: adds and takes away, tells the peer. */
 void link_need(struct overlay *o, struct link *l, uint8_t add, uint8_t remove);
-/* After ring_update: near roles, news. */
-void link_refresh(struct overlay *o, struct link *l);
+/* After ring_update: near roles, news. news: what every peer is told may have changed. */
+void link_refresh(struct overlay *o, struct link *l, bool news);
 bool link_said_input(struct overlay *o, struct link *l, bool lists, struct reader *r);
 bool link_heard_input(struct overlay *o, struct link *l, struct reader *r);
 /* A message that nobody confirms goes this way now: a peer that has not lately shown to hear us is

@@ -181,6 +181,8 @@ void session_probe_now(struct session *s)
 
 void session_set_probe(struct session *s, usec silent_us)
 {
+    if (s->silent_us == silent_us)
+        return;
     s->silent_us = silent_us;
     session_schedule(s);
 }

@@ -752,7 +752,9 @@ size_t session_endpoints(const struct session *s, struct endpoint *out, size_t m
 
 void session_set_hold(struct session *s, bool hold)
 {
-    if (s->hold && !hold)
+    if (s->hold == hold)
+        return;
+    if (!hold)
         s->carried_us = s->ss->env->now_us;
     s->hold = hold;
     session_schedule(s);

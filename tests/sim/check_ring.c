@@ -363,7 +363,8 @@ void ring_check_second(struct world *w)
 
     ring_check_count(w);
     if (c->complete_us != 0 && was_one && c->rings > 1 && !w->faults_on &&
-        w->now_us - w->fault_us > SEC(RING_CHECK_SETTLE_S))
+        w->now_us - w->fault_us > SEC(RING_CHECK_SETTLE_S) &&
+        w->now_us - c->stranded_us > SEC(RING_CHECK_SETTLE_S))
         world_violated(w, "the ring fell into %zu with nothing broken", c->rings);
     for (size_t i = 0; i < c->count; i++)
         judge_skips(w, c->members[i].host);

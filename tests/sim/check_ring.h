@@ -29,6 +29,7 @@ struct ring_check {
     size_t ideal;         /* members whose lists are ideal */
     usec complete_us;     /* when every host that is on was a closed member, first; 0: never yet */
     usec ideal_us;        /* since when all lists are ideal; 0: they are not */
+    usec stranded_us;     /* when somebody came last who was told of nobody that is there */
     usec broken_us;       /* when it was not one ordered ring last, by the full check */
     size_t rings;         /* by the full check; 0: lists lead nowhere */
     usec skip_max_us;     /* longer: a violation. USEC_NEVER: not judged */

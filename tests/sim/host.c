@@ -362,6 +362,16 @@ static void host_introduce(struct host *h)
         (void)overlay_add_contact(node_overlay(h->node), &h->saved->contacts[i]);
 }
 
+/* All that a stranger is told of are away: it is a ring of its own until another node asks around.
+ */
+static bool finds_nobody(const struct world *w)
+{
+    for (size_t i = 0; i < w->config.bootstraps; i++)
+        if (host_is_on(&w->hosts[i]))
+            return false;
+    return true;
+}
+
 void host_start(struct host *h, bool stranger)
 {
     struct world *w = h->world;
@@ -372,6 +382,8 @@ void host_start(struct host *h, bool stranger)
         free(h->saved);
         h->saved = NULL;
         host_new_identity(h);
+        if (finds_nobody(w))
+            w->ring.stranded_us = w->now_us;
     }
     host_configure(h, &config);
     h->env = (struct env){

@@ -24,10 +24,10 @@ struct report {
     const struct options *options;
     struct world *world;
     double wall_s;
-    double upkeep_bytes_per_s;  /* per node; < 0: was not measured */
-    struct traffic idle;        /* what was sent while it was measured */
-    struct traffic forming;     /* and before that: from cold until all has settled */
-    uint64_t forming_packets;   /* of these, delivered */
+    double upkeep_bytes_per_s; /* per node; < 0: was not measured */
+    struct traffic idle;       /* what was sent while it was measured */
+    struct traffic forming;    /* and before that: from cold until all has settled */
+    uint64_t forming_packets;  /* of these, delivered */
     double forming_core_s;
     double idle_s, idle_core_s; /* virtual; of the processor */
     struct liveness liveness;
