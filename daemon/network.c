@@ -399,6 +399,12 @@ int network_forward(struct network *n, struct forward *f)
     return n->node ? node_forward(n->node, f) : 0;
 }
 
+void network_flushed(struct network *n)
+{
+    if (n->node)
+        node_sent(n->node);
+}
+
 static int contact_by_id(const void *a, const void *b)
 {
     const struct overlay_contact *x = a, *y = b;

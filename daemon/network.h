@@ -40,6 +40,8 @@ usec network_deadline(const struct network *n);
 int network_forward(struct network *n, struct forward *f) MUST_USE;
 /* Before the loop sleeps: saves and tells what changed. */
 void network_turn(struct network *n);
+/* All that it sent has left. */
+void network_flushed(struct network *n);
 
 /* Everything outside may be different: probe. */
 void network_outside_changed(struct network *n);

@@ -454,6 +454,16 @@ static void outside_changed(struct host *h)
     }
 }
 
+/* The workers need not wait for this thread any more. */
+static void all_left(struct host *h)
+{
+    for (unsigned i = 0; i < NETWORKS_MAX; i++) {
+        if (h->networks[i])
+            network_flushed(h->networks[i]);
+    }
+    plane_settle(h->plane);
+}
+
 static void on_before_sleep(uv_prepare_t *prepare)
 {
     struct host *h = prepare->data;
@@ -468,6 +478,7 @@ static void on_before_sleep(uv_prepare_t *prepare)
         }
     }
     flush(h);
+    all_left(h);
     arm(h, least);
 }
 

@@ -180,6 +180,28 @@ static void hand_up_unverified(struct worker *w, const struct datagram *d,
                                           .addr = in->ip.src,
                                           .bytes = in->bytes,
                                           .len = in->len});
+    fence_note(&w->fence, FENCE_IN, peer->network, &in->ip.src, upcall_written(w->upcall));
+}
+
+/* To the device, unless earlier ones from there are still with the control thread. */
+static void known_in(struct worker *w, const struct datagram *d, const struct forward_peer *peer,
+                     const struct inner *in, const struct forward_network *network)
+{
+    enum fence_verdict v = FENCE_OPEN;
+    if (in->tags.len == 0) {
+        v = fence_ask(&w->fence, FENCE_IN, peer->network, &in->ip.src, upcall_settled(w->upcall));
+    }
+    switch (v) {
+    case FENCE_OPEN:
+        deliver(w, in, peer, network);
+        return;
+    case FENCE_HELD:
+        hand_up_unverified(w, d, peer, in);
+        return;
+    case FENCE_LATE:
+        worker_drop(w, PLANE_DROP_RING_FULL);
+        return;
+    }
 }
 
 static void inner_in(struct worker *w, const struct datagram *d, const struct forward_peer *peer,
@@ -195,7 +217,7 @@ static void inner_in(struct worker *w, const struct datagram *d, const struct fo
     } else if (!source_ok(w, &in.ip.src)) {
         hand_up_unverified(w, d, peer, &in);
     } else {
-        deliver(w, &in, peer, network);
+        known_in(w, d, peer, &in, network);
     }
 }
 

@@ -82,6 +82,13 @@ static void hand_up(struct worker *w, struct frame *f, enum plane_item_kind kind
     }
 }
 
+/* To an address whose peer we cannot send to ourselves; later ones will not overtake it. */
+static void hand_up_frame(struct worker *w, struct frame *f)
+{
+    hand_up(w, f, PLANE_FRAME);
+    fence_note(&w->fence, FENCE_OUT, f->number, &f->ip.dst, upcall_written(w->upcall));
+}
+
 void worker_flush(struct worker *w)
 {
     struct batch_refused refused = batch_send(&w->out, w->udp_fd, w->now_us);
@@ -323,7 +330,7 @@ static void peer_out(struct worker *w, struct frame *f, const struct forward_pee
 {
     struct way way = {.peer = peer, .flags = PACKET_FLAG_IP};
     if (!way_begin(w, &way)) {
-        hand_up(w, f, PLANE_FRAME);
+        hand_up_frame(w, f);
         return;
     }
     if (f->tags.len > 0) {
@@ -339,6 +346,34 @@ static void peer_out(struct worker *w, struct frame *f, const struct forward_pee
     count_sent(w, &way);
 }
 
+/* Earlier ones may still be with the control thread, which has none with tags. */
+static enum fence_verdict ahead(struct worker *w, const struct frame *f,
+                                const struct forward_peer *peer)
+{
+    if (f->tags.len > 0) {
+        return FENCE_OPEN;
+    }
+    enum fence_verdict v =
+        fence_ask(&w->fence, FENCE_OUT, f->number, &f->ip.dst, upcall_settled(w->upcall));
+    bool held = atomic_load_explicit(&peer->flow->held, memory_order_acquire);
+    return v == FENCE_OPEN && held ? FENCE_HELD : v;
+}
+
+static void known_out(struct worker *w, struct frame *f, const struct forward_peer *peer)
+{
+    switch (ahead(w, f, peer)) {
+    case FENCE_OPEN:
+        peer_out(w, f, peer);
+        return;
+    case FENCE_HELD:
+        hand_up_frame(w, f);
+        return;
+    case FENCE_LATE:
+        worker_drop(w, PLANE_DROP_RING_FULL);
+        return;
+    }
+}
+
 static void unicast_out(struct worker *w, struct frame *f)
 {
     if (!is_own(f->network, &f->ip.src)) {
@@ -350,9 +385,9 @@ static void unicast_out(struct worker *w, struct frame *f)
     } else {
         const struct forward_peer *peer = forward_lookup(w->forward, f->number, &f->ip.dst);
         if (peer == NULL || peer->path == FORWARD_NONE) {
-            hand_up(w, f, PLANE_FRAME);
+            hand_up_frame(w, f);
         } else {
-            peer_out(w, f, peer);
+            known_out(w, f, peer);
         }
     }
 }

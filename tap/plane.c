@@ -275,6 +275,13 @@ bool plane_next(struct plane *p, struct plane_item *item)
     return true;
 }
 
+void plane_settle(struct plane *p)
+{
+    for (unsigned i = 0; i < p->worker_count; i++) {
+        upcall_settle(p->workers[i].upcall);
+    }
+}
+
 int plane_write_frame(struct plane *p, uint16_t network, const uint8_t *frame, size_t len)
 {
     int err = -ENODEV;

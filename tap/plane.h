@@ -140,6 +140,10 @@ int plane_event_fd(const struct plane *p);
 /* False when there is none. Clears the event when it runs dry. */
 bool plane_next(struct plane *p, struct plane_item *item);
 
+/* What came of all items so far has left: sent, delivered, or waiting for something else than us.
+ * Until then the workers let nothing overtake them. */
+void plane_settle(struct plane *p);
+
 /* Writes one Ethernet frame to a network's device. Any thread. 0 or -errno. */
 int plane_write_frame(struct plane *p, uint16_t network, const uint8_t *frame, size_t len);
 /* Sends one datagram. Any thread. 0 or -errno. */

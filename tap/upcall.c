@@ -22,6 +22,7 @@ _Static_assert(offsetof(struct record, item) <= RECORD_ALIGN, "a filler fits int
 struct upcall {
     _Alignas(64) _Atomic size_t written; /* the writer's */
     _Alignas(64) _Atomic size_t taken;   /* the reader's */
+    _Atomic size_t settled;              /* the same */
     size_t taking;                       /* the reader's: end of the item it looks at */
     _Alignas(64) uint8_t bytes[UPCALL_RING_BYTES];
 };
@@ -67,6 +68,7 @@ struct upcall *upcall_new(void)
     }
     atomic_init(&u->written, 0);
     atomic_init(&u->taken, 0);
+    atomic_init(&u->settled, 0);
     u->taking = 0;
     return u;
 }
@@ -142,4 +144,19 @@ bool upcall_take(struct upcall *u, struct plane_item *item)
         }
     }
     return false;
+}
+
+void upcall_settle(struct upcall *u)
+{
+    atomic_store_explicit(&u->settled, u->taking, memory_order_release);
+}
+
+size_t upcall_settled(const struct upcall *u)
+{
+    return atomic_load_explicit(&u->settled, memory_order_acquire);
+}
+
+size_t upcall_written(const struct upcall *u)
+{
+    return atomic_load_explicit(&u->written, memory_order_relaxed);
 }

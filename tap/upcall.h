@@ -40,4 +40,10 @@ bool upcall_put(struct upcall *u, const struct plane_item *item) MUST_USE;
 /* The reader: the oldest item; its bytes lie in the ring until the next call. False when empty. */
 bool upcall_take(struct upcall *u, struct plane_item *item) MUST_USE;
 
+/* Order (fence.h). The reader: all that was taken has been dealt with. */
+void upcall_settle(struct upcall *u);
+/* The writer: up to where that is so; and up to where it wrote. */
+size_t upcall_settled(const struct upcall *u);
+size_t upcall_written(const struct upcall *u);
+
 #endif

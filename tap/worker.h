@@ -17,6 +17,7 @@
 #include "tap/batch.h"
 #include "tap/coalesce.h"
 #include "tap/eth.h"
+#include "tap/fence.h"
 #include "tap/seldom.h"
 #include "tap/snapshot.h"
 #include "tap/stream.h"
@@ -68,6 +69,7 @@ struct worker {
     uint8_t *stream_wire; /* STREAM_READ_BYTES: what came by one with a coat */
     struct run run;
     struct seldom seldom;
+    struct fence fence;
 };
 
 /* Makes and starts it; workers but the first get a socket of their own if the kernel can. On

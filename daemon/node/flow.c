@@ -108,3 +108,21 @@ void flows_tick(struct flows *f, const struct env *env, struct overlay *overlay)
     for (size_t i = 0; (flow = table_next(&f->by_peer, &i)) != NULL;)
         flow_tell(flow, overlay);
 }
+
+void held_add(struct held *h, struct forward_flow *flow)
+{
+    if (h->count == HELD_MAX || atomic_load_explicit(&flow->held, memory_order_relaxed))
+        return;
+    atomic_store_explicit(&flow->held, true, memory_order_relaxed); /* published with the table */
+    h->flows[h->count++] = forward_flow_ref(flow);
+}
+
+void held_clear(struct held *h)
+{
+    while (h->count > 0) {
+        struct forward_flow *flow = h->flows[--h->count];
+
+        atomic_store_explicit(&flow->held, false, memory_order_release);
+        forward_flow_unref(flow);
+    }
+}

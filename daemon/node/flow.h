@@ -27,6 +27,17 @@ struct flows {
     usec poll_us; /* USEC_NEVER: no flow */
 };
 
+/* Flows of which this thread has packets that did not leave yet; nothing of theirs may overtake
+ * those by the workers (forward_flow.held). Full: the victim is the newest, whose order is not
+ * kept. */
+enum { HELD_MAX = 64 };
+struct held {
+    size_t count;
+    struct forward_flow *flows[HELD_MAX]; /* referenced */
+};
+void held_add(struct held *h, struct forward_flow *flow);
+void held_clear(struct held *h); /* they have left */
+
 void flows_init(struct flows *f, const struct env *env);
 void flows_clear(struct flows *f);
 struct flow *flows_get(const struct flows *f, const struct id *peer);

@@ -75,6 +75,7 @@ struct node {
     bool leaving, overlay_leaving;
     bool removed; /* we are no member any more */
     bool forward_dirty, addresses_dirty, changed_dirty, view_stale;
+    struct held held; /* until node_sent */
     struct forward
         *view; /* our part of the forwarding snapshot, for packets that come to this thread */
     uint64_t drops[NODE_DROP_COUNT];

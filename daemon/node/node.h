@@ -146,6 +146,9 @@ void node_meet_hidden(struct node *n, uint32_t token, bool hidden);
 
 /* Adds this node's network, peers, addresses and keys. 0 or -ERR_NOMEM. */
 int node_forward(struct node *n, struct forward *f);
+/* All packets that the node gave to the host so far have left. For hosts with a data plane: it must
+ * not send a flow's later packets before. */
+void node_sent(struct node *n);
 
 /* The outside of the machine changed. */
 void node_set_endpoints(struct node *n, const struct endpoint *eps, size_t count);

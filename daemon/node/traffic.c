@@ -70,6 +70,7 @@ static bool traffic_send(struct node *n, const struct id *peer, const uint8_t *f
         return false;
     flow = flows_get(&n->flows, peer);
     if (flow) {
+        held_add(&n->held, flow->counters);
         atomic_fetch_add_explicit(&flow->counters->tx_packets, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&flow->counters->tx_bytes, ip.len, memory_order_relaxed);
         atomic_store_explicit(&flow->counters->last_tx_us, n->env->now_us, memory_order_relaxed);
@@ -455,6 +456,12 @@ void traffic_clear(struct node *n)
     flows_clear(&n->flows);
     remotes_clear(&n->remotes);
     forward_free(n->view);
+    held_clear(&n->held);
+}
+
+void node_sent(struct node *n)
+{
+    held_clear(&n->held);
 }
 
 static int forward_add_keys(struct node *n, struct forward *f, const struct overlay_data *data,

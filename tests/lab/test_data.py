@@ -118,8 +118,34 @@ def two_ends(a, b, script, address, *args):
     return (client.stdout.split() or [""])[-1], server.log().split()[-1]
 
 
-def make_pair(lab, wire, config=""):
+FIRST = """
+import socket, struct, sys, time
+COUNT = 1000
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+if sys.argv[1] == "serve":
+    s.bind((sys.argv[2], 7003))
+    s.settimeout(20)
+    print("ready", flush=True)
+    got = []
+    while not got or got[-1] != COUNT:
+        got.append(struct.unpack("!I", s.recv(100)[:4])[0])
+    assert got == sorted(got), [pair for pair in zip(got, got[1:]) if pair[0] > pair[1]][:5]
+    print(len(got), flush=True)
+else:
+    for number in range(COUNT):
+        s.sendto(struct.pack("!I", number), (sys.argv[2], 7003))
+        time.sleep(0.0001)
+    for _ in range(20):
+        time.sleep(0.1)
+        s.sendto(struct.pack("!I", COUNT), (sys.argv[2], 7003))
+"""
+
+
+def make_pair(lab, wire, config="", path="direct", ping=True, block=None):
     a, b = lab.host("a"), lab.host("b")
+    if block:
+        for h in (a, b):
+            h.sh("nft", "-f", "-", input=f"table inet way {{ chain o {{ type filter hook output priority 0; {block}; }}\n}}\n")
     if wire:  # no message crosses the network joined, as on any real one
         for h in (a, b):
             h.sh("ethtool", "-K", "eth0", "gso", "off", "tso", "off", "tx-udp-segmentation", "off", "gro", "on")
@@ -127,22 +153,43 @@ def make_pair(lab, wire, config=""):
     for h in (a, b):
         h.start(config)
         h.join(blob, hostname=h.name)
-    wait_for("a direct path", lambda: (a.peer("b") or {}).get("path") == "direct")
-    a.ping(b.address())
+    for x, y in ((a, b), (b, a)):
+        wait_for(f"the path {path}", lambda x=x, y=y: (x.peer(y.name) or {}).get("path") == path)
+    if ping:
+        a.ping(b.address())
     return a, b
 
 
-@pytest.mark.parametrize("kernel", ["device offload", "device offload off at one end"])
-@pytest.mark.parametrize("wire", [False, True], ids=["joined", "wire"])
-def test_what_goes_in_comes_out(lab, wire, kernel):
-    a, b = make_pair(lab, wire)
-    if kernel != "device offload":
-        b.sh("ethtool", "-K", "peal0", "tx", "off", "tso", "off", "gso", "off", "tx-udp-segmentation", "off")
-    for from_, to in ((a, b), (b, a)):
-        for address in (to.address(), to.address6()):
-            sent, received = two_ends(from_, to, STREAM, address, str(200 << 20))
-            assert sent == received
-            assert two_ends(from_, to, DATAGRAMS, address, "4000")[1] == "all"
+def set_offload(host, on):
+    value = "on" if on else "off"
+    host.sh("ethtool", "-K", "peal0", "tx", value, "tso", value, "gso", value, "tx-udp-segmentation", value)
+
+
+# How messages cross the network: joined as veth can, cut as on a wire, or as a stream, in TLS on 443.
+@pytest.mark.parametrize("way", ["joined", "wire", "tcp", "tls"])
+def test_what_goes_in_comes_out(lab, way):
+    """With the devices' offload on or off at either end; 7 MB each time, 224 MB of each family in all."""
+    tcp = way in ("tcp", "tls")
+    a, b = make_pair(lab, wire=way == "wire", config="[daemon]\ntcp_port = 443\n", path="tcp" if tcp else "direct",
+                     block={"tcp": "udp sport 4747 drop", "tls": "udp sport 4747 drop; tcp dport 4747 drop"}.get(way))
+    if way == "tls":
+        assert ":443" in a.peer("b")["endpoint"] + b.peer("a")["endpoint"]
+    for at_a, at_b in itertools.product((True, False), repeat=2):
+        set_offload(a, at_a)
+        set_offload(b, at_b)
+        for from_, to in ((a, b), (b, a)):
+            for address in (to.address(), to.address6()):
+                sent, received = two_ends(from_, to, STREAM, address, str(7 << 20))
+                assert sent == received
+        assert two_ends(a, b, DATAGRAMS, b.address(), "4000")[1] == "all"
+        assert two_ends(b, a, DATAGRAMS, a.address6(), "4000")[1] == "all"
+
+
+@pytest.mark.parametrize("path", ["direct", "tcp"])
+def test_the_first_packets_arrive_in_order(lab, path):
+    """Those that waited for the peer to be found, those on their way through the daemon, and those after them."""
+    a, b = make_pair(lab, wire=False, path=path, ping=False, block="udp sport 4747 drop" if path == "tcp" else None)
+    assert int(two_ends(a, b, FIRST, b.address())[1]) > 200
 
 
 def test_what_goes_through_several_workers_comes_out(lab):

@@ -105,6 +105,7 @@ static void data_goes_over_a_connection_once_it_was_handed_over(void **state)
     next_item(&j.a, &item); /* until then it is the control thread's */
     assert_int_equal(item.kind, PLANE_FRAME);
     assert_int_equal(item.len, len);
+    plane_settle(j.a.plane);
     assert_false(plane_stream_send(j.a.plane, CONN, frame, 20));
     hand_over(&j.a, j.fds[0], NULL, NULL);
     hand_over(&j.b, j.fds[1], NULL, NULL);
