@@ -48,6 +48,7 @@ static void strangers_start(struct pair *p)
 static void meet(struct pair *p, struct seal_key *tx)
 {
     plane_publish(p->a.plane, table_of(&p->a, 3, &p->b.at, tx, NULL));
+    snapshot_synchronize(&p->a.plane->snapshot); /* its round with the table before is over */
 }
 
 static void frames_wait_behind_those_that_were_handed_up(void **state)
