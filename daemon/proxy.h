@@ -17,5 +17,7 @@ enum proxy_answer { PROXY_MORE, PROXY_OPEN, PROXY_REFUSED };
 size_t proxy_request(char out[PROXY_REQUEST_SIZE], const struct endpoint *to);
 /* Reads what has come so far. *head_len: where the tunnel begins, with PROXY_OPEN. */
 enum proxy_answer proxy_reply(const char *text, size_t len, size_t *head_len);
+/* The number in what it said, 100 to 599; 0: that was no HTTP. */
+unsigned proxy_status(const char *text, size_t len);
 
 #endif

@@ -10,6 +10,7 @@
 #include "tap/plane.h"
 
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,7 +68,10 @@ struct conn {
     struct frames in;
 };
 
-enum tcp_count { TCP_REFUSED, TCP_GARBAGE, TCP_STRANGER_LATE, TCP_COUNT_MAX };
+enum tcp_count { TCP_REFUSED, TCP_GARBAGE, TCP_STRANGER_LATE, TCP_PROXY_REFUSED, TCP_COUNT_MAX };
+
+/* What a proxy did with a request; or its HTTP status. */
+enum { PROXY_SAID_NO_HTTP = 1, PROXY_SAID_NOTHING, PROXY_AWAY, PROXY_WANTS_PASSWORD = 407 };
 
 struct listener {
     uv_tcp_t handle;
@@ -85,6 +89,7 @@ struct tcp {
     size_t count;
     uint32_t last_number;
     struct endpoint proxy; /* family 0: none */
+    unsigned proxy_did;    /* when it last refused; 0: it never did */
     uv_timer_t sweep;
     bool dirty; /* something waits to be written */
     uint64_t counts[TCP_COUNT_MAX], queue_full;
@@ -462,6 +467,38 @@ static void take_tls(struct conn *c, const uint8_t *bytes, size_t len)
         conn_flush(c);
 }
 
+static const char *proxy_why(unsigned did)
+{
+    switch (did) {
+    case PROXY_SAID_NO_HTTP:
+        return "what it answers is no HTTP";
+    case PROXY_SAID_NOTHING:
+        return "it does not answer";
+    case PROXY_AWAY:
+        return "it cannot be reached";
+    case PROXY_WANTS_PASSWORD:
+        return "it wants a password (407), and peald has none";
+    default:
+        return NULL;
+    }
+}
+
+/* 403 for one port may be normal, and so is what the proxy cannot reach (5xx). */
+static void proxy_refused(const struct conn *c, unsigned did)
+{
+    char at[ENDPOINT_TEXT_SIZE], to[ENDPOINT_TEXT_SIZE], number[32];
+    const char *why = proxy_why(did);
+    struct tcp *t = c->tcp;
+
+    t->counts[TCP_PROXY_REFUSED]++;
+    if (did == t->proxy_did)
+        return;
+    t->proxy_did = did;
+    snprintf(number, sizeof number, "HTTP status %u", did);
+    log_write(why ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, NULL, "no way to %s by the proxy %s: %s",
+              endpoint_text(&c->remote, to), endpoint_text(&t->proxy, at), why ? why : number);
+}
+
 static void take_bytes(struct conn *c, const uint8_t *bytes, size_t len);
 
 static void take_reply(struct conn *c, const uint8_t *bytes, size_t len)
@@ -474,6 +511,8 @@ static void take_reply(struct conn *c, const uint8_t *bytes, size_t len)
     case PROXY_MORE:
         return;
     case PROXY_REFUSED:
+        head = proxy_status(c->reply, c->reply_len);
+        proxy_refused(c, head ? (unsigned)head : PROXY_SAID_NO_HTTP);
         conn_lost(c);
         return;
     case PROXY_OPEN:
@@ -530,6 +569,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct conn *c = stream->data;
 
+    if (n < 0 && c->state == CONN_PROXYING)
+        proxy_refused(c, PROXY_SAID_NOTHING);
     if (n < 0)
         conn_lost(c);
     else if (n > 0)
@@ -566,6 +607,8 @@ static void on_connected(uv_connect_t *connect, int status)
     struct conn *c = connect->data;
     bool ok = status == 0 && c->state == CONN_CONNECTING && start_reading(c);
 
+    if (status != 0 && c->state == CONN_CONNECTING && c->tcp->proxy.addr.family)
+        proxy_refused(c, PROXY_AWAY);
     if (ok && c->tcp->proxy.addr.family)
         ok = ask_proxy(c);
     else if (ok && c->remote.port == TCP_PORT_TLS)
@@ -775,6 +818,10 @@ static void on_sweep(uv_timer_t *timer)
             continue;
         }
         t->counts[TCP_STRANGER_LATE] += !c->proven && c->accepted;
+        if (c->state == CONN_PROXYING)
+            proxy_refused(c, PROXY_SAID_NOTHING);
+        if (c->state == CONN_CONNECTING && t->proxy.addr.family)
+            proxy_refused(c, PROXY_AWAY);
         conn_lost(c);
     }
 }
@@ -885,6 +932,7 @@ bool tcp_counter(const struct tcp *t, size_t i, const char **name, uint64_t *val
         [TCP_REFUSED] = "tcp_refused",
         [TCP_GARBAGE] = "tcp_garbage",
         [TCP_STRANGER_LATE] = "tcp_stranger_late",
+        [TCP_PROXY_REFUSED] = "tcp_proxy_refused",
     };
 
     if (i >= TCP_COUNT_MAX)

@@ -4,8 +4,9 @@
  *
  * Listens on the daemon's port and on tcp_port; whoever begins with a TLS hello gets TLS, on
  * either. Connects plainly to any port but 443, which is TLS, and through an HTTP proxy where one
- * is configured, then always inside TLS. Connections have numbers that are never used twice; those
- * that were accepted have PATH_TCP_ACCEPTED in theirs.
+ * is configured, then always inside TLS. What a proxy refuses is counted, and logged when it
+ * refuses otherwise than before. Connections have numbers that are never used twice; those that
+ * were accepted have PATH_TCP_ACCEPTED in theirs.
  *
  * A connection is proven when a session of some network uses it as a path. Until then it is a
  * stranger's: at most TCP_STRANGERS_MAX of them, TCP_STRANGERS_PER_SOURCE of one source,

@@ -1,4 +1,4 @@
-"""A tiny HTTP CONNECT proxy: proxy.py ADDRESS PORT. Prints each request's first line."""
+"""A tiny HTTP CONNECT proxy: proxy.py ADDRESS PORT [STATUS to refuse with]. Prints each request's first line."""
 
 import socket
 import sys
@@ -27,6 +27,10 @@ def serve(client):
         head += more
     line = head.split(b"\r\n")[0].decode()
     print(line, flush=True)
+    if len(sys.argv) > 3:
+        client.sendall(f"HTTP/1.1 {sys.argv[3]} No\r\nContent-Length: 0\r\n\r\n".encode())
+        client.close()
+        return
     host, port = line.split()[1].rsplit(":", 1)
     try:
         far = socket.create_connection((host.strip("[]"), int(port)), timeout=5)

@@ -68,6 +68,11 @@ def test_through_a_connect_proxy(lab):
     lost = time.monotonic()
     wait_for("the lost connection is noticed", lambda: (c.peer("a") or {}).get("path") != "tcp", 5)
     assert time.monotonic() - lost < 5
+    wait_for("it is said why", lambda: f"by the proxy {p.ip}:3128: it cannot be reached" in c.daemon.log(), 10)
+    p.spawn("/usr/bin/python3", os.path.join(HERE, "proxy.py"), p.ip, "3128", "407", log="proxy2.log")
+    wait_for("and then that", lambda: f"by the proxy {p.ip}:3128: it wants a password" in c.daemon.log(), 20)
+    refused = next(line for line in c.peal("metrics").stdout.splitlines() if 'reason="tcp_proxy_refused"' in line)
+    assert float(refused.split()[-1]) >= 2
 
 
 def test_strangers_on_tcp_get_nothing_and_do_not_keep_others_out(lab):

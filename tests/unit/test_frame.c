@@ -55,16 +55,20 @@ static void a_proxy_opens_with_2xx_and_a_whole_head_only(void **state)
         const char *text;
         enum proxy_answer answer;
         size_t head;
+        unsigned status;
     } rows[] = {
-        {"HTTP/1.1 200 Connection established\r\n\r\n", PROXY_OPEN, 39},
-        {"HTTP/1.0 200 OK\r\nX: y\r\n\r\n\x16", PROXY_OPEN, 25},
-        {"HTTP/1.1 204 \r\n\r\n", PROXY_OPEN, 17},
-        {"HTTP/1.1 200 OK\r\n", PROXY_MORE, 0},
-        {"", PROXY_MORE, 0},
-        {"HTTP/1.1 403 Forbidden\r\n\r\n", PROXY_REFUSED, 0},
-        {"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", PROXY_REFUSED, 0},
-        {"SSH-2.0-x\r\n\r\n", PROXY_REFUSED, 0},
-        {"\r\n\r\n", PROXY_REFUSED, 0},
+        {"HTTP/1.1 200 Connection established\r\n\r\n", PROXY_OPEN, 39, 200},
+        {"HTTP/1.0 200 OK\r\nX: y\r\n\r\n\x16", PROXY_OPEN, 25, 200},
+        {"HTTP/1.1 204 \r\n\r\n", PROXY_OPEN, 17, 204},
+        {"HTTP/1.1 200 OK\r\n", PROXY_MORE, 0, 200},
+        {"", PROXY_MORE, 0, 0},
+        {"HTTP/1.1 403 Forbidden\r\n\r\n", PROXY_REFUSED, 0, 403},
+        {"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", PROXY_REFUSED, 0, 407},
+        {"HTTP/1.1 2\r\n\r\n", PROXY_REFUSED, 0, 0},
+        {"HTTP/1.1 2x0\r\n\r\n", PROXY_REFUSED, 0, 0},
+        {"HTTP/1.1 099\r\n\r\n", PROXY_REFUSED, 0, 0},
+        {"SSH-2.0-x\r\n\r\n", PROXY_REFUSED, 0, 0},
+        {"\r\n\r\n", PROXY_REFUSED, 0, 0},
     };
     static char endless[PROXY_REPLY_MAX];
     size_t head;
@@ -72,6 +76,7 @@ static void a_proxy_opens_with_2xx_and_a_whole_head_only(void **state)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         assert_int_equal(proxy_reply(rows[i].text, strlen(rows[i].text), &head), rows[i].answer);
         assert_int_equal(head, rows[i].head);
+        assert_int_equal(proxy_status(rows[i].text, strlen(rows[i].text)), rows[i].status);
     }
     memset(endless, 'x', sizeof endless);
     assert_int_equal(proxy_reply(endless, sizeof endless, &head), PROXY_REFUSED);
