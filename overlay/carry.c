@@ -102,6 +102,17 @@ static void dispatch(struct overlay *o, const struct parcel *p)
     }
 }
 
+/* Passing on for others what is their data is relaying, whatever the way: the same bound. */
+bool carry_allowed(struct overlay *o, const uint8_t *body, size_t len)
+{
+    bool data = len > HEADER_LEN && body[2] >> 4 == 0 && body[HEADER_LEN] == PACKET_DATA;
+
+    if (o->channels.bytes_per_s == 0 || meter_take(o->channels.meter, o->env->now_us, len, !data))
+        return true;
+    overlay_counted(o, OVERLAY_COUNT_DROP_RELAY_RATE);
+    return false;
+}
+
 static void hand_in(struct overlay *o, struct parcel *p)
 {
     if (p->len > 0 && p->pkt[0] == PACKET_DATA)

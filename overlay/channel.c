@@ -86,8 +86,9 @@ static void forward_packet(struct overlay *o, const struct leg *leg, const uint8
 {
     const struct channel *c = leg->channel;
     const struct leg *onward = &c->legs[leg == &c->legs[0]];
-    bool fits = meter_take(c->meter, o->env->now_us, len) &&
-                meter_take(o->channels.meter, o->env->now_us, len);
+    bool urgent = pkt[0] != PACKET_DATA;
+    bool fits = meter_take(c->meter, o->env->now_us, len, urgent) &&
+                meter_take(o->channels.meter, o->env->now_us, len, urgent);
 
     if (!fits)
         overlay_counted(o, OVERLAY_COUNT_DROP_RELAY_RATE);

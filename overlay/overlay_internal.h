@@ -324,6 +324,8 @@ void transit_deliver_letters(struct overlay *o);
 /* carry.c */
 void carry_send(struct overlay *o, const struct path_addr *to, const uint8_t *pkt, size_t len);
 void carry_input(struct overlay *o, const struct route_header *h, struct reader *r);
+/* A packet of others, as it stands in a routed message, may go on from here. */
+bool carry_allowed(struct overlay *o, const uint8_t *body, size_t len);
 /* Moves what is queued. True when something was. */
 bool carry_run(struct overlay *o);
 void carry_free(struct overlay *o);

@@ -230,6 +230,8 @@ bool transit_input(struct overlay *o, struct link *from, const uint8_t *bytes, s
     }
     switch (route_step(&o->ring, &h, h.proto == ROUTE_PROTO_PACKET, &next)) {
     case ROUTE_FORWARD:
+        if (h.proto == ROUTE_PROTO_PACKET && !carry_allowed(o, r.p, reader_left(&r)))
+            break;
         overlay_counted(o, OVERLAY_COUNT_ROUTED);
         (void)pass_on(o, link_of(next), &h, r.p, reader_left(&r));
         break;

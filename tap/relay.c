@@ -46,8 +46,9 @@ static void forward_packet(struct worker *w, const struct forward_leg *leg, cons
                            uint8_t *packet, size_t len)
 {
     size_t inner_len = len - RELAY_HEADER_LEN;
-    if (!meter_take(leg->each, w->now_us, inner_len) ||
-        !meter_take(leg->all, w->now_us, inner_len)) {
+    bool urgent = packet[RELAY_HEADER_LEN] != PACKET_DATA;
+    if (!meter_take(leg->each, w->now_us, inner_len, urgent) ||
+        !meter_take(leg->all, w->now_us, inner_len, urgent)) {
         worker_drop(w, PLANE_DROP_RELAY_RATE);
         return;
     }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 static const uint64_t burst_ns = UINT64_C(1000) * METER_BURST_US;
+static const uint64_t urgent_ns = UINT64_C(1000) * METER_URGENT_US;
 
 struct meter *meter_new(uint64_t bytes_per_s)
 {
@@ -28,13 +29,14 @@ void meter_unref(struct meter *m)
 }
 
 /* The agreed rate allows it; then it is counted in. */
-static bool conforms(struct meter *m, usec now_us, size_t bytes)
+static bool conforms(struct meter *m, usec now_us, size_t bytes, bool urgent)
 {
     uint64_t now_ns = now_us * 1000, cost_ns = bytes * UINT64_C(1000000000) / m->bytes_per_s;
+    uint64_t most_ns = now_ns + burst_ns + (urgent ? urgent_ns : 0);
     uint64_t before = atomic_load_explicit(&m->drained_ns, memory_order_relaxed), after;
 
     do {
-        if (before > now_ns + burst_ns)
+        if (before > most_ns)
             return false;
         after = (before > now_ns ? before : now_ns) + cost_ns;
     } while (!atomic_compare_exchange_weak_explicit(&m->drained_ns, &before, after,
@@ -42,9 +44,9 @@ static bool conforms(struct meter *m, usec now_us, size_t bytes)
     return true;
 }
 
-bool meter_take(struct meter *m, usec now_us, size_t bytes)
+bool meter_take(struct meter *m, usec now_us, size_t bytes, bool urgent)
 {
-    if (m->bytes_per_s > 0 && !conforms(m, now_us, bytes)) {
+    if (m->bytes_per_s > 0 && !conforms(m, now_us, bytes, urgent)) {
         atomic_fetch_add_explicit(&m->refused, 1, memory_order_relaxed);
         return false;
     }

@@ -2,8 +2,10 @@
  * meter.h - how fast something may go, how much of it went, and when it went last.
  *
  * The generic cell rate algorithm (ITU-T I.371 A.1) in one atomic number: the time at which all
- * that was let through will have drained at the agreed rate. What would push that more than
- * METER_BURST_US ahead of now is refused. Any thread; reference counted, because a published
+ * that was let through will have drained at the agreed rate. What comes while that is more than
+ * METER_BURST_US ahead of now is refused; what keeps a path alive or opens a session is small and
+ * may go METER_URGENT_US further, so that a load that is cut off does not cut off the path with it.
+ * Any thread; reference counted, because a published
  * snapshot may still hold what its owner has given up.
  */
 #ifndef PEAL_CORE_METER_H
@@ -13,7 +15,7 @@
 
 #include "overlay/core/env.h"
 
-enum { METER_BURST_US = 100000 };
+enum { METER_BURST_US = 100000, METER_URGENT_US = 100000 };
 
 struct meter {
     _Atomic uint32_t refs;
@@ -28,7 +30,7 @@ struct meter *meter_new(uint64_t bytes_per_s);
 struct meter *meter_ref(struct meter *m);
 void meter_unref(struct meter *m); /* NULL is allowed */
 /* So many bytes may go now. */
-bool meter_take(struct meter *m, usec now_us, size_t bytes);
+bool meter_take(struct meter *m, usec now_us, size_t bytes, bool urgent);
 /* Of the agreed rate, in 1/255: 255 unused, or not bounded; 0 for as long as things are refused. */
 uint8_t meter_spare(const struct meter *m, usec now_us);
 

@@ -8,7 +8,7 @@ static unsigned let_through(uint64_t bytes_per_s, size_t bytes, usec apart_us, u
     unsigned n = 0;
 
     for (unsigned i = 0; i < tries; i++)
-        n += meter_take(m, SEC(1000) + i * apart_us, bytes);
+        n += meter_take(m, SEC(1000) + i * apart_us, bytes, false);
     assert_int_equal(atomic_load(&m->packets), n);
     assert_int_equal(atomic_load(&m->bytes), n * bytes);
     assert_int_equal(atomic_load(&m->refused), tries - n);
@@ -46,13 +46,31 @@ static void spare_is_what_is_left_of_the_burst(void **state)
     struct meter *m = meter_new(1000000);
 
     assert_int_equal(meter_spare(m, SEC(1000)), 255);
-    assert_true(meter_take(m, SEC(1000), 50000));
+    assert_true(meter_take(m, SEC(1000), 50000, false));
     assert_int_equal(meter_spare(m, SEC(1000)), 127);
-    assert_true(meter_take(m, SEC(1000), 60000));
+    assert_true(meter_take(m, SEC(1000), 60000, false));
     assert_int_equal(meter_spare(m, SEC(1000)), 0);
-    assert_false(meter_take(m, SEC(1000), 1));
+    assert_false(meter_take(m, SEC(1000), 1, false));
     assert_int_equal(meter_spare(m, SEC(1001)), 255);
     assert_int_equal(atomic_load(&m->last_us), SEC(1000));
+    meter_unref(m);
+}
+
+static void what_is_urgent_finds_room_under_any_load_and_is_bounded(void **state)
+{
+    struct meter *m = meter_new(1000000);
+    unsigned data = 0, urgent = 0;
+
+    for (unsigned i = 0; i < 10000; i++) { /* ten times the rate, for a second */
+        data += meter_take(m, SEC(1000) + i * 100, 1000, false);
+        if (i % 1000 == 999)
+            urgent += meter_take(m, SEC(1000) + i * 100, 100, true);
+    }
+    assert_int_equal(urgent, 10);
+    assert_in_range(data, 1090, 1101);
+    for (unsigned i = 0; i < 1000; i++)
+        urgent += meter_take(m, SEC(1001), 1000, true);
+    assert_in_range(urgent, 10 + 100, 10 + 102);
     meter_unref(m);
 }
 
@@ -61,6 +79,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_above_the_rate_is_refused_and_what_is_below_is_not),
         cmocka_unit_test(spare_is_what_is_left_of_the_burst),
+        cmocka_unit_test(what_is_urgent_finds_room_under_any_load_and_is_bounded),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -477,6 +477,50 @@ static void a_relay_forwards_no_faster_than_it_was_told(void **state)
     net_free(net);
 }
 
+/* Far more data than the relay passes on, without a pause: what the ends ask each other gets
+ * through, so the path stays. */
+static void a_load_that_is_cut_off_does_not_cut_off_the_path(void **state)
+{
+    struct overlay_net *net = relayed(8);
+    unsigned relay = relay_of(net, A, B);
+    struct overlay *o = net->nodes[relay]->o;
+    struct channel *c = o->channels.v[0];
+    uint64_t dropped = counted(net, relay, OVERLAY_COUNT_DROP_RELAY_RATE);
+
+    o->channels.bytes_per_s = c->meter->bytes_per_s = o->channels.meter->bytes_per_s = 100 * 1000;
+    for (int i = 0; i < 6000; i++) { /* 1 Mbyte/s, for a minute, in tens */
+        for (int k = 0; k < 10; k++)
+            (void)forwarded(net, relay);
+        net_run(net, MSEC(10));
+    }
+    assert_true(counted(net, relay, OVERLAY_COUNT_DROP_RELAY_RATE) > dropped + 50000);
+    assert_true(is_relayed(net, A, B));
+    assert_int_equal(relay_of(net, A, B), relay);
+    net_free(net);
+}
+
+static void what_the_ring_carries_for_others_is_bounded_as_well(void **state)
+{
+    struct overlay_net *net = relayed(8);
+    unsigned relay = relay_of(net, A, B), passed = 0;
+    struct overlay *o = net->nodes[relay]->o;
+    uint8_t body[1000] = {0, 0, 0x01, PACKET_DATA};
+
+    assert_true(carry_allowed(o, body, sizeof body)); /* no bound */
+    meter_unref(o->channels.meter);
+    o->channels.meter = meter_new(1000 * 1000);
+    o->channels.bytes_per_s = 500 * 1000;
+    for (int i = 0; i < 4000; i++) {
+        net_enter(net->nodes[relay]);
+        passed += carry_allowed(o, body, sizeof body);
+        net->now_us += 500;
+    }
+    assert_in_range(passed, 1980, 2120);
+    body[3] = PACKET_CONTROL;
+    assert_true(carry_allowed(o, body, sizeof body));
+    net_free(net);
+}
+
 /* An OPEN from a, as its session would deliver it. */
 static void ask_for_channel(struct overlay_net *net, unsigned relay, unsigned a,
                             const struct id *far, uint32_t rx)
@@ -563,7 +607,7 @@ static void full_the_channel_idle_longest_goes_or_the_newcomer(void **state)
     n->env.now_us = net->now_us += SEC(CHANNEL_IDLE_S);
     for (size_t i = 0; i < o->channels.count; i++)
         if (i != 4)
-            (void)meter_take(o->channels.v[i]->meter, net->now_us - SEC(1), 1);
+            (void)meter_take(o->channels.v[i]->meter, net->now_us - SEC(1), 1, false);
     oldest = o->channels.v[4]->legs[0].rx;
     ask_for_channel(net, 3, A, far, 1);
     assert_int_equal(o->channels.count, CHANNELS_EACH + 1);
@@ -698,6 +742,8 @@ int main(void)
         cmocka_unit_test(a_direct_path_takes_over_and_the_channels_go),
         cmocka_unit_test(packets_that_no_leg_expects_are_dropped_and_counted),
         cmocka_unit_test(a_relay_forwards_no_faster_than_it_was_told),
+        cmocka_unit_test(a_load_that_is_cut_off_does_not_cut_off_the_path),
+        cmocka_unit_test(what_the_ring_carries_for_others_is_bounded_as_well),
         cmocka_unit_test(a_member_that_asks_too_often_is_refused_and_others_are_not),
         cmocka_unit_test(channels_that_nobody_uses_are_gone_after_a_minute),
         cmocka_unit_test(full_the_channel_idle_longest_goes_or_the_newcomer),
