@@ -2,9 +2,6 @@
 
 #include <stdlib.h>
 
-static const uint64_t burst_ns = UINT64_C(1000) * METER_BURST_US;
-static const uint64_t urgent_ns = UINT64_C(1000) * METER_URGENT_US;
-
 struct meter *meter_new(uint64_t bytes_per_s)
 {
     struct meter *m = calloc(1, sizeof *m);
@@ -28,11 +25,24 @@ void meter_unref(struct meter *m)
         free(m);
 }
 
+/* How far ahead of now the bytes before may be: between EARLY and BURST by what stands for chance,
+ * a hash of how many were asked for. */
+static uint64_t most_ahead_us(const struct meter *m, bool urgent)
+{
+    uint64_t n = atomic_load_explicit(&m->packets, memory_order_relaxed) +
+                 atomic_load_explicit(&m->refused, memory_order_relaxed);
+    uint32_t chance = (uint32_t)n * UINT32_C(2654435761) >> 16;
+
+    if (urgent)
+        return METER_BURST_US + METER_URGENT_US;
+    return METER_EARLY_US + ((uint64_t)(METER_BURST_US - METER_EARLY_US) * chance >> 16);
+}
+
 /* The agreed rate allows it; then it is counted in. */
 static bool conforms(struct meter *m, usec now_us, size_t bytes, bool urgent)
 {
     uint64_t now_ns = now_us * 1000, cost_ns = bytes * UINT64_C(1000000000) / m->bytes_per_s;
-    uint64_t most_ns = now_ns + burst_ns + (urgent ? urgent_ns : 0);
+    uint64_t most_ns = now_ns + 1000 * most_ahead_us(m, urgent);
     uint64_t before = atomic_load_explicit(&m->drained_ns, memory_order_relaxed), after;
 
     do {

@@ -3,10 +3,11 @@
  *
  * The generic cell rate algorithm (ITU-T I.371 A.1) in one atomic number: the time at which all
  * that was let through will have drained at the agreed rate. What comes while that is more than
- * METER_BURST_US ahead of now is refused; what keeps a path alive or opens a session is small and
- * may go METER_URGENT_US further, so that a load that is cut off does not cut off the path with it.
- * Any thread; reference counted, because a published
- * snapshot may still hold what its owner has given up.
+ * METER_BURST_US ahead of now is refused, and from METER_EARLY_US on the more of it the further
+ * ahead (RFC 7567 4.2): TCP that loses a packet here and there slows down, and one that loses a
+ * whole window waits for its timer. What keeps a path alive or opens a session is small, and may go
+ * METER_URGENT_US further: a load that is cut off does not cut off the path with it. Any thread;
+ * reference counted, because a published snapshot may still hold what its owner has given up.
  */
 #ifndef PEAL_CORE_METER_H
 #define PEAL_CORE_METER_H
@@ -15,7 +16,7 @@
 
 #include "overlay/core/env.h"
 
-enum { METER_BURST_US = 100000, METER_URGENT_US = 100000 };
+enum { METER_BURST_US = 400000, METER_EARLY_US = 200000, METER_URGENT_US = 100000 };
 
 struct meter {
     _Atomic uint32_t refs;

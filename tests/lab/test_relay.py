@@ -126,3 +126,26 @@ def test_who_refuses_relays_for_nobody(apart):
     wait_for("a and b by the ring", lambda: (a.peer("b") or {}).get("path") == "overlay", 30)
     wait_for("a ping", lambda: a.ping(b.address(), wait=2, check=False), 20)
     assert json.dumps(a.peer("b")["relay"]) == "null"
+
+
+def test_a_bound_on_relaying_is_kept_and_of_use(lab):
+    """Half of it is one pair's. Too much of UDP does not cost the path, and TCP gets most of what it may."""
+    a, b, r = (lab.host(n) for n in "abr")
+    a.sh("nft", "-f", "-", input=f"""
+        table inet apart {{
+            chain out {{ type filter hook output priority 0; ip daddr {b.ip} drop; ip6 daddr {b.ip6} drop; }}
+            chain in {{ type filter hook input priority 0; ip saddr {b.ip} drop; ip6 saddr {b.ip6} drop; }}
+        }}""")
+    blob = lab.psk_blob("narrow", "--bootstrap", f"{r.ip}:4747")
+    for h in (r, a, b):
+        h.start("[daemon]\nrelay_mbit = 8\n" if h is r else "")
+        h.join(blob, hostname=h.name)
+    wait_for("a relayed path", lambda: a.ping(b.address(), wait=1, check=False) and path_is_relay(lab), 20)
+    for words, least in (("-u", "-b", "30M"), 3), ((), 2):
+        server = b.spawn("iperf3", "-s", "-1", "--forceflush", log=f"iperf-{least}.log")
+        wait_for("iperf3 listens", lambda: "listening" in server.log(), 5)
+        end = json.loads(a.sh("iperf3", *words, "-c", b.address(), "-t", "4", "-J", timeout=20).stdout)["end"]
+        got = end["sum_received"]["bytes"] * 8 / end["sum_received"]["seconds"] / 1e6 if not words else \
+            end["sum"]["bits_per_second"] * (100 - end["sum"]["lost_percent"]) / 1e8
+        assert least < got < 5, (words, got)
+        assert path_is_relay(lab)["path_age_s"] >= 4

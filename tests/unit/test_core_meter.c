@@ -27,9 +27,10 @@ static void what_is_above_the_rate_is_refused_and_what_is_below_is_not(void **st
         {0, 1500, 0, 100000, 100000, 100000},          /* no bound */
         {1000000, 1000, MSEC(1), 10000, 10000, 10000}, /* just the rate */
         {1000000, 1000, MSEC(2), 1000, 1000, 1000},
-        {1000000, 1000, 500, 10000, 5000, 5101}, /* twice the rate for 5 s; a burst of 0.1 s */
-        {1000000, 1000, 0, 10000, 100, 101},     /* all at once */
-        {125, 1500, SEC(1), 60, 5, 6},           /* slower than a packet a second */
+        {1000000, 1000, 500, 10000, 5200,
+         5401},                              /* twice the rate for 5 s; bursts of 0.2 to 0.4 s */
+        {1000000, 1000, 0, 10000, 390, 401}, /* all at once */
+        {125, 1500, SEC(1), 60, 5, 6},       /* slower than a packet a second */
         {UINT64_C(12500000000), 1500, 0, 1000, 1000, 1000},
     };
 
@@ -46,9 +47,9 @@ static void spare_is_what_is_left_of_the_burst(void **state)
     struct meter *m = meter_new(1000000);
 
     assert_int_equal(meter_spare(m, SEC(1000)), 255);
-    assert_true(meter_take(m, SEC(1000), 50000, false));
+    assert_true(meter_take(m, SEC(1000), 200000, false));
     assert_int_equal(meter_spare(m, SEC(1000)), 127);
-    assert_true(meter_take(m, SEC(1000), 60000, false));
+    assert_true(meter_take(m, SEC(1000), 210000, false));
     assert_int_equal(meter_spare(m, SEC(1000)), 0);
     assert_false(meter_take(m, SEC(1000), 1, false));
     assert_int_equal(meter_spare(m, SEC(1001)), 255);
@@ -67,10 +68,28 @@ static void what_is_urgent_finds_room_under_any_load_and_is_bounded(void **state
             urgent += meter_take(m, SEC(1000) + i * 100, 100, true);
     }
     assert_int_equal(urgent, 10);
-    assert_in_range(data, 1090, 1101);
+    assert_in_range(data, 1200, 1401);
     for (unsigned i = 0; i < 1000; i++)
         urgent += meter_take(m, SEC(1001), 1000, true);
-    assert_in_range(urgent, 10 + 100, 10 + 102);
+    assert_in_range(urgent, 10 + 100, 10 + 200);
+    meter_unref(m);
+}
+
+/* Half again as much as the rate: a third is refused, and never many in a row. */
+static void what_is_too_much_is_refused_here_and_there(void **state)
+{
+    struct meter *m = meter_new(1000000);
+    unsigned refused = 0, row = 0, longest = 0;
+
+    for (unsigned i = 0; i < 15000; i++) {
+        bool ok = meter_take(m, SEC(1000) + i * 667, 1000, false);
+
+        row = ok ? 0 : row + 1;
+        longest = row > longest ? row : longest;
+        refused += !ok;
+    }
+    assert_in_range(refused, 4500, 5000);
+    assert_in_range(longest, 1, 8);
     meter_unref(m);
 }
 
@@ -79,6 +98,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_above_the_rate_is_refused_and_what_is_below_is_not),
         cmocka_unit_test(spare_is_what_is_left_of_the_burst),
+        cmocka_unit_test(what_is_too_much_is_refused_here_and_there),
         cmocka_unit_test(what_is_urgent_finds_room_under_any_load_and_is_bounded),
     };
 

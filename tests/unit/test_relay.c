@@ -472,7 +472,7 @@ static void a_relay_forwards_no_faster_than_it_was_told(void **state)
         sent += forwarded(net, relay);
         net->now_us += 500;
     }
-    assert_in_range(sent, 1980, 2120);
+    assert_in_range(sent, 2000, 2420);
     assert_int_equal(counted(net, relay, OVERLAY_COUNT_DROP_RELAY_RATE), 4000 - sent);
     net_free(net);
 }
@@ -515,7 +515,7 @@ static void what_the_ring_carries_for_others_is_bounded_as_well(void **state)
         passed += carry_allowed(o, body, sizeof body);
         net->now_us += 500;
     }
-    assert_in_range(passed, 1980, 2120);
+    assert_in_range(passed, 2000, 2420);
     body[3] = PACKET_CONTROL;
     assert_true(carry_allowed(o, body, sizeof body));
     net_free(net);
