@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "overlay/core/err.h"
+#include "overlay/core/heap.h"
 #include "overlay/core/limits.h"
 #include "overlay/core/table.h"
 
@@ -14,13 +15,29 @@ enum {
     SLOTS_MIN = 16,             /* a power of two */
     ROUTE_KEY_LEN = 16 + 2 + 1, /* address, network, family */
     NO_ROUTE = UINT32_MAX,
+    LINE_LEN = 64, /* of the processor's cache */
 };
+
+/* A peer, and beside it the first address of either family that leads to it: for the source check
+ * of most packets nothing else is looked at. All that an IPv4 packet needs is one cache line. */
+struct entry {
+    _Alignas(LINE_LEN) struct forward_peer peer;
+    uint32_t first4;    /* 0: none; no member has 0.0.0.0 */
+    struct addr first6; /* family 0: none */
+};
+_Static_assert(offsetof(struct entry, first6) <= LINE_LEN, "one cache line for IPv4");
 
 /* One peer of one address. The owners of an address form a list in the order they were added. */
 struct route {
-    uint8_t key[ROUTE_KEY_LEN];
+    _Alignas(32) uint8_t key[ROUTE_KEY_LEN];
     uint32_t peer;
     uint32_t next; /* position of the next owner, or NO_ROUTE */
+};
+
+/* Of an address. The hash tells most others apart, so that only its own route is looked at. */
+struct head {
+    uint32_t hash;  /* what the slot's position does not tell */
+    uint32_t first; /* position of its first route plus one; 0: slot is free */
 };
 
 struct receiver {
@@ -34,11 +51,11 @@ struct receiver {
 struct forward {
     uint8_t hash_key[16];
     struct forward_network networks[NETWORKS_MAX];
-    struct forward_peer *peers;
+    struct entry *peers;
     size_t peer_count, peer_size;
     struct route *routes;
     size_t route_count, route_size;
-    uint32_t *heads; /* position of an address's first route plus one; 0: slot is free */
+    struct head *heads;
     size_t head_count, head_size;
     struct receiver *receivers;
     size_t receiver_count, receiver_size;
@@ -86,8 +103,8 @@ void forward_free(struct forward *f)
         return;
     }
     for (size_t i = 0; i < f->peer_count; i++) {
-        seal_key_unref(f->peers[i].tx);
-        forward_flow_unref(f->peers[i].flow);
+        seal_key_unref(f->peers[i].peer.tx);
+        forward_flow_unref(f->peers[i].peer.flow);
     }
     for (size_t i = 0; i < f->receiver_size; i++) {
         seal_key_unref(f->receivers[i].rx);
@@ -114,7 +131,7 @@ int forward_set_network(struct forward *f, uint16_t number, const struct forward
     return 0;
 }
 
-/* Room for one more in an array of `count` elements. */
+/* Room for one more in an array of `count` elements, which begins with a cache line. */
 static int reserve(void **array, size_t count, size_t *size, size_t element)
 {
     if (count < *size) {
@@ -124,10 +141,14 @@ static int reserve(void **array, size_t count, size_t *size, size_t element)
     if (wanted > PEERS_MAX) {
         return -ERR_RANGE;
     }
-    void *grown = realloc(*array, wanted * element);
+    void *grown = aligned_alloc(LINE_LEN, wanted * element);
     if (grown == NULL) {
         return -ERR_NOMEM;
     }
+    if (count > 0) {
+        memcpy(grown, *array, count * element);
+    }
+    free(*array);
     *array = grown;
     *size = wanted;
     return 0;
@@ -143,8 +164,8 @@ int forward_add_peer(struct forward *f, const struct forward_peer *peer)
     if (err != 0) {
         return err;
     }
-    struct forward_peer *mine = &f->peers[f->peer_count];
-    *mine = *peer;
+    f->peers[f->peer_count] = (struct entry){.peer = *peer};
+    struct forward_peer *mine = &f->peers[f->peer_count].peer;
     forward_flow_ref(mine->flow);
     if (mine->tx != NULL) {
         seal_key_ref(mine->tx);
@@ -159,13 +180,19 @@ static void route_key(uint8_t key[ROUTE_KEY_LEN], uint16_t network, const struct
     key[18] = addr->family;
 }
 
+static uint64_t hash_of(const struct forward *f, const uint8_t key[ROUTE_KEY_LEN])
+{
+    return siphash(f->hash_key, key, ROUTE_KEY_LEN);
+}
+
 /* The slot that holds the address, or the free one where it belongs. Slots are never all taken. */
-static size_t find_head(const struct forward *f, const uint8_t key[ROUTE_KEY_LEN])
+static size_t find_head(const struct forward *f, uint64_t hash, const uint8_t key[ROUTE_KEY_LEN])
 {
     size_t mask = f->head_size - 1;
-    size_t slot = siphash(f->hash_key, key, ROUTE_KEY_LEN) & mask;
-    while (f->heads[slot] != 0 &&
-           memcmp(f->routes[f->heads[slot] - 1].key, key, ROUTE_KEY_LEN) != 0) {
+    size_t slot = hash & mask;
+    while (f->heads[slot].first != 0 &&
+           (f->heads[slot].hash != hash >> 32 ||
+            memcmp(f->routes[f->heads[slot].first - 1].key, key, ROUTE_KEY_LEN) != 0)) {
         slot = (slot + 1) & mask;
     }
     return slot;
@@ -177,17 +204,18 @@ static int grow_heads(struct forward *f)
         return 0;
     }
     size_t old_size = f->head_size;
-    uint32_t *old = f->heads;
+    struct head *old = f->heads;
     size_t size = old_size == 0 ? SLOTS_MIN : old_size * 2;
-    uint32_t *grown = calloc(size, sizeof(*grown));
+    struct head *grown = calloc(size, sizeof(*grown));
     if (grown == NULL) {
         return -ERR_NOMEM;
     }
     f->heads = grown;
     f->head_size = size;
     for (size_t i = 0; i < old_size; i++) {
-        if (old[i] != 0) {
-            f->heads[find_head(f, f->routes[old[i] - 1].key)] = old[i];
+        if (old[i].first != 0) {
+            const uint8_t *key = f->routes[old[i].first - 1].key;
+            f->heads[find_head(f, hash_of(f, key), key)] = old[i];
         }
     }
     free(old);
@@ -215,6 +243,23 @@ static int append_owner(struct forward *f, uint32_t first, uint32_t added)
     return 0;
 }
 
+static void remember_first(struct entry *e, const struct addr *addr)
+{
+    if (addr->family == 4 && e->first4 == 0) {
+        e->first4 = addr_to_v4(addr);
+    } else if (addr->family == 6 && e->first6.family == 0) {
+        e->first6 = *addr;
+    }
+}
+
+static bool is_first(const struct entry *e, const struct addr *addr)
+{
+    if (addr->family == 4) {
+        return e->first4 != 0 && e->first4 == addr_to_v4(addr);
+    }
+    return addr->family == 6 && addr_eq(&e->first6, addr);
+}
+
 int forward_add_address(struct forward *f, int peer, const struct addr *addr)
 {
     CHECK(peer >= 0 && (size_t)peer < f->peer_count);
@@ -230,17 +275,22 @@ int forward_add_address(struct forward *f, int peer, const struct addr *addr)
     }
     uint32_t added = (uint32_t)f->route_count;
     struct route *route = &f->routes[added];
-    route_key(route->key, f->peers[peer].network, addr);
+    route_key(route->key, f->peers[peer].peer.network, addr);
     route->peer = (uint32_t)peer;
     route->next = NO_ROUTE;
-    size_t slot = find_head(f, route->key);
-    if (f->heads[slot] != 0) {
-        return append_owner(f, f->heads[slot] - 1, added);
+    uint64_t hash = hash_of(f, route->key);
+    struct head *head = &f->heads[find_head(f, hash, route->key)];
+    if (head->first != 0) {
+        err = append_owner(f, head->first - 1, added);
+    } else {
+        *head = (struct head){.hash = (uint32_t)(hash >> 32), .first = added + 1};
+        f->head_count++;
+        f->route_count++;
     }
-    f->heads[slot] = added + 1;
-    f->head_count++;
-    f->route_count++;
-    return 0;
+    if (err == 0) {
+        remember_first(&f->peers[peer], addr);
+    }
+    return err;
 }
 
 /* Receiver indexes are our own random numbers: their low bits will do for a hash. */
@@ -363,7 +413,8 @@ static uint32_t first_route(const struct forward *f, uint16_t network, const str
     }
     uint8_t key[ROUTE_KEY_LEN];
     route_key(key, network, addr);
-    return f->heads[find_head(f, key)] - 1; /* a free slot's 0 comes out as NO_ROUTE */
+    /* A free slot's 0 comes out as NO_ROUTE. */
+    return f->heads[find_head(f, hash_of(f, key), key)].first - 1;
 }
 
 const struct forward_peer *forward_lookup(const struct forward *f, uint16_t network,
@@ -372,7 +423,7 @@ const struct forward_peer *forward_lookup(const struct forward *f, uint16_t netw
     const struct forward_peer *any = NULL;
     uint32_t at = first_route(f, network, dst);
     for (; at != NO_ROUTE; at = f->routes[at].next) {
-        const struct forward_peer *peer = &f->peers[f->routes[at].peer];
+        const struct forward_peer *peer = &f->peers[f->routes[at].peer].peer;
         if (peer->path != FORWARD_NONE) {
             return peer;
         }
@@ -386,8 +437,12 @@ const struct forward_peer *forward_lookup(const struct forward *f, uint16_t netw
 bool forward_source_ok(const struct forward *f, const struct forward_peer *peer,
                        const struct addr *src)
 {
+    const struct entry *e = CONTAINER_OF(peer, struct entry, peer);
+    if (is_first(e, src)) {
+        return true;
+    }
     uint32_t at = first_route(f, peer->network, src);
-    while (at != NO_ROUTE && &f->peers[f->routes[at].peer] != peer) {
+    while (at != NO_ROUTE && &f->peers[f->routes[at].peer].peer != peer) {
         at = f->routes[at].next;
     }
     return at != NO_ROUTE;
@@ -402,7 +457,7 @@ struct seal_key *forward_rx(const struct forward *f, uint32_t index,
     }
     const struct receiver *r = &f->receivers[find_receiver(f, index)];
     if (r->rx != NULL) {
-        *peer = &f->peers[r->peer];
+        *peer = &f->peers[r->peer].peer;
     }
     return r->rx;
 }

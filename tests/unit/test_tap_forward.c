@@ -74,7 +74,7 @@ static void networks_are_apart(void **state)
     assert_int_equal(token_at(f, 3, "10.0.0.1"), 33);
     assert_int_equal(token_at(f, 4, "10.0.0.1"), 44);
     assert_int_equal(token_at(f, 5, "10.0.0.1"), 0);
-    assert_false(forward_source_ok(f, &f->peers[p3], &(struct addr){0}));
+    assert_false(forward_source_ok(f, &f->peers[p3].peer, &(struct addr){0}));
     forward_free(f);
 }
 
@@ -106,10 +106,10 @@ static void several_owners_of_one_address(void **state)
     assert_int_equal(forward_add_address(f, p2, &a), 0); /* twice is once */
     assert_int_equal(f->route_count, 3);
     assert_int_equal(token_at(f, 0, "10.0.0.1"), 3);
-    assert_true(forward_source_ok(f, &f->peers[p1], &a));
-    assert_true(forward_source_ok(f, &f->peers[p2], &a));
-    assert_true(forward_source_ok(f, &f->peers[p3], &a));
-    assert_false(forward_source_ok(f, &f->peers[p1], &other));
+    assert_true(forward_source_ok(f, &f->peers[p1].peer, &a));
+    assert_true(forward_source_ok(f, &f->peers[p2].peer, &a));
+    assert_true(forward_source_ok(f, &f->peers[p3].peer, &a));
+    assert_false(forward_source_ok(f, &f->peers[p1].peer, &other));
     for (uint32_t i = 4; i <= OWNERS_MAX; i++) {
         assert_int_equal(forward_add_address(f, add_peer(f, 0, i, FORWARD_UDP), &a), 0);
     }
@@ -127,8 +127,8 @@ static void several_addresses_of_one_peer(void **state)
     assert_int_equal(forward_add_address(f, p2, &c), 0);
     assert_int_equal(token_at(f, 0, "10.0.0.1"), 1);
     assert_int_equal(token_at(f, 0, "fd00::1"), 1);
-    assert_false(forward_source_ok(f, &f->peers[p1], &c));
-    assert_false(forward_source_ok(f, &f->peers[p2], &b));
+    assert_false(forward_source_ok(f, &f->peers[p1].peer, &c));
+    assert_false(forward_source_ok(f, &f->peers[p2].peer, &b));
     forward_free(f);
 }
 
@@ -207,7 +207,7 @@ static void ten_thousand_peers(void **state)
         assert_non_null(forward_rx(f, i * 2654435761u, &peer));
         assert_int_equal(peer->flow->token, i + 1);
         assert_true(forward_source_ok(f, peer, &v6));
-        assert_false(forward_source_ok(f, &f->peers[(i + 1) % PEERS], &v4));
+        assert_false(forward_source_ok(f, &f->peers[(i + 1) % PEERS].peer, &v4));
     }
     assert_int_equal(token_at(f, 0, "10.0.39.16"), 0);
     forward_free(f);
