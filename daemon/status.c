@@ -150,12 +150,13 @@ static json_t *network_stub_json(const char *name, const char *state, const char
                                  const struct network *n, const struct blob *blob)
 {
     return json_pack("{s:s, s:s, s:o, s:n, s:n, s:o, s:n, s:s, s:n, s:n, s:{s:[], s:[]}, s:i, s:n, "
-                     "s:o, s:o, s:i, s:{s:b, s:n}}",
+                     "s:o, s:o, s:i, s:{s:b, s:n}, s:[]}",
                      "name", name, "state", state, "reason", text_or_null(reason), "id", "hostname",
                      "domain", text_or_null(blob ? blob->network.domain : NULL), "device", "mode",
                      "workstation", "ipv4", "ipv6", "neighbours", "left", "right", "shortcuts", 0,
                      "ring_size_estimate", "certificate", certificate_json(n), "removals",
-                     removals_json(n), "dht_records", 0, "gateway", "offering", 0, "using");
+                     removals_json(n), "dht_records", 0, "gateway", "offering", 0, "using",
+                     "entries");
 }
 
 static json_t *neighbours_json(const struct overlay *o)
@@ -164,6 +165,55 @@ static json_t *neighbours_json(const struct overlay *o)
     size_t lefts = overlay_near_left(o, left), rights = overlay_near_right(o, right);
 
     return json_pack("{s:o, s:o}", "left", ids_json(left, lefts), "right", ids_json(right, rights));
+}
+
+static const char *entry_kind_word(enum overlay_entry_kind kind)
+{
+    switch (kind) {
+    case OVERLAY_ENTRY_BOOTSTRAP:
+        return "bootstrap";
+    case OVERLAY_ENTRY_REMEMBERED:
+        return "remembered";
+    case OVERLAY_ENTRY_LOST:
+        return "lost";
+    case OVERLAY_ENTRY_MET:
+        return "met";
+    case OVERLAY_ENTRY_TUNNEL:
+        return "public_overlay";
+    }
+    return "?";
+}
+
+static const char *entry_state_word(enum overlay_entry_state state)
+{
+    switch (state) {
+    case OVERLAY_ENTRY_CONNECTED:
+        return "connected";
+    case OVERLAY_ENTRY_TRYING:
+        return "trying";
+    case OVERLAY_ENTRY_SILENT:
+        return "silent";
+    case OVERLAY_ENTRY_WAITING:
+        return "waiting";
+    }
+    return "?";
+}
+
+/* Where the ring is looked for. */
+static json_t *entries_json(const struct overlay *o, usec now_us)
+{
+    json_t *a = json_array();
+    struct overlay_entry e;
+
+    for (size_t i = 0; overlay_entry_next(o, &i, &e);)
+        json_array_append_new(
+            a, json_pack("{s:o, s:s, s:s, s:i, s:o}", "endpoint", endpoint_json(&e.ep), "kind",
+                         entry_kind_word(e.kind), "state", entry_state_word(e.state), "tries",
+                         (int)e.tries, "next_try_s",
+                         e.state == OVERLAY_ENTRY_SILENT || e.state == OVERLAY_ENTRY_WAITING
+                             ? until_json(now_us, e.next_us)
+                             : json_null()));
+    return a;
 }
 
 json_t *status_network_json(struct network *n)
@@ -176,18 +226,18 @@ json_t *status_network_json(struct network *n)
         return network_stub_json(network_name(n), "failed", network_failure(n), n, network_blob(n));
     node_status(node, &s);
     o = node_overlay(node);
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:I, s:I, s:o, s:o, "
-                     "s:I, s:{s:b, s:n}}",
-                     "name", network_name(n), "state", node_state_text(s.state), "reason",
-                     text_or_null(s.reason), "id", id_json(network_id(n)), "hostname",
-                     text_or_null(s.hostname[0] ? s.hostname : network_hostname_wanted(n)),
-                     "domain", network_blob(n)->network.domain, "device",
-                     text_or_null(network_device(n)), "mode", "workstation", "ipv4",
-                     net_json(&s.ipv4), "ipv6", net_json(&s.ipv6), "neighbours", neighbours_json(o),
-                     "shortcuts", (json_int_t)overlay_shortcuts(o), "ring_size_estimate",
-                     (json_int_t)llround(overlay_size_estimate(o)), "certificate",
-                     certificate_json(n), "removals", removals_json(n), "dht_records",
-                     (json_int_t)s.dht_records, "gateway", "offering", 0, "using");
+    return json_pack(
+        "{s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:I, s:I, s:o, s:o, "
+        "s:I, s:{s:b, s:n}, s:o}",
+        "name", network_name(n), "state", node_state_text(s.state), "reason",
+        text_or_null(s.reason), "id", id_json(network_id(n)), "hostname",
+        text_or_null(s.hostname[0] ? s.hostname : network_hostname_wanted(n)), "domain",
+        network_blob(n)->network.domain, "device", text_or_null(network_device(n)), "mode",
+        "workstation", "ipv4", net_json(&s.ipv4), "ipv6", net_json(&s.ipv6), "neighbours",
+        neighbours_json(o), "shortcuts", (json_int_t)overlay_shortcuts(o), "ring_size_estimate",
+        (json_int_t)llround(overlay_size_estimate(o)), "certificate", certificate_json(n),
+        "removals", removals_json(n), "dht_records", (json_int_t)s.dht_records, "gateway",
+        "offering", 0, "using", "entries", entries_json(o, network_now(n)));
 }
 
 static json_t *networks_json(struct daemon *d)

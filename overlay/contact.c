@@ -275,6 +275,7 @@ static void try_contact(struct overlay *o, struct contact *c)
         c->next_us = o->env->now_us + crowded_us;
         return;
     }
+    c->tries += c->tries < UINT8_MAX;
     c->session = session_open(o->sessions, &to, NULL);
     if (c->session == NULL) {
         rest(o, c);
@@ -367,6 +368,7 @@ void contact_up(struct overlay *o, struct session *s, struct link *l)
 
     if (c == NULL)
         return;
+    c->tries = 0;
     c->node = l->peer.id;
     l->mine |= OVERLAY_ROLE_LEAF;
     l->touched = true;
@@ -418,6 +420,31 @@ void contacts_member(struct overlay *o)
         c->next_us = o->env->now_us;
         alarm_sooner(o, &o->contacts.alarm, c->next_us);
     }
+}
+
+static enum overlay_entry_state state_of(const struct overlay *o, const struct contact *c)
+{
+    if (is_connected(o, c) || (c->session != NULL && session_is_up(c->session)))
+        return OVERLAY_ENTRY_CONNECTED;
+    if (c->session != NULL)
+        return OVERLAY_ENTRY_TRYING;
+    return c->tries > 0 ? OVERLAY_ENTRY_SILENT : OVERLAY_ENTRY_WAITING;
+}
+
+bool overlay_entry_next(const struct overlay *o, size_t *i, struct overlay_entry *out)
+{
+    const struct contact *c = &o->contacts.v[*i];
+
+    *out = (struct overlay_entry){.tries = 0};
+    if (*i >= o->contacts.count)
+        return false;
+    (*i)++;
+    *out = (struct overlay_entry){.ep = c->ep,
+                                  .kind = (enum overlay_entry_kind)c->kind,
+                                  .state = state_of(o, c),
+                                  .tries = c->tries,
+                                  .next_us = c->next_us};
+    return true;
 }
 
 void contacts_retry_lost(struct overlay *o)

@@ -160,6 +160,28 @@ void overlay_heard_near(struct overlay *o, const struct overlay_contact *c);
 void overlay_add_tunnel(struct overlay *o, const struct id *member, const struct id *end);
 /* Up to max contacts worth remembering (direct peers, longest up first). Returns how many. */
 size_t overlay_contacts(const struct overlay *o, struct overlay_contact *out, size_t max);
+/* Where the ring was or is looked for, and what came of it: the next at or after *i. */
+enum overlay_entry_kind {
+    OVERLAY_ENTRY_BOOTSTRAP,
+    OVERLAY_ENTRY_REMEMBERED, /* overlay_add_contact */
+    OVERLAY_ENTRY_LOST,       /* a peer that fell silent, or said that it is on our LAN */
+    OVERLAY_ENTRY_MET,        /* a peer that we parted from in peace */
+    OVERLAY_ENTRY_TUNNEL,     /* overlay_add_tunnel; no endpoint */
+};
+enum overlay_entry_state {
+    OVERLAY_ENTRY_CONNECTED,
+    OVERLAY_ENTRY_TRYING,
+    OVERLAY_ENTRY_SILENT, /* tried, and nobody answered */
+    OVERLAY_ENTRY_WAITING,
+};
+struct overlay_entry {
+    struct endpoint ep;
+    enum overlay_entry_kind kind;
+    enum overlay_entry_state state;
+    unsigned tries; /* in vain since it last answered; at most 255 are counted */
+    usec next_us;   /* of the next try; USEC_NEVER: while others are there it needs none */
+};
+bool overlay_entry_next(const struct overlay *o, size_t *i, struct overlay_entry *out);
 /* Our own interface addresses with the UDP port. */
 void overlay_set_endpoints(struct overlay *o, const struct endpoint *eps, size_t n);
 void overlay_set_cert(struct overlay *o, const uint8_t *der, size_t len);

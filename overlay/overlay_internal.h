@@ -146,11 +146,11 @@ struct join {
 };
 
 enum contact_kind {
-    CONTACT_BOOTSTRAP,
-    CONTACT_REMEMBERED,
-    CONTACT_LOST,   /* fell silent */
-    CONTACT_MET,    /* a member that we parted from in peace: tried when nobody else is left */
-    CONTACT_TUNNEL, /* a member found in another overlay, at the end of a tunnel */
+    CONTACT_BOOTSTRAP = OVERLAY_ENTRY_BOOTSTRAP,
+    CONTACT_REMEMBERED = OVERLAY_ENTRY_REMEMBERED,
+    CONTACT_LOST = OVERLAY_ENTRY_LOST,
+    CONTACT_MET = OVERLAY_ENTRY_MET, /* tried when nobody else is left */
+    CONTACT_TUNNEL = OVERLAY_ENTRY_TUNNEL,
 };
 
 struct contact {
@@ -164,6 +164,7 @@ struct contact {
     usec tcp_at_us; /* this try goes on over TCP then; 0: no more */
     uint32_t token; /* of the question that went through it */
     uint8_t kind;
+    uint8_t tries; /* in vain */
 };
 
 enum { CONTACTS_LOST_MAX = 16, CONTACTS_MET_MAX = 12 }; /* victim: the oldest of its kind */

@@ -38,6 +38,37 @@ static size_t count_near(const json_t *network)
     return count;
 }
 
+static void print_entry(const json_t *e)
+{
+    double next_s = json_number_value(json_object_get(e, "next_try_s"));
+    json_int_t tries = json_integer_value(json_object_get(e, "tries"));
+    const char *state = text_of(e, "state", "?");
+    char text[192], outcome[64] = "being tried", next[48] = "";
+
+    if (strcmp(state, "connected") == 0)
+        snprintf(outcome, sizeof outcome, "answers");
+    else if (strcmp(state, "silent") == 0)
+        snprintf(outcome, sizeof outcome, "no answer, %lld time%s", (long long)tries,
+                 tries == 1 ? "" : "s");
+    else if (strcmp(state, "waiting") == 0)
+        snprintf(outcome, sizeof outcome, "not tried yet");
+    if (json_is_number(json_object_get(e, "next_try_s")))
+        snprintf(next, sizeof next, ", next in %.0f s", next_s);
+    snprintf(text, sizeof text, "%s (%s): %s%s", text_of(e, "endpoint", "through it"),
+             text_of(e, "kind", "?"), outcome, next);
+    print_field("tried", text);
+}
+
+/* What somebody who is alone wants to know. */
+static void print_alone(const json_t *network)
+{
+    const json_t *entries = json_object_get(network, "entries"), *e;
+    size_t i;
+
+    print_field("ring", "alone: no other member has been found yet");
+    json_array_foreach(entries, i, e) print_entry(e);
+}
+
 static void print_ring(const json_t *network)
 {
     json_int_t members = json_integer_value(json_object_get(network, "ring_size_estimate"));
@@ -45,7 +76,7 @@ static void print_ring(const json_t *network)
     char text[128];
 
     if (near == 0) {
-        print_field("ring", "alone: no other member has been found yet");
+        print_alone(network);
         return;
     }
     snprintf(text, sizeof text, "about %lld members; %zu near connection%s, %lld shortcut%s",

@@ -28,6 +28,7 @@ def test_members_of_one_lan_find_each_other_without_any_bootstrap(lab):
         wait_for(f"{a.name} up", lambda: (a.network("home") or {})["state"] == "up", 10)
     wait_for("traffic", lambda: hosts[0].ping(hosts[1].address("home"), wait=1, check=False), 10)
     assert quiet.json("peers")["peers"] == []                       # lan_discovery = no
+    assert f"tried        {NOBODY} (bootstrap): " in quiet.peal("status").stdout
     assert not any(p["network"] == "other" for p in hosts[2].json("peers")["peers"])
     lines = [line for line in spy.log().splitlines() if "UDP, length" in line]
     assert lines and all(line.endswith("length 80") for line in lines)

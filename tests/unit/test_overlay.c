@@ -121,6 +121,44 @@ static void a_crash_is_repaired_within_15_seconds(void **state)
     net_free(net);
 }
 
+static struct overlay_entry only_entry(struct net_node *n)
+{
+    struct overlay_entry e;
+    size_t i = 0;
+
+    assert_true(overlay_entry_next(n->o, &i, &e));
+    assert_false(overlay_entry_next(n->o, &i, &(struct overlay_entry){.tries = 0}));
+    return e;
+}
+
+static void who_is_alone_can_tell_what_was_tried(void **state)
+{
+    struct overlay_net *net = net_new(7, MSEC(10));
+    struct net_node *far = net_add(net), *n = net_add(net);
+    const unsigned bootstrap = 0;
+    struct overlay_entry e;
+
+    net_start(n, &bootstrap, 1);
+    assert_int_equal(only_entry(n).state, OVERLAY_ENTRY_WAITING);
+    net_run(net, SEC(1));
+    assert_int_equal(only_entry(n).state, OVERLAY_ENTRY_TRYING);
+    net_run(net, SEC(30));
+    for (unsigned ms = 0; only_entry(n).state == OVERLAY_ENTRY_TRYING && ms < 10000; ms++)
+        net_run(net, MSEC(1));
+    e = only_entry(n);
+    assert_int_equal(e.state, OVERLAY_ENTRY_SILENT);
+    assert_int_equal(e.kind, OVERLAY_ENTRY_BOOTSTRAP);
+    assert_true(endpoint_eq(&e.ep, &far->ep));
+    assert_in_range(e.tries, 2, 10);
+    assert_in_range(e.next_us, net->now_us, net->now_us + SEC(60));
+    net_start(far, NULL, 0);
+    net_run(net, SEC(60));
+    e = only_entry(n);
+    assert_int_equal(e.state, OVERLAY_ENTRY_CONNECTED);
+    assert_int_equal(e.tries, 0);
+    net_free(net);
+}
+
 /* Some peers have given it up, the others still have their sessions. */
 static void who_slept_long_is_back_within_3_seconds(void **state)
 {
@@ -206,6 +244,7 @@ int main(void)
         cmocka_unit_test(a_way_in_for_very_many_keeps_no_more_of_them_than_it_should),
         cmocka_unit_test(a_goodbye_closes_the_ring_within_a_second),
         cmocka_unit_test(a_crash_is_repaired_within_15_seconds),
+        cmocka_unit_test(who_is_alone_can_tell_what_was_tried),
         cmocka_unit_test(who_slept_long_is_back_within_3_seconds),
         cmocka_unit_test(two_rings_become_one_when_a_bootstrap_answers),
         cmocka_unit_test(a_cut_that_heals_leaves_one_ring),
