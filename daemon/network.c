@@ -38,6 +38,7 @@ struct network {
     uint32_t life;       /* of the node: a number that no other had */
     uint32_t meets_life; /* of the public node that lets our members meet; 0: none does */
     bool lonely, hidden; /* as that one was told */
+    bool ipv6_off;       /* it was said */
     struct env env;
     char failure[STATE_WHY_SIZE]; /* why node is NULL */
 
@@ -138,6 +139,11 @@ static void replace_address(struct network *n, struct net *set, const struct net
     if (rc == 0) {
         *set = *now;
         log_write(LOG_LEVEL_INFO, n->name, "%s on %s", net_text(now, text), n->device);
+    } else if (now->addr.family == 6 && rc == -EACCES) { /* sysctl's disable_ipv6 */
+        if (!n->ipv6_off)
+            log_write(LOG_LEVEL_INFO, n->name, "IPv6 is switched off here: nothing at %s",
+                      net_text(now, text));
+        n->ipv6_off = true;
     } else {
         log_write(LOG_LEVEL_ERROR, n->name, "cannot set %s on %s: %s", net_text(now, text),
                   n->device, strerror(-rc));
