@@ -335,16 +335,6 @@ json_t *status_json(struct daemon *d)
                      "public", public_json(d), "nat", nat_json(d), "networks", networks_json(d));
 }
 
-json_t *status_netcheck_json(struct daemon *d)
-{
-    json_t *own = json_array();
-
-    for (size_t i = 0; i < d->endpoints_count; i++)
-        json_array_append_new(own, endpoint_json(&d->endpoints[i]));
-    return json_pack("{s:s, s:i, s:o, s:o}", "schema", "peal.netcheck/1", "port", (int)d->port,
-                     "endpoints", own, "nat", nat_json(d));
-}
-
 /* --- peers --- */
 
 static json_t *roles_json(uint32_t roles)
@@ -517,6 +507,41 @@ json_t *status_peers_json(struct daemon *d, struct network *only)
     }
     return json_pack("{s:s, s:o, s:o}", "schema", "peal.peers/1", "peers", peers, "refused",
                      refused);
+}
+
+/* --- netcheck --- */
+
+/* Does UDP get through? Null: nobody is there to tell. */
+static json_t *udp_json(struct daemon *d)
+{
+    bool tcp = false;
+    unsigned i = 0;
+
+    for (struct network *n; (n = daemon_next(d, &i)) != NULL; i++) {
+        size_t count;
+        struct overlay_peer_info *v = list_peers(n, &count);
+        bool udp = false;
+
+        for (size_t k = 0; k < count; k++) {
+            udp |= v[k].udp;
+            tcp |= v[k].tcp;
+        }
+        free(v);
+        if (udp)
+            return json_true();
+    }
+    return tcp ? json_false() : json_null();
+}
+
+json_t *status_netcheck_json(struct daemon *d)
+{
+    json_t *own = json_array();
+
+    for (size_t i = 0; i < d->endpoints_count; i++)
+        json_array_append_new(own, endpoint_json(&d->endpoints[i]));
+    return json_pack("{s:s, s:i, s:o, s:o, s:o, s:o}", "schema", "peal.netcheck/1", "port",
+                     (int)d->port, "endpoints", own, "udp", udp_json(d), "mapped",
+                     endpoint_json(&d->mapped), "nat", nat_json(d));
 }
 
 /* --- why --- */

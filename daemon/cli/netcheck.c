@@ -25,6 +25,14 @@ static void print_life(const json_t *nat)
         printf("remembers    unknown\n");
 }
 
+static const char *udp_text(const json_t *udp)
+{
+    if (!json_is_boolean(udp))
+        return "unknown: there is no neighbour yet";
+    return json_is_true(udp) ? "gets through"
+                             : "does not get through: neighbours answer over TCP only";
+}
+
 static void print_netcheck(const json_t *r)
 {
     const json_t *nat = json_object_get(r, "nat");
@@ -32,7 +40,9 @@ static void print_netcheck(const json_t *r)
     char list[1024], span[32];
 
     printf("UDP port     %lld\n", (long long)json_integer_value(json_object_get(r, "port")));
+    printf("UDP          %s\n", udp_text(json_object_get(r, "udp")));
     printf("addresses    %s\n", list_text(json_object_get(r, "endpoints"), list, sizeof list));
+    printf("mapped       %s\n", text_of(r, "mapped", "-"));
     printf("seen as      %s\n", list_text(json_object_get(nat, "reflexive"), list, sizeof list));
     printf("NAT mapping  %s\n", text_of(nat, "mapping_detail", "unknown"));
     printf("filtering    %s\n", text_of(nat, "filtering", "unknown"));

@@ -120,6 +120,8 @@ def test_by_443_through_the_router_where_udp_is_blocked(lab):
     wait_for("TCP", lambda: strict.ping(b.address(), wait=1, check=False) and
              (strict.peer("b") or {}).get("path") == "tcp", 20)
     assert strict.peer("b")["endpoint"] == f"{r.ip}:443"
+    assert strict.json("netcheck")["udp"] is False and "does not get through" in strict.peal("netcheck").stdout
+    assert b.json("netcheck")["mapped"] == f"{r.ip}:4747"
     assert " error " not in strict.daemon.log() and strict.daemon.log().count("IPv6 is switched off here") == 1
     assert b.stop() == 0
     wait_for("the mappings are gone", lambda: mapped_to(r) == [], 5)
