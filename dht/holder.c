@@ -293,6 +293,26 @@ static size_t add_values(struct dht *d, struct parcel *p, const struct id *key,
     return n;
 }
 
+/*
+ * A question for a point came to us while another is closer: that one is silent, or gone and not
+ * given up yet. We have no such record, but the others that hold the point may. Only what came for
+ * the point itself is passed on, so nothing is twice.
+ */
+static bool pass_to_holders(struct dht *d, const struct overlay_from *from, const struct id *point)
+{
+    const struct replica *r = &d->replica;
+    size_t closest = replica_closest_index(d, point);
+    size_t first = closest > 0 ? closest - 1 : 0;
+
+    if (!dht_member(d) || closest == r->self || !id_eq(&from->key, point))
+        return false;
+    for (size_t i = first; i <= closest + 1 && i < r->count; i++)
+        if (i != r->self)
+            (void)overlay_pass(d->overlay, from, &r->ring[i], OVERLAY_PROTO_DHT, d->body,
+                               d->body_len); /* as sure as any question: it is repeated */
+    return true;
+}
+
 void holder_on_get(struct dht *d, const struct overlay_from *from, uint64_t id, struct reader *r)
 {
     uint8_t point = read_u8(r);
@@ -316,6 +336,8 @@ void holder_on_get(struct dht *d, const struct overlay_from *from, uint64_t id, 
     write_u8(&p.w, 0);
     parcel_items(&p);
     if (add_values(d, &p, &key, &after, &more) == 0 && id_is_zero(&after)) {
+        if (pass_to_holders(d, from, &at))
+            return;
         if (!dht_member(d) || !replica_closest(d, &at)) {
             holder_answer(d, from, id, VERDICT_MOVED, NULL);
             return;

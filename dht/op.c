@@ -366,7 +366,10 @@ static void send_question(struct dht *d, struct op *op, unsigned i)
     ask->sent_us = d->env->now_us;
     ask->due_us = d->env->now_us + timeout_of(d, op, ask);
     ask->tries++;
-    parcel_route(d, &point, &p);
+    if (op->phase == OP_GET && (ask->tries > 1 || ask->waits > 0))
+        parcel_route_anew(d, &point, &p);
+    else
+        parcel_route(d, &point, &p);
 }
 
 static void ask_idle(struct dht *d, struct op *op)

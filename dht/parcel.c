@@ -66,7 +66,7 @@ uint64_t parcel_new_id(const struct dht *d)
     return id;
 }
 
-enum way { WAY_POINT, WAY_NODE, WAY_ANSWER };
+enum way { WAY_POINT, WAY_ANEW, WAY_NODE, WAY_ANSWER };
 struct destination {
     enum way way;
     const struct id *id;
@@ -80,6 +80,9 @@ static void send_one(struct dht *d, const struct destination *to, const uint8_t 
     switch (to->way) {
     case WAY_POINT:
         rc = overlay_route(d->overlay, to->id, OVERLAY_NEAREST, OVERLAY_PROTO_DHT, body, len);
+        break;
+    case WAY_ANEW:
+        rc = overlay_route_anew(d->overlay, to->id, OVERLAY_PROTO_DHT, body, len);
         break;
     case WAY_NODE:
         rc = overlay_send(d->overlay, to->id, OVERLAY_PROTO_DHT, body, len);
@@ -121,6 +124,11 @@ static void send_parcel(struct dht *d, const struct destination *to, const struc
 void parcel_route(struct dht *d, const struct id *point, const struct parcel *p)
 {
     send_parcel(d, &(struct destination){WAY_POINT, point, NULL}, p);
+}
+
+void parcel_route_anew(struct dht *d, const struct id *point, const struct parcel *p)
+{
+    send_parcel(d, &(struct destination){WAY_ANEW, point, NULL}, p);
 }
 
 void parcel_send(struct dht *d, const struct id *node, const struct parcel *p)

@@ -111,6 +111,8 @@ size_t read_items(struct reader *r, struct item items[ITEMS_MAX]);
 
 uint64_t parcel_new_id(const struct dht *d); /* never 0 */
 void parcel_route(struct dht *d, const struct id *point, const struct parcel *p);
+/* By another way: what went unanswered. */
+void parcel_route_anew(struct dht *d, const struct id *point, const struct parcel *p);
 void parcel_send(struct dht *d, const struct id *node, const struct parcel *p);
 void parcel_answer(struct dht *d, const struct overlay_from *to, const struct parcel *p);
 

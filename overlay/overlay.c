@@ -407,10 +407,12 @@ struct overlay *overlay_new(const struct overlay_config *config, struct env *env
                env->hash_key);
     table_init(&o->legs, offsetof(struct leg, rx), sizeof(uint32_t), LEGS_MAX, env->hash_key);
     queue_init(&o->letters);
+    queue_init(&o->detours);
     queue_init(&o->parcels_in);
     queue_init(&o->parcels_out);
     alarm_init(&o->ring_alarm, ring_due_alarm);
     alarm_init(&o->ping_alarm, ping_due);
+    alarm_init(&o->detour_alarm, detours_due);
     alarm_init(&o->leave_alarm, leave_due);
     alarm_init(&o->natcheck.alarm, natcheck_due);
     alarm_init(&o->join.alarm, NULL);
@@ -448,6 +450,7 @@ void overlay_free(struct overlay *o)
     heap_clear(&o->timers); /* before what the alarms stand in */
     while ((letter = queue_take(&o->letters)) != NULL)
         free(letter);
+    detours_clear(o);
     carry_free(o);
     channels_clear(o);
     table_clear(&o->legs);
@@ -584,6 +587,24 @@ int overlay_route(struct overlay *o, const struct id *key, enum overlay_mode mod
 {
     struct route_header h = route_new(&o->ring.self, key, (enum route_mode)mode, proto);
 
+    return len > OVERLAY_BODY_MAX ? -ERR_RANGE : transit_send(o, &h, NULL, body, len);
+}
+
+int overlay_route_anew(struct overlay *o, const struct id *key, uint8_t proto, const void *body,
+                       size_t len)
+{
+    struct route_header h = route_new(&o->ring.self, key, ROUTE_NEAREST, proto);
+
+    return len > OVERLAY_BODY_MAX ? -ERR_RANGE : transit_anew(o, &h, body, len);
+}
+
+int overlay_pass(struct overlay *o, const struct overlay_from *from, const struct id *node,
+                 uint8_t proto, const void *body, size_t len)
+{
+    struct route_header h = route_new(&from->node, node, ROUTE_EXACT, proto);
+
+    h.via = from->via;
+    h.hops = (uint8_t)from->hops;
     return len > OVERLAY_BODY_MAX ? -ERR_RANGE : transit_send(o, &h, NULL, body, len);
 }
 
@@ -1011,6 +1032,7 @@ bool overlay_counter(const struct overlay *o, size_t i, const char **name, uint6
 {
     static const char *const names[OVERLAY_COUNT_MAX] = {
         [OVERLAY_COUNT_ROUTED] = "routed",
+        [OVERLAY_COUNT_DETOURS] = "detours",
         [OVERLAY_COUNT_DELIVERED] = "delivered",
         [OVERLAY_COUNT_DROP_BAD] = "drop_malformed",
         [OVERLAY_COUNT_DROP_NOBODY] = "drop_unreachable",

@@ -205,6 +205,13 @@ bool overlay_left(const struct overlay *o);
  * an id and a retry of their own. */
 int overlay_route(struct overlay *o, const struct id *key, enum overlay_mode mode, uint8_t proto,
                   const void *body, size_t len);
+/* To the closest member, by another way than the one that the ids and round trips suggest: begins
+ * with one of our peers at random. For what went unanswered. */
+int overlay_route_anew(struct overlay *o, const struct id *key, uint8_t proto, const void *body,
+                       size_t len);
+/* Passes a message on to that node, as if its sender had sent it there: it gets the answer. */
+int overlay_pass(struct overlay *o, const struct overlay_from *from, const struct id *node,
+                 uint8_t proto, const void *body, size_t len);
 /* To the node that a message came from: over a session if there is one, else routed. */
 int overlay_answer(struct overlay *o, const struct overlay_from *to, uint8_t proto,
                    const void *body, size_t len);

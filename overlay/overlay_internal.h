@@ -4,7 +4,8 @@
  * what we tell each other), transit.c (routed messages), carry.c (session packets that travel over
  * the ring), join.c (finding one's place, keeping it), contact.c (bootstraps and lost peers),
  * shortcut.c, tcp.c (connections for whom UDP does not reach), relay.c and channel.c (relayed
- * paths, and forwarding for others), ping.c, crawl.c, broadcast.c.
+ * paths, and forwarding for others), detour.c (messages around silent peers), ping.c, crawl.c,
+ * broadcast.c.
  *
  * A call runs so: input or tick goes through sessions_input or sessions_tick, whose callbacks land
  * in these files and may send; overlay_settle then moves what is queued, brings the ring's lists up
@@ -68,6 +69,7 @@ struct link {
 enum overlay_count {
     OVERLAY_COUNT_ROUTED, /* messages passed on */
     OVERLAY_COUNT_DELIVERED,
+    OVERLAY_COUNT_DETOURS,         /* sent another way: the hop stayed silent */
     OVERLAY_COUNT_DROP_BAD,        /* malformed, or of an unknown type */
     OVERLAY_COUNT_DROP_NOBODY,     /* destination not reachable from here */
     OVERLAY_COUNT_DROP_HOPS,       /* hop limit */
@@ -239,6 +241,8 @@ struct overlay {
     struct crawl *crawl; /* NULL: none under way */
     struct broadcast *broadcast;
     struct queue letters; /* to ourselves */
+    struct queue detours; /* messages that may have to go another way */
+    struct alarm detour_alarm;
     struct queue parcels_in, parcels_out;
     struct fragments *fragments; /* NULL before the first */
     struct table legs;           /* of channels that end here or that we forward */
@@ -317,10 +321,30 @@ int transit_send(struct overlay *o, struct route_header *h, struct link *first, 
 /* The same, beginning with another peer than that would. -ERR_BAD_STATE, and h as it was: there is
  * none, or everything goes through one. */
 int transit_send_around(struct overlay *o, struct route_header *h, const void *body, size_t len);
+/* The same to a peer at random that does not owe an answer, and on from there. */
+int transit_anew(struct overlay *o, struct route_header *h, const void *body, size_t len);
 int transit_answer(struct overlay *o, const struct route_header *to, const struct id *via,
                    uint8_t proto, const void *body, size_t len);
 bool transit_input(struct overlay *o, struct link *from, const uint8_t *bytes, size_t len);
+/* A message that is passed on, as it came here. */
+struct passage {
+    struct route_header header;
+    struct id from; /* who handed it over; zero: it is ours */
+    unsigned tries; /* hops that stayed silent */
+    const void *body;
+    size_t len;
+};
+/* The hop it went to stays silent. */
+void transit_again(struct overlay *o, const struct passage *p);
 void transit_deliver_letters(struct overlay *o);
+
+/* detour.c */
+/* Before a step of such a message: sets each ring_peer.silent. */
+void detours_look(struct overlay *o);
+/* It went to `hop` just now: looks after it if that one owes an answer. */
+void detour_keep(struct overlay *o, const struct passage *p, const struct link *hop);
+void detours_due(struct overlay *o, struct alarm *alarm);
+void detours_clear(struct overlay *o);
 
 /* carry.c */
 void carry_send(struct overlay *o, const struct path_addr *to, const uint8_t *pkt, size_t len);

@@ -23,6 +23,9 @@ static const usec elsewhere_us = SEC(1);
 /* Probing goes on at least so long: a short outage, or the next report of data, may end it. */
 static const usec verdict_us = MSEC(2400);
 
+/* On top of a round trip and a quarter: an answer that takes longer is late. */
+static const usec answer_slack_us = MSEC(20);
+
 static bool we_probe(const struct session *s)
 {
     return id_cmp(&s->ss->config.node, &s->peer) < 0;
@@ -59,6 +62,16 @@ enum { DOUBT = 2 /* probes under way: the first went unanswered */ };
 bool session_is_doubted(const struct session *s)
 {
     return s->probes >= DOUBT;
+}
+
+usec session_silent_from(const struct session *s)
+{
+    usec rtt_us = session_rtt(s);
+
+    if (s->probes == 0)
+        return USEC_NEVER;
+    return s->probe_since_us +
+           (rtt_us != 0 ? rtt_us + rtt_us / 4 + answer_slack_us : path_timeout_us(s));
 }
 
 static void probe_stop(struct session *s)

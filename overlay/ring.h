@@ -58,6 +58,7 @@ struct ring_peer {
     uint8_t rtt;   /* as in ring_entry */
     bool welcome;  /* no member yet, but introduced, or one of us wants the other as neighbour */
     bool indirect; /* no direct path */
+    bool silent;   /* it owes an answer, when last looked (detours_look) */
     bool needed;   /* by one of us; else it is about to close, and carries nothing for others */
     bool shortcut; /* ours or theirs */
 };

@@ -2,6 +2,26 @@
 
 #include <string.h>
 
+bool route_goes_around(const struct route_header *h)
+{
+    return h->proto == OVERLAY_PROTO_DHT;
+}
+
+struct ring_peer *route_anywhere(const struct ring *ring)
+{
+    struct ring_peer *any = NULL;
+    uint64_t seen = 0;
+
+    for (size_t i = 0; i < ring->count; i++) {
+        struct ring_peer *peer = ring->peers[i];
+
+        if (peer->state == OVERLAY_MEMBER && peer->needed && !peer->silent &&
+            env_random_below(ring->env, ++seen) == 0)
+            any = peer;
+    }
+    return any;
+}
+
 struct route_header route_new(const struct id *source, const struct id *key, enum route_mode mode,
                               uint8_t proto)
 {
@@ -44,7 +64,7 @@ bool route_read(struct reader *r, struct route_header *h)
         h->via = read_id(r);
     if ((h->flags & ROUTE_FLAG_THROUGH) != 0)
         h->through = read_id(r);
-    return !r->failed && (h->flags & ~ROUTE_FLAG_ALL) == 0;
+    return !r->failed;
 }
 
 static const struct id *target_of(const struct route_header *h)
@@ -90,6 +110,7 @@ struct choice {
     bool or_equal; /* a peer of exactly this distance is the node that was promised */
     bool direct;
     const struct ring_peer *except;
+    bool around; /* silent peers */
     struct ring_peer *peer;
     struct id distance;
     uint32_t cost;
@@ -170,6 +191,13 @@ static void consider(struct choice *c, struct ring_peer *peer, const struct id *
     c->cost = cost;
 }
 
+static bool is_silent(const struct ring *ring, const struct id *node)
+{
+    const struct ring_peer *peer = ring_find(ring, node);
+
+    return peer != NULL && peer->silent;
+}
+
 static void consider_ahead(struct choice *c, struct ring_peer *peer)
 {
     const struct ring_said *said = &peer->said;
@@ -183,6 +211,8 @@ static void consider_ahead(struct choice *c, struct ring_peer *peer)
         if ((e->flags & RING_ENTRY_JOINING) != 0)
             continue;
         if (c->direct && (e->flags & RING_ENTRY_INDIRECT) != 0)
+            continue;
+        if (c->around && is_silent(c->ring, &e->id))
             continue;
         consider(c, peer, &e->id, rtt_cost(peer->rtt) + rtt_cost(e->rtt), true);
     }
@@ -201,6 +231,8 @@ static void consider_all(struct choice *c, bool lookahead)
 
         if (peer->state != OVERLAY_MEMBER || !peer->needed || peer == c->except ||
             (c->direct && peer->indirect))
+            continue;
+        if (c->around && peer->silent)
             continue;
         consider(c, peer, &peer->id, rtt_cost(peer->rtt), false);
         if (lookahead)
@@ -235,6 +267,16 @@ static void own_bound(const struct ring *ring, const struct route_header *h,
         memcpy(bound, own.b, ROUTE_BOUND_LEN);
 }
 
+/* Some peer owes an answer, and this message must not wait to see whether it is there. */
+static bool goes_around(const struct ring *ring, const struct route_header *h)
+{
+    bool silent = false;
+
+    for (size_t i = 0; i < ring->count && !silent; i++)
+        silent = ring->peers[i]->silent;
+    return silent && route_goes_around(h);
+}
+
 /* The peer to go on to, or NULL: nobody is better than we are. */
 static struct ring_peer *better(const struct ring *ring, struct route_header *h, bool direct,
                                 const struct ring_peer *except)
@@ -242,6 +284,7 @@ static struct ring_peer *better(const struct ring *ring, struct route_header *h,
     uint8_t own[ROUTE_BOUND_LEN];
     struct choice c = {.ring = ring, .h = h, .bound = h->bound, .direct = direct, .except = except};
 
+    c.around = goes_around(ring, h);
     own_bound(ring, h, own);
     c.or_equal = memcmp(own, h->bound, sizeof own) > 0;
     consider_all(&c, (h->flags & ROUTE_FLAG_PLAIN) == 0);
@@ -264,6 +307,25 @@ static enum route_verdict forward(struct route_header *h)
     return ROUTE_FORWARD;
 }
 
+/*
+ * All that are closer are silent, and the place that it is for is not near us: it begins anew at
+ * one of our peers, at random, a few times. From elsewhere another way may lead there.
+ */
+static struct ring_peer *elsewhere(const struct ring *ring, struct route_header *h)
+{
+    bool near = (h->flags & ROUTE_FLAG_MODE) == ROUTE_NEAREST && ring_spans(ring, target_of(h));
+    struct ring_peer *peer;
+
+    if (!goes_around(ring, h) || near || (h->flags & ROUTE_FLAG_ANEW) == ROUTE_FLAG_ANEW)
+        return NULL;
+    peer = route_anywhere(ring);
+    if (peer == NULL)
+        return NULL;
+    h->flags = (uint8_t)((h->flags & ~ROUTE_FLAG_PLAIN) + ROUTE_FLAG_ANEW_ONCE);
+    memset(h->bound, 0xff, sizeof h->bound);
+    return peer;
+}
+
 enum route_verdict route_step_around(const struct ring *ring, struct route_header *h, bool direct,
                                      const struct ring_peer *except, struct ring_peer **next)
 {
@@ -280,6 +342,8 @@ enum route_verdict route_step_around(const struct ring *ring, struct route_heade
     *next = at_hand(ring, h, direct);
     if (*next == NULL || *next == except)
         *next = better(ring, h, direct, except);
+    if (*next == NULL)
+        *next = elsewhere(ring, h);
     if (*next != NULL)
         return forward(h);
     if (mode == ROUTE_EXACT || ring->state == OVERLAY_ALONE || ring->state == OVERLAY_JOINING)

@@ -22,6 +22,9 @@
  * A node that cannot keep its neighbour's promise (its list was out of date) turns the message
  * ROUTE_FLAG_PLAIN once and for all: from there each hop is itself closer than every one before it.
  *
+ * Around silent peers (detour.c) a message that finds nobody closer begins anew at another peer,
+ * three times at most: ROUTE_FLAG_ANEW counts.
+ *
  * `via` names the node through which a source that is no ring member can be answered; `through`
  * is such a node on the way to the key: the message is routed to it first, and anew from there.
  */
@@ -50,7 +53,8 @@ enum route_flag {
     ROUTE_FLAG_THROUGH = 0x08,
     ROUTE_FLAG_PLAIN = 0x10, /* no lookahead any more */
     ROUTE_FLAG_SEEK = 0x20,  /* the source itself is no destination and no hop */
-    ROUTE_FLAG_ALL = 0x3f,
+    ROUTE_FLAG_ANEW = 0xc0,  /* how often it began anew, around silent peers */
+    ROUTE_FLAG_ANEW_ONCE = 0x40,
 };
 
 /* The protos of the ring itself; those below are of enum overlay_proto. Bodies: overlay_internal.h.
@@ -78,6 +82,12 @@ struct route_header route_new(const struct id *source, const struct id *key, enu
 void route_write(struct writer *w, const struct route_header *h);
 /* The body is what is left in r. False: malformed. */
 bool route_read(struct reader *r, struct route_header *h);
+
+/* Peers that owe an answer (ring_peer.silent) are no hops for it: an answer that is not the
+ * closest one's, or a second one, does no harm. The caller sets `silent` before a step. */
+bool route_goes_around(const struct route_header *h);
+/* A member at random that is not silent; NULL: there is none. */
+struct ring_peer *route_anywhere(const struct ring *ring);
 
 enum route_verdict {
     ROUTE_FORWARD, /* to *next; the header was brought up to date */

@@ -210,6 +210,9 @@ void session_set_probe(struct session *s, usec silent_us);
 /* Its best path left a probe unanswered: better not rely on it before data_changed tells that it
  * answers again, or that another took its place. */
 bool session_is_doubted(const struct session *s);
+/* When the answer to the probe that is under way should have come, by the round trip measured; it
+ * is not to be taken for dead then. USEC_NEVER: none is under way. */
+usec session_silent_from(const struct session *s);
 /* Suspected dead (a neighbour lost it, data gets no answer): probe now. */
 void session_probe_now(struct session *s);
 

@@ -65,11 +65,37 @@ static bool needs_gate(const struct overlay *o, const struct route_header *h, bo
     return !id_eq(&h->key, &o->ring.self) && (peer == NULL || (direct && peer->indirect));
 }
 
+/* One step, and the message on its way if it goes on; whoever stays silent under it is gone around.
+ */
+static enum route_verdict step(struct overlay *o, const struct passage *p, struct route_header *h,
+                               int *sent)
+{
+    bool ours = id_is_zero(&p->from);
+    struct ring_peer *next;
+    enum route_verdict verdict;
+
+    *h = p->header;
+    if (route_goes_around(h))
+        detours_look(o);
+    verdict = route_step(&o->ring, h, h->proto == ROUTE_PROTO_PACKET, &next);
+    if (verdict != ROUTE_FORWARD)
+        return verdict;
+    if (h->proto == ROUTE_PROTO_PACKET && !ours && !carry_allowed(o, p->body, p->len))
+        return verdict;
+    if (!ours)
+        overlay_counted(o, OVERLAY_COUNT_ROUTED);
+    *sent = pass_on(o, link_of(next), h, p->body, p->len);
+    if (route_goes_around(h))
+        detour_keep(o, p, link_of(next));
+    return verdict;
+}
+
 int transit_send(struct overlay *o, struct route_header *h, struct link *first, const void *body,
                  size_t len)
 {
     bool direct = h->proto == ROUTE_PROTO_PACKET;
-    struct ring_peer *next = NULL;
+    struct passage p = {.header = *h, .body = body, .len = len};
+    int sent = 0;
 
     if (len > MESSAGE_MAX - ROUTE_HEADER_MAX)
         return -ERR_RANGE;
@@ -85,9 +111,9 @@ int transit_send(struct overlay *o, struct route_header *h, struct link *first, 
         h->hops = 1;
         return pass_on(o, first, h, body, len);
     }
-    switch (route_step(&o->ring, h, direct, &next)) {
+    switch (step(o, &p, h, &sent)) {
     case ROUTE_FORWARD:
-        return pass_on(o, link_of(next), h, body, len);
+        return sent;
     case ROUTE_DELIVER:
         return put_letter(o, h, body, len);
     case ROUTE_NOBODY:
@@ -112,6 +138,22 @@ int transit_send_around(struct overlay *o, struct route_header *h, const void *b
         return -ERR_BAD_STATE;
     *h = other;
     return pass_on(o, link_of(next), h, body, len);
+}
+
+int transit_anew(struct overlay *o, struct route_header *h, const void *body, size_t len)
+{
+    const struct passage p = {.header = *h, .body = body, .len = len};
+    struct ring_peer *first;
+    int sent;
+
+    detours_look(o);
+    first = route_anywhere(&o->ring);
+    if (first == NULL || we_are_outside(o))
+        return transit_send(o, h, NULL, body, len);
+    h->hops = 1;
+    sent = pass_on(o, link_of(first), h, body, len);
+    detour_keep(o, &p, link_of(first));
+    return sent;
 }
 
 int transit_answer(struct overlay *o, const struct route_header *to, const struct id *via,
@@ -210,12 +252,34 @@ static bool is_ours_to_answer(const struct overlay *o, const struct route_header
            o->ring.state == OVERLAY_MEMBER && ring_spans(&o->ring, &h->key);
 }
 
+/* To where it belongs from here: another node, or us. */
+static void go_on(struct overlay *o, struct link *from, const struct passage *p)
+{
+    struct reader r = reader_of(p->body, p->len);
+    struct route_header h;
+    int sent = 0; /* what could not be sent is lost, as on the wire */
+
+    switch (step(o, p, &h, &sent)) {
+    case ROUTE_FORWARD:
+        break;
+    case ROUTE_DELIVER:
+        deliver(o, from, &h, &r);
+        break;
+    case ROUTE_NOBODY:
+        overlay_counted(o, OVERLAY_COUNT_DROP_NOBODY);
+        break;
+    case ROUTE_TOO_FAR:
+        overlay_counted(o, OVERLAY_COUNT_DROP_HOPS);
+        break;
+    }
+}
+
 bool transit_input(struct overlay *o, struct link *from, const uint8_t *bytes, size_t len)
 {
     struct reader r = reader_of(bytes, len);
     uint8_t stamped[MESSAGE_MAX];
     struct route_header h;
-    struct ring_peer *next;
+    struct passage p;
 
     if (!route_read(&r, &h))
         return false;
@@ -228,22 +292,15 @@ bool transit_input(struct overlay *o, struct link *from, const uint8_t *bytes, s
         overlay_counted(o, OVERLAY_COUNT_DROP_STRANGER);
         return true;
     }
-    switch (route_step(&o->ring, &h, h.proto == ROUTE_PROTO_PACKET, &next)) {
-    case ROUTE_FORWARD:
-        if (h.proto == ROUTE_PROTO_PACKET && !carry_allowed(o, r.p, reader_left(&r)))
-            break;
-        overlay_counted(o, OVERLAY_COUNT_ROUTED);
-        (void)pass_on(o, link_of(next), &h, r.p, reader_left(&r));
-        break;
-    case ROUTE_DELIVER:
-        deliver(o, from, &h, &r);
-        break;
-    case ROUTE_NOBODY:
-        overlay_counted(o, OVERLAY_COUNT_DROP_NOBODY);
-        break;
-    case ROUTE_TOO_FAR:
-        overlay_counted(o, OVERLAY_COUNT_DROP_HOPS);
-        break;
-    }
+    p = (struct passage){.header = h, .from = from->peer.id, .body = r.p, .len = reader_left(&r)};
+    go_on(o, from, &p);
     return true;
+}
+
+void transit_again(struct overlay *o, const struct passage *p)
+{
+    struct link *from = link_find(o, &p->from);
+
+    if (id_is_zero(&p->from) || (from != NULL && from->up))
+        go_on(o, from, p);
 }

@@ -46,6 +46,18 @@ int overlay_route(struct overlay *o, const struct id *key, enum overlay_mode mod
     return sent(o, body, len);
 }
 
+int overlay_route_anew(struct overlay *o, const struct id *key, uint8_t proto, const void *body,
+                       size_t len)
+{
+    return sent(o, body, len);
+}
+
+int overlay_pass(struct overlay *o, const struct overlay_from *from, const struct id *node,
+                 uint8_t proto, const void *body, size_t len)
+{
+    return sent(o, body, len);
+}
+
 int overlay_send(struct overlay *o, const struct id *node, uint8_t proto, const void *body,
                  size_t len)
 {

@@ -167,8 +167,9 @@ static json_t *json_leases(struct report *r)
 
     if (l->asked == 0)
         return json_null();
-    return json_pack("{s:I, s:I, s:I, s:o}", "asked", (json_int_t)l->asked, "at_first",
-                     (json_int_t)l->at_first, "correct", (json_int_t)l->right, "ms",
+    return json_pack("{s:I, s:I, s:I, s:f, s:f, s:o}", "asked", (json_int_t)l->asked, "at_first",
+                     (json_int_t)l->at_first, "correct", (json_int_t)l->right, "within_1_s",
+                     stats_within(&l->ms, 1e3), "within_3_s", stats_within(&l->ms, 3e3), "ms",
                      report_stats(&l->ms));
 }
 
@@ -311,6 +312,8 @@ static void print_leases(struct leases *l)
            "leases after the crash", (unsigned long long)l->asked, (unsigned long long)l->at_first,
            (unsigned long long)l->right);
     print_stats("lease answer, ms", &l->ms);
+    printf("  %-22s %.1f%% within 1 s, %.1f%% within 3 s\n", "", 100 * stats_within(&l->ms, 1e3),
+           100 * stats_within(&l->ms, 3e3));
 }
 
 static void print_claims(struct report *r)

@@ -38,6 +38,15 @@ static int ascending(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+double stats_within(const struct stats *s, double value)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < s->count; i++)
+        n += s->v[i] <= value;
+    return s->count > 0 ? (double)n / (double)s->count : 0;
+}
+
 double stats_quantile(struct stats *s, double share)
 {
     size_t rank;

@@ -15,7 +15,8 @@ struct stats {
 
 void stats_add(struct stats *s, double value);
 void stats_clear(struct stats *s);
-double stats_mean(const struct stats *s); /* 0 when empty */
+double stats_mean(const struct stats *s);                 /* 0 when empty */
+double stats_within(const struct stats *s, double value); /* the share of them; 0 when empty */
 /* The value that `share` of the values do not exceed. Sorts. */
 double stats_quantile(struct stats *s, double share);
 

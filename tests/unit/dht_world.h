@@ -256,6 +256,25 @@ int overlay_route(struct overlay *o, const struct id *key, enum overlay_mode mod
     return 0;
 }
 
+int overlay_route_anew(struct overlay *o, const struct id *key, uint8_t proto, const void *body,
+                       size_t len)
+{
+    return overlay_route(o, key, OVERLAY_NEAREST, proto, body, len);
+}
+
+int overlay_pass(struct overlay *o, const struct overlay_from *from, const struct id *node,
+                 uint8_t proto, const void *body, size_t len)
+{
+    struct overlay *asker = world_find(o->world, &from->node);
+    struct overlay *to = world_find(o->world, node);
+
+    CHECK(proto == OVERLAY_PROTO_DHT);
+    if (asker == NULL || !o->member)
+        return -ERR_BAD_STATE;
+    world_transmit(asker, to != NULL && to->part == o->part ? to : NULL, node, true, body, len);
+    return 0;
+}
+
 int overlay_send(struct overlay *o, const struct id *node, uint8_t proto, const void *body,
                  size_t len)
 {

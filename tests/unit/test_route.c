@@ -58,9 +58,10 @@ static void a_header_survives_the_wire_with_and_without_ways(void **state)
         assert_true(id_eq(&back.key, &key) && id_eq(&back.source, &source));
         assert_true(id_eq(&back.via, &h.via) && id_eq(&back.through, &h.through));
         assert_int_equal(back.hops, i);
-        bytes[0] |= 0x80;
+        bytes[0] |= 2 * ROUTE_FLAG_ANEW_ONCE;
         r = reader_of(bytes, writer_len(&w));
-        assert_false(route_read(&r, &back));
+        assert_true(route_read(&r, &back));
+        assert_int_equal(back.flags & ROUTE_FLAG_ANEW, 2 * ROUTE_FLAG_ANEW_ONCE);
     }
 }
 
