@@ -34,7 +34,8 @@
 enum {
     LIFETIME_S = 3600,
     RENEW_LEAST_S = 30,
-    PCP_TRIES = 3,         /* 250, 500, 1000 ms */
+    PCP_TRIES = 3,         /* 250, 500, 1000 ms: does anybody there speak it? */
+    PCP_KNOWN_TRIES = 5,   /* and 2, 4 s: it does, and is slow */
     NATPMP_WAIT_MS = 2000, /* it repeats by itself until then */
     UPNP_DISCOVER_MS = 2000,
     UPNP_TTL = 2,
@@ -66,6 +67,8 @@ struct protocol {
     const char *name;
     bool (*map)(struct mapper *m, struct mapping *w, uint32_t lifetime_s);
 };
+
+static volatile sig_atomic_t ended;
 
 static bool is_tcp(const struct mapping *w)
 {
@@ -124,6 +127,11 @@ static enum pcp_verdict pcp_wait(int fd, const struct pcp_map *asked, struct pcp
     return PCP_OTHERS;
 }
 
+static int pcp_tries(const struct mapper *m)
+{
+    return m->v[0].held && !ended ? PCP_KNOWN_TRIES : PCP_TRIES;
+}
+
 static bool pcp_map(struct mapper *m, struct mapping *w, uint32_t lifetime_s)
 {
     struct pcp_map ask = {.protocol = w->protocol,
@@ -138,7 +146,7 @@ static bool pcp_map(struct mapper *m, struct mapping *w, uint32_t lifetime_s)
         return false;
     memcpy(ask.nonce, w->nonce, sizeof ask.nonce);
     pcp_request(request, &ask);
-    for (int i = 0; i < PCP_TRIES && verdict == PCP_OTHERS; i++) {
+    for (int i = 0; i < pcp_tries(m) && verdict == PCP_OTHERS; i++) {
         if (send(fd, request, sizeof request, 0) < 0)
             break;
         verdict = pcp_wait(fd, &ask, &w->grant, 250 << i);
@@ -280,8 +288,6 @@ static const struct protocol protocols[] = {
     {"NAT-PMP", natpmp_map},
     {"UPnP", upnp_map},
 };
-
-static volatile sig_atomic_t ended;
 
 static void on_terminate(int number)
 {
