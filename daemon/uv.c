@@ -404,6 +404,7 @@ static void flush(struct host *h)
         at += head.len;
     }
     out->used = 0;
+    plane_flush(h->plane);
     tcp_flush(h->tcp);
 }
 

@@ -25,6 +25,7 @@ static const usec plain_us = SEC(60);
 int batch_out_init(struct batch_out *b, int fd)
 {
     int none = 0;
+    b->bounded = true;
     b->count = b->group_count = 0;
     b->used = 0;
     backlog_init(&b->backlog);
@@ -251,7 +252,7 @@ struct batch_refused batch_send(struct batch_out *b, int fd, usec now_us)
     if (b->group_count == 0) {
         return refused;
     }
-    if (goes_by_udp(b)) {
+    if (b->bounded && goes_by_udp(b)) {
         trim(b, fd, now_us, &refused);
     }
     for (unsigned sent = 0, run = 0; sent < b->group_count;) {

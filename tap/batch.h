@@ -52,6 +52,7 @@ struct batch_group {
 /* The buffer is allocated once and touched in order, so that light traffic needs one page. */
 struct batch_out {
     bool joins;     /* the kernel cuts messages for this socket */
+    bool bounded;   /* what there is no room for below us is dropped; else all is sent */
     unsigned count; /* packets in it */
     unsigned group_count;
     size_t used; /* bytes of the buffer */
@@ -94,9 +95,10 @@ struct batch_refused {
     unsigned backlog;        /* packets not sent since too many wait already (backlog.h) */
     unsigned plain;          /* paths that were found to refuse joined messages */
 };
-/* Sends all that there is room for below us and empties the batch. Of what there is no room for, a
- * small packet alone (a ping, a question, an acknowledgement) goes all the same. What the kernel
- * refuses is not tried again, but for joined messages, which are then sent as plain ones. */
+/* Sends all that there is room for below us, if bounded, and empties the batch. Of what there is no
+ * room for, a small packet alone (a ping, a question, an acknowledgement) goes all the same. What
+ * the kernel refuses is not tried again, but for joined messages, which are then sent as plain
+ * ones. */
 struct batch_refused batch_send(struct batch_out *b, int fd, usec now_us);
 
 struct batch_in {

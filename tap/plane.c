@@ -20,10 +20,12 @@ struct plane {
     struct plane_config config;
     struct snapshot snapshot;
     struct bell bell;
-    unsigned worker_count;        /* started */
-    uint64_t streams_full;        /* packets of our own thread that connections did not take */
-    unsigned next_ring;           /* where plane_next looks first */
-    pthread_mutex_t devices_lock; /* any thread may write a frame; workers do not take it */
+    unsigned worker_count;            /* started */
+    struct batch_out out;             /* of the control thread */
+    struct forward_flow *flow;        /* the same: whether some path refuses joined messages */
+    uint64_t drops[PLANE_DROP_COUNT]; /* the same */
+    unsigned next_ring;               /* where plane_next looks first */
+    pthread_mutex_t devices_lock;     /* any thread may write a frame; workers do not take it */
     struct device devices[NETWORKS_MAX];
     /* By number modulo their count. The control thread writes, in a round workers read. */
     _Atomic(struct stream *) streams[PLANE_STREAMS_MAX];
@@ -85,6 +87,18 @@ static int start_workers(struct plane *p)
     return 0;
 }
 
+/* What the control thread has to say is not for the workers' bound: it is little, and matters. */
+static int prepare_sending(struct plane *p)
+{
+    p->flow = forward_flow_new(UINT32_MAX);
+    if (p->flow == NULL) {
+        return -ERR_NOMEM;
+    }
+    int err = batch_out_init(&p->out, p->config.udp_fd);
+    p->out.bounded = false;
+    return err;
+}
+
 struct plane *plane_new(const struct plane_config *config)
 {
     CHECK(config->workers >= 1 && config->workers <= SNAPSHOT_READERS_MAX);
@@ -100,6 +114,9 @@ struct plane *plane_new(const struct plane_config *config)
     snapshot_init(&p->snapshot, config->workers, empty);
     pthread_mutex_init(&p->devices_lock, NULL);
     int err = bell_init(&p->bell);
+    if (err == 0) {
+        err = prepare_sending(p);
+    }
     if (err == 0) {
         err = start_workers(p);
     }
@@ -127,6 +144,8 @@ void plane_free(struct plane *p)
     for (unsigned i = 0; i < PLANE_STREAMS_MAX; i++) {
         stream_free(atomic_load(&p->streams[i]));
     }
+    batch_out_clear(&p->out);
+    forward_flow_unref(p->flow);
     bell_close(&p->bell);
     pthread_mutex_destroy(&p->devices_lock);
     snapshot_clear(&p->snapshot);
@@ -227,7 +246,7 @@ bool plane_stream_send(struct plane *p, uint32_t number, const uint8_t *pkt, siz
     stream_header_put(record, len);
     memcpy(record + STREAM_HEADER_LEN, pkt, len);
     if (stream_write(s, record, STREAM_HEADER_LEN + len, pkt[0] != PACKET_DATA, 0) > 0) {
-        p->streams_full++;
+        p->drops[PLANE_DROP_TCP_QUEUE]++;
     }
     return true;
 }
@@ -302,12 +321,28 @@ int plane_send(struct plane *p, const struct endpoint *to, const uint8_t *pkt, s
     if (addr_len == 0) {
         return -EAFNOSUPPORT;
     }
-    return sendto(p->config.udp_fd, pkt, len, MSG_DONTWAIT, &addr.any, addr_len) < 0 ? -errno : 0;
+    if (len == 0 || len > BATCH_ROOM) {
+        p->drops[PLANE_DROP_TOO_BIG]++;
+        return 0;
+    }
+    if (batch_full(&p->out)) {
+        plane_flush(p);
+    }
+    memcpy(batch_packet(&p->out), pkt, len);
+    batch_add(&p->out, len, &addr, addr_len, p->flow, worker_clock());
+    return 0;
+}
+
+void plane_flush(struct plane *p)
+{
+    struct batch_refused refused = batch_send(&p->out, p->config.udp_fd, worker_clock());
+    p->drops[PLANE_DROP_TOO_BIG] += refused.too_big;
+    p->drops[PLANE_DROP_SEND] += refused.other;
 }
 
 uint64_t plane_drops(const struct plane *p, enum plane_drop d)
 {
-    uint64_t sum = d == PLANE_DROP_TCP_QUEUE ? p->streams_full : 0;
+    uint64_t sum = p->drops[d];
     for (unsigned i = 0; i < p->worker_count; i++) {
         sum += atomic_load_explicit(&p->workers[i].drops[d], memory_order_relaxed);
     }

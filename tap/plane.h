@@ -146,8 +146,10 @@ void plane_settle(struct plane *p);
 
 /* Writes one Ethernet frame to a network's device. Any thread. 0 or -errno. */
 int plane_write_frame(struct plane *p, uint16_t network, const uint8_t *frame, size_t len);
-/* Sends one datagram. Any thread. 0 or -errno. */
+/* A datagram, which leaves with plane_flush at the latest, in order, joined with others to the same
+ * address where that can be; what the kernel refuses is counted. 0, or -EAFNOSUPPORT. */
 int plane_send(struct plane *p, const struct endpoint *to, const uint8_t *pkt, size_t len);
+void plane_flush(struct plane *p);
 
 uint64_t plane_drops(const struct plane *p, enum plane_drop d);
 /* How often a path was found to refuse joined messages (UDP_SEGMENT) and was given plain ones. */

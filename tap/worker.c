@@ -85,7 +85,7 @@ void worker_write_vectors(void *worker, uint16_t network, const struct iovec *ve
     }
 }
 
-static usec boot_time_us(void)
+usec worker_clock(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_BOOTTIME, &t);
@@ -138,7 +138,7 @@ static bool serve(struct worker *w, const struct epoll_event *event)
 static bool serve_round(struct worker *w, const struct epoll_event *events, int count)
 {
     snapshot_enter(w->snapshot, w->number);
-    w->now_us = boot_time_us();
+    w->now_us = worker_clock();
     bool go_on = true;
     for (int i = 0; i < count && go_on; i++) {
         go_on = serve(w, &events[i]);

@@ -87,6 +87,9 @@ void worker_remove_device(struct worker *w, uint16_t network, int fd);
 /* The worker becomes the connection's home. NULL: out of memory. */
 struct stream *worker_new_stream(struct worker *w, const struct plane_stream *config);
 
+/* The time of the boot clock, any thread. */
+usec worker_clock(void);
+
 /* The worker's thread: */
 void worker_drop(struct worker *w, enum plane_drop why);
 unsigned worker_features(const struct worker *w, uint16_t network);

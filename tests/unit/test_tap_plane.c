@@ -764,10 +764,21 @@ static void the_control_thread_writes_and_sends(void **state)
     assert_int_equal(read_frame(&m, got, sizeof(got)), 5);
     assert_int_equal(plane_write_frame(m.plane, 1, (const uint8_t *)"frame", 5), -ENODEV);
     assert_int_equal(plane_write_frame(m.plane, NETWORKS_MAX, (const uint8_t *)"x", 1), -ENODEV);
-    assert_int_equal(plane_send(m.plane, &at, (const uint8_t *)"packet", 6), 0);
-    assert_true(wait_readable(peer));
-    assert_int_equal(recv(peer, got, sizeof(got), 0), 6);
     assert_int_equal(plane_send(m.plane, &v6, (const uint8_t *)"x", 1), -EAFNOSUPPORT);
+    for (uint16_t i = 0; i < 500; i++) { /* more than a batch, of sizes that join and that do not */
+        put_u16(got, i);
+        assert_int_equal(plane_send(m.plane, &at, got, i % 7 == 0 ? 100 : 50), 0);
+    }
+    plane_flush(m.plane);
+    for (uint16_t i = 0; i < 500; i++) {
+        assert_true(wait_readable(peer));
+        assert_int_equal(recv(peer, got, sizeof(got), 0), i % 7 == 0 ? 100 : 50);
+        assert_int_equal(get_u16(got), i);
+    }
+    assert_int_equal(plane_drops(m.plane, PLANE_DROP_TOO_BIG), 0);
+    static const uint8_t huge[BATCH_ROOM + 1];
+    assert_int_equal(plane_send(m.plane, &at, huge, sizeof(huge)), 0);
+    assert_int_equal(plane_drops(m.plane, PLANE_DROP_TOO_BIG), 1);
     close(peer);
     machine_stop(&m);
 }
