@@ -39,7 +39,9 @@ struct stream *stream_new(const struct plane_stream *config, int epoll_fd, uint3
     s->wire = s->coat != NULL ? malloc(STREAM_WIRE_BYTES) : NULL;
     CHECK(config->begun_len < sizeof(s->tail));
     s->tail_len = config->begun_len;
-    memcpy(s->tail, config->begun, config->begun_len);
+    if (config->begun_len > 0) {
+        memcpy(s->tail, config->begun, config->begun_len);
+    }
     if (s->queue == NULL || (s->coat != NULL && s->wire == NULL)) {
         stream_free(s);
         return NULL;
