@@ -99,15 +99,6 @@ static int64_t took_s(const struct spread *s, int64_t knew_s)
     return knew_s > s->at_s ? knew_s - s->at_s : 0;
 }
 
-/* When the half of those who told, rounded up, knew. */
-static int64_t half_at_s(struct desk *d, const struct group *g, const struct spread *s)
-{
-    return store_int(
-        d->store, s->at_s,
-        "SELECT m.knew_s" LISTENING " AND m.knows >= ?3 ORDER BY m.knew_s LIMIT 1 OFFSET ?4",
-        VALUES(v_int(g->row), v_int(d->now_s), v_int(s->number), v_int((s->told - 1) / 2)));
-}
-
 enum outcome spread_read(struct desk *d, const struct group *g, struct spread *out)
 {
     enum outcome o = desk_authorize(d, VERB_MEMBER_LIST, g->row, 0);
@@ -117,18 +108,21 @@ enum outcome spread_read(struct desk *d, const struct group *g, struct spread *o
         o = removal_last(d, g, out);
     if (o != OUT_OK || !out->number)
         return o;
-    struct query q =
-        store_ask(d->store,
-                  "SELECT count(*), coalesce(sum(m.knows >= ?3), 0),"
-                  " coalesce(max(CASE WHEN m.knows >= ?3 THEN m.knew_s END), 0)" LISTENING,
-                  VALUES(v_int(g->row), v_int(d->now_s), v_int(out->number)));
+    /* The last column: when the half of those who told, rounded up, knew. */
+    struct query q = store_ask(
+        d->store,
+        "WITH listening AS MATERIALIZED (SELECT m.knows >= ?3 AS told, m.knew_s AS at_s" LISTENING
+        ") SELECT count(*), coalesce(sum(told), 0), coalesce(max(CASE WHEN told THEN at_s END), 0),"
+        " coalesce((SELECT at_s FROM listening WHERE told ORDER BY at_s LIMIT 1"
+        "  OFFSET (SELECT max(coalesce(sum(told), 1) - 1, 0) / 2 FROM listening)), 0) FROM "
+        "listening",
+        VALUES(v_int(g->row), v_int(d->now_s), v_int(out->number)));
     if (query_row(&q)) {
         out->machines = query_int(&q, 0);
         out->told = query_int(&q, 1);
         out->last_s = took_s(out, query_int(&q, 2));
+        out->half_s = took_s(out, query_int(&q, 3));
     }
     query_end(&q);
-    if (out->told)
-        out->half_s = took_s(out, half_at_s(d, g, out));
     return q.failed ? OUT_INTERNAL : OUT_OK;
 }

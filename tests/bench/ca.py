@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""peal-ca's figures, measured: pages of a group with 10,000 members, approvals, enrolments, CRLs.
+"""peal-ca's figures, measured: pages of a group with 10,000 members, their machines, a removal that spreads and the
+largest map; approvals, enrolments, CRLs.
 
     PEAL_BUILD=build tests/bench/ca.py [MEMBERS]
 
@@ -8,6 +9,7 @@ limit that it is held to; the exit status is 1 when one is missed. Times are med
 with the longest and with what the service's own processor time was.
 """
 
+import base64
 import hashlib
 import http.client
 import json
@@ -16,6 +18,7 @@ import shutil
 import signal
 import sqlite3
 import statistics
+import struct
 import sys
 import tempfile
 import time
@@ -39,23 +42,44 @@ def report(what, value, limit, unit, least=False):
     print(f"{what:72} {value:9.1f} {unit:4} ({'at least' if least else 'at most'} {limit}){'' if good else '   MISSED'}")
 
 
-def request(name):
-    key = Ed25519PrivateKey.generate()
+def request(name, key=None):
     builder = x509.CertificateSigningRequestBuilder().subject_name(
         x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]))
-    return builder.sign(key, None).public_bytes(serialization.Encoding.PEM).decode()
+    return builder.sign(key or Ed25519PrivateKey.generate(), None).public_bytes(serialization.Encoding.PEM).decode()
+
+
+def add_machine(db, group, authority, member, number, now, removed=None):
+    """With one certificate; every other one has said that it knows of the first removal."""
+    made = db.execute("INSERT INTO machines (group_row, member_row, enrolment, key, node, hostname, enrolled_s, revoked_s,"
+                      " knows, knew_s) VALUES (?, ?, ?, ?, ?, 'x', ?, ?, ?, ?)",
+                      (group, member, number, os.urandom(32), os.urandom(20), now, removed, number % 2, now))
+    db.execute("INSERT INTO certificates (serial, machine_row, authority_row, der, not_before_s, not_after_s)"
+               " VALUES (?, ?, ?, x'00', ?, ?)",
+               (b"\x01" + os.urandom(15), made.lastrowid, authority, now, now + 86400))
+
+
+def group_and_authority(db):
+    group, = db.execute("SELECT id FROM groups WHERE name = 'lab'").fetchone()
+    authority, = db.execute("SELECT id FROM authorities WHERE group_row = ?", (group,)).fetchone()
+    return group, authority
 
 
 def fill(ca):
-    """What would take hours by hand: members, and unused secrets."""
+    """What would take hours by hand: members with a machine each, unused secrets, a log."""
     now = int(time.time())
     db = sqlite3.connect(os.path.join(ca.data, "peal-ca.sqlite"), timeout=30)
-    group, = db.execute("SELECT id FROM groups WHERE name = 'lab'").fetchone()
+    group, authority = group_and_authority(db)
     db.executemany("INSERT INTO users (id, name, email, made_s) VALUES (?, ?, ?, ?)",
                    [(1000 + i, f"user{i:05}", f"user{i}@example.org", now) for i in range(MEMBERS)])
     db.executemany("INSERT INTO members (group_row, user_row, state, reason, asked_s, decided_s, decided_by)"
                    " VALUES (?, ?, ?, 'please', ?, ?, 'alice')",
                    [(group, 1000 + i, "requested" if i % 100 == 0 else "approved", now - i, now) for i in range(MEMBERS)])
+    for i, (member,) in enumerate(db.execute("SELECT id FROM members WHERE state = 'approved'").fetchall()):
+        add_machine(db, group, authority, member, 1000 + i, now)
+    db.execute("UPDATE groups SET next_enrolment = 100000 WHERE id = ?", (group,))
+    db.executemany("INSERT INTO audit (at_s, actor, address, verb, group_row, object, detail)"
+                   " VALUES (?, 'alice', '192.0.2.1', 'member.approve', ?, ?, 'welcome')",
+                   [(now, group, f"user{i:05}") for i in range(MEMBERS)])
     secrets = [f"secret{i}" for i in range(ENROLMENTS)]
     # One member has at most 64 machines: the secrets are spread.
     rows = db.execute("SELECT m.id, u.name FROM members m JOIN users u ON u.id = m.user_row"
@@ -71,18 +95,36 @@ def revoke_many(ca):
     """10,000 removed machines with one certificate each, and the list signed anew."""
     now = int(time.time())
     db = sqlite3.connect(os.path.join(ca.data, "peal-ca.sqlite"), timeout=30)
-    group, = db.execute("SELECT id FROM groups WHERE name = 'lab'").fetchone()
-    authority, = db.execute("SELECT id FROM authorities WHERE group_row = ?", (group,)).fetchone()
+    group, authority = group_and_authority(db)
     member, = db.execute("SELECT id FROM members WHERE group_row = ? LIMIT 1", (group,)).fetchone()
     for i in range(10000):
-        made = db.execute("INSERT INTO machines (group_row, member_row, enrolment, key, node, hostname, enrolled_s, revoked_s)"
-                          " VALUES (?, ?, ?, ?, ?, 'x', ?, ?)",
-                          (group, member, 1000000 + i, os.urandom(32), os.urandom(20), now, now))
-        db.execute("INSERT INTO certificates (serial, machine_row, authority_row, der, not_before_s, not_after_s)"
-                   " VALUES (?, ?, ?, x'00', ?, ?)", (b"\x01" + os.urandom(15), made.lastrowid, authority, now, now + 86400))
+        add_machine(db, group, authority, member, 1000000 + i, now, removed=now)
     db.execute("DELETE FROM crls")
     db.commit()
     db.close()
+
+
+def draw_map(ca):
+    """The largest one that a machine may send (overlay/crypto/ringmap.h), of machines that there are."""
+    key = Ed25519PrivateKey.generate()
+    blob = json.loads(ca.run("blob", "lab", "alice").stdout)
+    done = ca.post("/api/v1/enroll", {"group": "lab", "user": "alice", "secret": blob["secret"],
+                                      "csr": request("surveyor", key)})
+    assert done.status == 200, done.body
+    db = sqlite3.connect(os.path.join(ca.data, "peal-ca.sqlite"), timeout=30)
+    (own,), = db.execute("SELECT node FROM machines WHERE hostname = 'surveyor'").fetchall()
+    nodes = sorted([own, *(n for n, in db.execute("SELECT node FROM machines WHERE hostname = 'x' AND revoked_s IS NULL"
+                                                  " LIMIT 1199"))])
+    db.close()
+    count = len(nodes)
+    message = b"peal ringmap" + b"\1" + bytes.fromhex(blob["group_id"]) + own + struct.pack(
+        "!QIBH", int(time.time()), count, 0, count)
+    for i, node in enumerate(nodes):
+        near = [(i + step) % count for step in (-1, -2, -3, 1, 2, 3)]
+        message += node + struct.pack("!BBBB6H", 3, 0 if node == own else 1 + i % 3, 3, 3, *near)
+    signed = message + key.sign(message)
+    done = ca.post("/api/v1/groups/lab/map", {"message": base64.b64encode(signed).decode()})
+    assert done.status == 200, done.body
 
 
 def timed(ca, what, limit, do):
@@ -188,6 +230,8 @@ def main():
         ca.start("--quiet")
         os.sched_setaffinity(0, {os.cpu_count() - 1})
         secrets = fill(ca)
+        ca.run("member", "revoke", "lab", f"user{MEMBERS - 1:05}")
+        draw_map(ca)
         print(f"{MEMBERS} members")
         pages(ca)
         enrolments(ca, secrets)
