@@ -4,16 +4,20 @@
 #include <string.h>
 
 enum {
-    OPENS_MAX = 4,    /* of one channel; then its relay failed */
-    ASKS_DOUBLED = 6, /* times that the interval between two of our questions grows */
+    OPENS_MAX = 6,    /* of one channel; then its relay failed */
+    OPENS_QUICK = 3,  /* of these follow each other as fast as an answer may come */
+    ASKS_QUICK = 5,   /* of our questions, before the peer's list is here */
+    ASKS_DOUBLED = 6, /* times that the interval between two later ones grows */
     BAD_DOUBLED = 5,
     REPLACE_PERCENT = 90, /* of the sum of the worst way: what a new one must stay below */
 };
 static const usec ask_first_us = MSEC(50);
+static const usec ask_quick_us = MSEC(200);
 static const usec ask_again_us = MSEC(500);
-static const usec ask_idle_us = SEC(8);   /* with too few relays, but both lists known */
-static const usec checks_us = MSEC(300);  /* what direct checks take when they succeed */
-static const usec standby_us = MSEC(900); /* when ways are opened beside one not proven yet */
+static const usec ask_idle_us = SEC(8);      /* with too few relays, but both lists known */
+static const usec checks_us = MSEC(300);     /* what direct checks take when they succeed */
+static const usec standby_us = MSEC(700);    /* when ways are opened beside one not proven yet */
+static const usec open_quick_us = MSEC(150); /* and no less than the messages take, if known */
 static const usec open_again_us = MSEC(400);
 static const usec prove_us = SEC(3);
 static const usec ping_apart_us = SEC(2); /* an answer is one to the newest question only */
@@ -238,10 +242,20 @@ static void way_fail(struct overlay *o, struct relay *r, struct way *w, bool tel
     turn_soon(o, r);
 }
 
+/* An OPEN, the relay's INVITE and both ACCEPTs take one round trip of either end to the relay. */
+static usec open_gap_us(const struct way *w)
+{
+    usec takes_us = w->rtt_us + MSEC(50);
+
+    if (w->tries > OPENS_QUICK || takes_us > open_again_us)
+        return open_again_us;
+    return takes_us > open_quick_us ? takes_us : open_quick_us;
+}
+
 static void way_ask(struct overlay *o, struct way *w)
 {
     w->tries++;
-    w->at_us = o->env->now_us + open_again_us;
+    w->at_us = o->env->now_us + open_gap_us(w);
     relay_tell(o, link_find(o, &w->leg.neighbour), MSG_RELAY_OPEN, &w->peer, 0, w->leg.rx);
 }
 
@@ -447,15 +461,23 @@ static void tell_list(struct overlay *o, struct relay *r, uint8_t flags)
     (void)session_send(r->link->session, MSG_RELAY_NEIGHBOURS, body, writer_len(&w));
 }
 
+static usec ask_interval_us(const struct relay *r)
+{
+    unsigned later = r->heard ? r->asks : (unsigned)r->asks - ASKS_QUICK;
+
+    if (!r->heard && r->asks < ASKS_QUICK)
+        return ask_quick_us;
+    later = later < ASKS_DOUBLED ? later : ASKS_DOUBLED;
+    return (r->heard ? ask_idle_us : ask_again_us) << later;
+}
+
 static void ask(struct overlay *o, struct relay *r)
 {
-    unsigned doubled = r->asks < ASKS_DOUBLED ? r->asks : ASKS_DOUBLED;
-    usec interval_us = r->heard ? ask_idle_us : ask_again_us;
     bool told_only = r->asks == 0 && !drives(o, r->link); /* the other end asks at the same time */
 
     if (o->env->now_us < r->ask_us || r->way_count >= RELAY_WAYS)
         return;
-    r->ask_us = o->env->now_us + env_jitter(o->env, interval_us << doubled, 10);
+    r->ask_us = o->env->now_us + env_jitter(o->env, ask_interval_us(r), 10);
     r->asks++;
     tell_list(o, r, told_only ? 0 : RELAY_LIST_ANSWER);
 }
@@ -644,6 +666,17 @@ static void open_ways(struct overlay *o, struct relay *r)
 
 /* One turn. */
 
+/* What was sent and not answered is sent again. */
+static usec resend_us(const struct relay *r)
+{
+    usec at_us = r->way_count < RELAY_WAYS && !r->heard ? r->ask_us : USEC_NEVER;
+
+    for (size_t i = 0; i < r->way_count; i++)
+        if (r->ways[i]->state == WAY_ASKED && r->ways[i]->tries > 0)
+            at_us = usec_min(at_us, r->ways[i]->at_us);
+    return at_us;
+}
+
 static usec next_turn_us(const struct overlay *o, const struct relay *r)
 {
     bool settled = r->way_count >= RELAY_WAYS && all_proven(r);
@@ -674,7 +707,7 @@ static void relay_due(struct overlay *o, struct alarm *alarm)
     ask(o, r);
     measure(o, r);
     open_ways(o, r);
-    turn_by(o, r, next_turn_us(o, r));
+    turn_by(o, r, usec_min(next_turn_us(o, r), resend_us(r)));
 }
 
 /* Endings. */

@@ -8,9 +8,10 @@
  * stay on the ring, and every one must be reachable. Where ports can be foretold, or are searched
  * for, more than 45 may end direct; the share is printed.
  *
- * Then things change while pings go: one box after the other restarts and knows nothing any more;
- * one host after the other is in another network with another address. Traffic must be back within
- * 3 s, and direct within 15 s where it was.
+ * Then things change while pings go: one host after the other awakes after GRID_SLEEP_S; one box
+ * after the other restarts and knows nothing any more; one host after the other is in another
+ * network with another address; then it is behind the very box that its peer is behind, and they
+ * must talk over their LAN. Traffic must be back within 3 s, and direct within 15 s where it was.
  *
  * Times are counted from the traffic's first packet, in round trips of the ring path that carries
  * the signalling, and only for pairs that had nothing to do with each other before.
@@ -21,7 +22,7 @@
 #include "tests/sim/nat.h"
 #include "tests/sim/stats.h"
 
-enum { GRID_KINDS = 9, GRID_PAIRS = GRID_KINDS * GRID_KINDS };
+enum { GRID_KINDS = 9, GRID_PAIRS = GRID_KINDS * GRID_KINDS, GRID_SLEEP_S = 40 };
 
 struct grid_options {
     uint64_t seed;
@@ -50,7 +51,7 @@ struct grid_result {
     struct grid_change {
         struct stats traffic_s; /* from the change to the first round trip, by any path */
         struct stats direct_s;  /* to the first over a direct path, where there was one before */
-    } reboot, move;
+    } sleep, reboot, move, home;
     uint64_t known; /* hosts that know how their box maps */
     uint64_t known_filtering, known_hairpin;
     uint64_t violations;

@@ -68,7 +68,7 @@ static void packet_arrives(struct world *w, struct event *e)
     struct packet *p = CONTAINER_OF(e, struct packet, event);
     long to = internet_arrive(&w->internet, w->now_us, p);
 
-    if (to != INTERNET_NOBODY && w->hosts[to].state != HOST_OFF) {
+    if (to != INTERNET_NOBODY && w->hosts[to].state != HOST_OFF && w->hosts[to].asleep_us == 0) {
         w->delivered++;
         host_input(&w->hosts[to], &p->from, p->bytes, p->len);
     }
@@ -435,6 +435,26 @@ void host_leave(struct host *h)
     h->state = HOST_LEAVING;
     host_enter(h);
     node_leave(h->node);
+    host_exit(h);
+}
+
+void host_sleep(struct host *h)
+{
+    CHECK(h->state == HOST_ON && h->asleep_us == 0);
+    h->asleep_us = h->world->now_us;
+    agenda_set(&h->world->agenda, &h->wake, USEC_NEVER);
+}
+
+void host_awake(struct host *h)
+{
+    bool long_gone = h->world->now_us >= h->asleep_us + SEC(OVERLAY_GIVEN_UP_S);
+
+    h->asleep_us = 0;
+    host_enter(h);
+    if (long_gone)
+        node_awoke(h->node);
+    else
+        node_network_changed(h->node);
     host_exit(h);
 }
 

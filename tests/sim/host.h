@@ -56,6 +56,7 @@ struct host {
     usec off_us;                   /* last end */
     usec up_us;                    /* NODE_UP first since this start; 0: not yet */
     bool up;                       /* it is now */
+    usec asleep_us;                /* suspended since then; 0: awake */
     uint64_t tx_packets, tx_bytes; /* IP and UDP headers included; over all lives */
     uint32_t spins;                /* ticks in a row in one instant */
     bool changed;                  /* the node said so */
@@ -82,6 +83,9 @@ void host_start(struct host *h, bool stranger);
 void host_start_at(struct host *h, usec at_us, bool stranger);
 void host_crash(struct host *h);
 void host_leave(struct host *h);
+/* The machine is suspended: its clock runs on, what comes is lost. Nobody may enter it. */
+void host_sleep(struct host *h);
+void host_awake(struct host *h);
 void host_input(struct host *h, const struct endpoint *from, uint8_t *pkt, size_t len);
 
 /* Around every call that may change the node. */
