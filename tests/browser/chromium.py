@@ -2,6 +2,7 @@
 shape, and has axe-core look as well."""
 
 import base64
+import fcntl
 import glob
 import json
 import os
@@ -25,13 +26,15 @@ WHOLE = ("start", "group-pending", "group-owner", "member", "audit")
 
 
 def axe_source():
-    """axe.min.js, fetched once into the output directory."""
+    """axe.min.js, fetched once into the output directory, whichever test comes first."""
     path = os.path.join(OUT, "node_modules", "axe-core", "axe.min.js")
-    if not os.path.exists(path):
-        os.makedirs(OUT, exist_ok=True)
-        done = subprocess.run(["npm", "install", "--prefix", OUT, "--no-save", "--no-audit", "--no-fund", AXE],
-                              capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0 and os.path.exists(path), f"{AXE} cannot be fetched: {done.stderr[-500:]}"
+    os.makedirs(OUT, exist_ok=True)
+    with open(os.path.join(OUT, "axe.lock"), "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(path):
+            done = subprocess.run(["npm", "install", "--prefix", OUT, "--no-save", "--no-audit", "--no-fund", AXE],
+                                  capture_output=True, text=True, timeout=60)
+            assert done.returncode == 0 and os.path.exists(path), f"{AXE} cannot be fetched: {done.stderr[-500:]}"
     with open(path, encoding="utf-8") as f:
         return f.read()
 
@@ -165,19 +168,19 @@ class Chromium:
 
     def read_qr(self):
         """What a camera before the screen would read."""
-        self.picture("qr")
-        done = subprocess.run(["zbarimg", "-q", "--raw", os.path.join(OUT, "qr.png")], capture_output=True, text=True,
-                              timeout=20)
+        path = self.picture("qr", self.downloads)
+        done = subprocess.run(["zbarimg", "-q", "--raw", path], capture_output=True, text=True, timeout=20)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     # --- what is looked at ---
 
-    def picture(self, name):
-        os.makedirs(OUT, exist_ok=True)
+    def picture(self, name, folder=OUT):
+        path = os.path.join(folder, name + ".png")
         shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "format": "png"})
-        with open(os.path.join(OUT, name + ".png"), "wb") as f:
+        with open(path, "wb") as f:
             f.write(base64.b64decode(shot["data"]))
+        return path
 
     def look(self, name):
         """Pictures of the page on a phone, light, and on a desk, dark (of the pages in WHOLE in all four ways); nothing
