@@ -9,12 +9,13 @@
 enum {
     RESIZE = 2
 }; /* the ring grew or shrank so many times: shortcuts are drawn again, one by one */
-static const usec settle_us = SEC(2); /* after becoming a member */
+/* After becoming a member. Soon: without shortcuts a message goes from neighbour to neighbour, and
+ * a ring that forms sends most of its messages then. */
+static const usec settle_us = MSEC(300);
 static const usec answer_us = SEC(3);
-static const usec trial_us = SEC(2); /* for a direct path; then their round trips are measured */
-static const usec timing_us =
-    SEC(1); /* together shorter than link.c keeps an unneeded connection */
-static const usec next_us = MSEC(500); /* between two draws */
+static const usec trial_us = MSEC(800);  /* for a direct path; then round trips are measured */
+static const usec timing_us = MSEC(600); /* together shorter than link.c keeps an unneeded one */
+static const usec next_us = MSEC(500);   /* between two draws */
 static const usec idle_us = SEC(30);
 static const double spare = 1.5; /* more than wanted, before one is given up */
 
