@@ -369,6 +369,7 @@ void contact_up(struct overlay *o, struct session *s, struct link *l)
     if (c == NULL)
         return;
     c->tries = 0;
+    c->by_tcp = session_path(s)->kind == PATH_TCP;
     c->node = l->peer.id;
     l->mine |= OVERLAY_ROLE_LEAF;
     l->touched = true;

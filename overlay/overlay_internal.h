@@ -167,6 +167,7 @@ struct contact {
     uint32_t token; /* of the question that went through it */
     uint8_t kind;
     uint8_t tries; /* in vain */
+    bool by_tcp;   /* it was reached over TCP, last */
 };
 
 enum { CONTACTS_LOST_MAX = 16, CONTACTS_MET_MAX = 12 }; /* victim: the oldest of its kind */

@@ -2,7 +2,8 @@
  * tcp.c - connections for those that UDP does not reach.
  *
  * A contact that did not answer on UDP within 2 s, and a peer whose best path then still is no UDP
- * path, are tried over TCP on their own port and on 443, UDP going on beside it. A connection that
+ * path, are tried over TCP on their own port and on 443, UDP going on beside it; who was reached so
+ * before, at once. A connection that
  * comes up is one more path for the session that wanted it; one that nobody wants any more is
  * closed.
  *
@@ -44,7 +45,7 @@ void tcp_contact_tried(struct overlay *o, struct contact *c)
 {
     if (!tcp_possible(o))
         return;
-    c->tcp_at_us = o->env->now_us + tcp_after_us;
+    c->tcp_at_us = o->env->now_us + (c->by_tcp ? 0 : tcp_after_us);
     alarm_sooner(o, &o->tcp.alarm, c->tcp_at_us);
 }
 
@@ -193,6 +194,21 @@ void overlay_tcp_opened(struct overlay *o, uint32_t conn)
     sessions_flush(o->sessions);
 }
 
+/* Its connection ended. It may have gone down, or only the connection: it is asked by what is left,
+ * and for a new connection. */
+static void bereave(struct overlay *o, struct session *s, const struct path_addr *addr)
+{
+    struct link *l = session_user(s);
+
+    session_drop_way(s, addr);
+    if (l == NULL || !l->up || path_addr_is_direct(session_path(s)))
+        return;
+    session_probe_now(s);
+    l->tcp_tries = 0;
+    l->tcp_at_us = o->env->now_us;
+    alarm_sooner(o, &o->tcp.alarm, l->tcp_at_us);
+}
+
 void overlay_tcp_closed(struct overlay *o, uint32_t conn)
 {
     const struct path_addr addr = {.kind = PATH_TCP, .conn = conn};
@@ -202,7 +218,8 @@ void overlay_tcp_closed(struct overlay *o, uint32_t conn)
 
     (void)wish_take(o, conn, &w);
     while ((s = sessions_next(o->sessions, &i)) != NULL)
-        session_drop_way(s, &addr);
+        if (session_has_way(s, &addr))
+            bereave(o, s, &addr);
     sessions_flush(o->sessions);
 }
 

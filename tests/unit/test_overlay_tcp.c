@@ -145,6 +145,34 @@ static void what_only_tcp_carried_goes_on_by_another_way_when_it_closes(void **s
     net_free(net);
 }
 
+/* Its one connection closes, as it was restarted: that is soon noticed, and TCP waits for no UDP.
+ */
+static void who_was_reached_over_tcp_and_restarts_is_reached_so_again_within_6_s(void **state)
+{
+    struct overlay_net *net = net_with_tcp(5);
+    struct net_node *a = net_start_new(net), *b = net_add(net);
+    unsigned first = 0, ms = 0;
+
+    b->udp_blocked = true;
+    net_start(b, &first, 1);
+    net_run(net, SEC(5));
+    assert_true(info_of(b, a).tcp);
+    for (int i = 0; i < 3; i++) {
+        net_kill(a);
+        overlay_tcp_closed(net_enter(b), 0x201);
+        net_run(net, MSEC(200));
+        net_start(a, NULL, 0);
+        for (ms = 200; !info_of(a, b).up && ms < 10000; ms++)
+            net_run(net, MSEC(1));
+        fprintf(stderr, "again: %u ms\n", ms);
+        assert_in_range(ms, 200, 6000);
+        assert_true(info_of(a, b).tcp);
+        net_run(net, SEC(20));
+        assert_true(net_ideal(net, true));
+    }
+    net_free(net);
+}
+
 static void only_connections_of_proven_peers_count_as_used(void **state)
 {
     struct overlay_net *net = net_with_tcp(4);
@@ -168,6 +196,7 @@ int main(void)
         cmocka_unit_test(a_bootstrap_that_is_silent_on_udp_is_reached_over_tcp_after_2_s),
         cmocka_unit_test(members_take_tcp_before_the_ring_and_udp_before_tcp),
         cmocka_unit_test(what_only_tcp_carried_goes_on_by_another_way_when_it_closes),
+        cmocka_unit_test(who_was_reached_over_tcp_and_restarts_is_reached_so_again_within_6_s),
         cmocka_unit_test(only_connections_of_proven_peers_count_as_used),
     };
 
