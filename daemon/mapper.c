@@ -32,7 +32,7 @@
 #include <unistd.h>
 
 enum {
-    LIFETIME_S = 3600,
+    LIFETIME_S = 600, /* a router that restarted has forgotten: then it is half of this without */
     RENEW_LEAST_S = 30,
     PCP_TRIES = 3,         /* 250, 500, 1000 ms: does anybody there speak it? */
     PCP_KNOWN_TRIES = 5,   /* and 2, 4 s: it does, and is slow */

@@ -434,12 +434,12 @@ static enum overlay_entry_state state_of(const struct overlay *o, const struct c
 
 bool overlay_entry_next(const struct overlay *o, size_t *i, struct overlay_entry *out)
 {
-    const struct contact *c = &o->contacts.v[*i];
+    const struct contact *c;
 
     *out = (struct overlay_entry){.tries = 0};
     if (*i >= o->contacts.count)
         return false;
-    (*i)++;
+    c = &o->contacts.v[(*i)++];
     *out = (struct overlay_entry){.ep = c->ep,
                                   .kind = (enum overlay_entry_kind)c->kind,
                                   .state = state_of(o, c),
