@@ -10,7 +10,8 @@
  * A process of its own, because these protocols block and because UPnP means reading XML from
  * whatever is on the LAN. Prints "udp ADDRESS:PORT PROTOCOL" when there is a mapping or it became
  * another one, and the same with "tcp"; "none" and ends when no router gives one. Renews at half
- * the shortest life. Removes all and ends when its standard input ends, or by SIGTERM.
+ * the shortest life, and when a router that speaks PCP or NAT-PMP says that it has just started.
+ * Removes all and ends when its standard input ends, or by SIGTERM.
  */
 #include "daemon/pcp.h"
 #include "overlay/core/err.h"
@@ -34,6 +35,7 @@
 enum {
     LIFETIME_S = 600, /* a router that restarted has forgotten: then it is half of this without */
     RENEW_LEAST_S = 30,
+    ANNOUNCED_MS = 2000,   /* asked again at random within that */
     PCP_TRIES = 3,         /* 250, 500, 1000 ms: does anybody there speak it? */
     PCP_KNOWN_TRIES = 5,   /* and 2, 4 s: it does, and is slow */
     NATPMP_WAIT_MS = 2000, /* it repeats by itself until then */
@@ -294,16 +296,59 @@ static void on_terminate(int number)
     ended = 1;
 }
 
-/* True when so much time has passed; false when it is time to go. */
-static bool wait_or_end(unsigned seconds)
+/* What routers say when they start comes to all hosts of a LAN; -1: cannot be heard. */
+static int announcements(void)
 {
-    struct pollfd p = {STDIN_FILENO, POLLIN, 0};
-    char ignored[64];
-    int rc = ended ? 1 : poll(&p, 1, (int)seconds * 1000);
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(PCP_CLIENT_PORT)};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), on = 1;
 
-    if (ended)
-        return false;
-    return rc == 0 || (rc > 0 && read(STDIN_FILENO, ignored, sizeof ignored) > 0);
+    if (fd < 0)
+        return -1;
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+        bind(fd, (struct sockaddr *)&at, sizeof at) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+/* One datagram is taken. */
+static bool router_started(int fd)
+{
+    struct sockaddr_in from;
+    socklen_t len = sizeof from;
+    struct in_addr router;
+    char ignored[64];
+
+    return recvfrom(fd, ignored, sizeof ignored, MSG_DONTWAIT, (struct sockaddr *)&from, &len) >=
+               0 &&
+           from.sin_port == htons(PCP_PORT) && default_gateway(&router) &&
+           from.sin_addr.s_addr == router.s_addr;
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
+}
+
+/* True when so much time has passed, or a router has started; false when it is time to go. */
+static bool wait_or_end(unsigned seconds, int announced)
+{
+    struct pollfd p[] = {{STDIN_FILENO, POLLIN, 0}, {announced, POLLIN, 0}};
+    int64_t end_ms = now_ms() + seconds * INT64_C(1000), left_ms;
+    char ignored[64];
+
+    while (!ended && (left_ms = end_ms - now_ms()) > 0) {
+        int rc = poll(p, 2, (int)left_ms);
+
+        if (rc > 0 && p[0].revents && read(STDIN_FILENO, ignored, sizeof ignored) <= 0)
+            return false;
+        if (rc > 0 && p[1].revents && router_started(announced) && left_ms > ANNOUNCED_MS)
+            end_ms = now_ms() + random_port() % ANNOUNCED_MS; /* others heard it, too */
+    }
+    return !ended;
 }
 
 static bool find(struct mapper *m)
@@ -369,6 +414,7 @@ static unsigned shortest_life_s(const struct mapper *m)
 static void keep(struct mapper *m)
 {
     struct mapping *udp = &m->v[0];
+    int announced = announcements();
     unsigned wait_s;
 
     do {
@@ -380,7 +426,7 @@ static void keep(struct mapper *m)
             say(m, &m->v[i]);
         }
         wait_s = shortest_life_s(m) / 2;
-        if (!wait_or_end(wait_s > RENEW_LEAST_S ? wait_s : RENEW_LEAST_S)) {
+        if (!wait_or_end(wait_s > RENEW_LEAST_S ? wait_s : RENEW_LEAST_S, announced)) {
             for (size_t i = 0; i < m->count; i++)
                 take_away(m, &m->v[i]);
             return;

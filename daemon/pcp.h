@@ -13,6 +13,8 @@
 
 enum {
     PCP_PORT = 5351,
+    PCP_CLIENT_PORT =
+        5350, /* where a router that starts says so (RFC 6887 14.1.1, RFC 6886 3.2.1) */
     PCP_MAP_LEN = 60,
     PCP_NONCE_LEN = 12,
     PCP_PROTOCOL_TCP = 6, /* IANA's protocol numbers */

@@ -97,6 +97,18 @@ def test_not_when_told_not_to(lab):
     holds(r, both_at("192.168.1.11"))
 
 
+def test_a_router_that_was_restarted_maps_again(lab):
+    r = nat.router(lab, "r")
+    upnpd = miniupnpd(r, "no", "yes")
+    b = nat.member(r, "b", 10)
+    b.start()
+    wait_for("TCP's", lambda: "maps TCP" in b.daemon.log(), 10)
+    upnpd.stop()
+    r.sh("nft", "delete", "table", "inet", "upnp")
+    miniupnpd(r, "no", "yes")  # which it tells all hosts
+    wait_for("mapped again", lambda: mapped_to(r) == both_at("192.168.1.10"), 6)
+
+
 def test_nothing_is_mapped_that_does_not_listen(lab):
     r = nat.router(lab, "r")
     miniupnpd(r, "yes", "yes")
