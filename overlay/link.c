@@ -25,7 +25,9 @@
 enum {
     SHORTCUTS_SAME = 255,
     NEAR_MAX = 2 * OVERLAY_NEAR,
-    SAYS_MAX = 6, /* doublings of the interval between repetitions */
+    SAYS_EVEN = 3, /* repetitions at an even interval: over a ring that loses much, a word that is
+                      not heard for unused_us ends the connection */
+    SAYS_MAX = 8,  /* after those the interval doubles, up to so many */
     ROLES_OF_LISTS = OVERLAY_ROLE_NEAR | OVERLAY_ROLE_SHORTCUT,
     ROLES_ALL = 31,
     GUESTS_MAX = 128, /* of no use to us; victim: the oldest that nobody needs, then that joined */
@@ -200,7 +202,7 @@ static usec say_again_at(const struct link *l)
 {
     usec wait_us = 2 * session_rtt(l->session) + say_again_us;
 
-    return l->said_us + (wait_us << (l->says - 1));
+    return l->said_us + (wait_us << (l->says > SAYS_EVEN ? l->says - SAYS_EVEN : 0));
 }
 
 /* Says what is due now; returns when to look again. */
