@@ -182,14 +182,18 @@ static bool is_sparse(const struct batch_group *g)
     return g->stream == NULL && g->count == 1 && g->len <= BATCH_SPARSE_LEN;
 }
 
-/* Shortens the group to what fits into `room`, perhaps to nothing. Returns its length. */
+/* Shortens the group to what fits into `room`, perhaps to nothing. A short packet behind longer
+ * ones (a ping that came with an upload) moves up. Returns the group's length. */
 static size_t group_trim(struct batch_group *g, size_t room, struct batch_refused *refused)
 {
     if (g->len > room && !is_sparse(g)) {
         unsigned fit = (unsigned)(room / g->size);
-        refused->backlog += g->count - fit;
-        g->count = fit;
-        g->len = fit * g->size;
+        size_t last = (g->count - 1) * g->size, last_len = g->len - last;
+        bool moves = last_len < g->size && last_len <= BATCH_SPARSE_LEN;
+        memmove(g->bytes + fit * g->size, g->bytes + last, moves ? last_len : 0);
+        refused->backlog += g->count - fit - moves;
+        g->count = fit + moves;
+        g->len = fit * g->size + (moves ? last_len : 0);
         g->vector.iov_len = g->len;
     }
     return g->len;

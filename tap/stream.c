@@ -229,17 +229,42 @@ static size_t write_locked(struct stream *s, const uint8_t *records, size_t len,
     return fit;
 }
 
+/* Where the last of them begins. */
+static size_t last_record(const uint8_t *records, size_t len)
+{
+    size_t at = 0;
+    while (at + record_len(records + at) < len) {
+        at += record_len(records + at);
+    }
+    return at;
+}
+
+/* What does not fit, but for a small packet behind it (a ping that came with an upload). */
+static unsigned drop(struct stream *s, const uint8_t *records, size_t len, usec now_us)
+{
+    size_t last = last_record(records, len);
+    unsigned dropped = count(records, len);
+    if (is_sparse(records + last, len - last)) {
+        dropped -= write_locked(s, records + last, len - last, false, now_us) > 0;
+    }
+    return dropped;
+}
+
 unsigned stream_write(struct stream *s, const uint8_t *records, size_t len, bool control,
                       usec now_us)
 {
     size_t fit = 0;
+    unsigned dropped = 0;
     pthread_mutex_lock(&s->lock);
     if (!s->broken) {
         fit = write_locked(s, records, len, control, now_us);
+        dropped = fit < len ? drop(s, records + fit, len - fit, now_us) : 0;
         watch_room(s);
+    } else {
+        dropped = count(records, len);
     }
     pthread_mutex_unlock(&s->lock);
-    return fit == len ? 0 : count(records + fit, len - fit);
+    return dropped;
 }
 
 /* --- In, by its home --- */
