@@ -48,8 +48,8 @@ enum overlay_mode {
     OVERLAY_NEAREST, /* delivered at the member whose id is closest to the key */
 };
 
-/* Whoever was silent for so long has no session with its neighbours any more: they probe after 10 s,
- * and then comes the verdict. */
+/* Whoever was silent for so long has no session with its neighbours any more: they probe after 10
+ * s, and then comes the verdict. */
 enum { OVERLAY_GIVEN_UP_S = 15 };
 
 /* Where a message came from, and so where an answer goes. Ids of routed messages are claims of
@@ -60,9 +60,8 @@ struct overlay_from {
     struct id key; /* what it was routed to (our own id, or a key near us) */
     bool direct;   /* came over a session with `node`: the id is authenticated */
     uint8_t hops;
-    uint32_t
-        connection;  /* token of the session that it came in by, of whoever; 0: from ourselves */
-    uint64_t prefix; /* of the other end of that: addr_prefix; 0: not known */
+    uint32_t connection; /* token of the session that it came in by; 0: from ourselves */
+    uint64_t prefix;     /* of the other end of that: addr_prefix; 0: not known */
 };
 
 struct overlay_config {
@@ -263,8 +262,8 @@ int overlay_send_data(struct overlay *o, const struct id *peer, const uint8_t *p
 
 /*
  * Where relay packets go that come from an endpoint, or over a connection (from_conn, to_conn not
- * 0), under a channel id. Borrowed until the
- * next call into o: ref the meters that you keep. A packet is forwarded when both meters take it.
+ * 0), under a channel id. Borrowed until the next call into o: ref the meters that you keep. A
+ * packet is forwarded when both meters take it.
  */
 struct overlay_leg {
     struct endpoint from;
@@ -380,21 +379,21 @@ size_t overlay_candidates(const struct overlay *o, const struct id *peer,
 enum { OVERLAY_ENDPOINTS_MAX = 8 };
 /* Our own that peers are told of and try. */
 size_t overlay_endpoints(const struct overlay *o, struct endpoint out[OVERLAY_ENDPOINTS_MAX]);
-/* What is known of the NAT that we are behind, from what neighbours and STUN servers see. */
-enum overlay_nat_mapping { /* RFC 4787 4.1 */
-                           OVERLAY_NAT_MAPPING_UNKNOWN,
-                           OVERLAY_NAT_MAPPING_NONE,        /* others see an address of our own */
-                           OVERLAY_NAT_MAPPING_INDEPENDENT, /* others agree */
-                           OVERLAY_NAT_MAPPING_DEPENDENT,   /* they do not; one of the two below */
-                           OVERLAY_NAT_MAPPING_ADDRESS,
-                           OVERLAY_NAT_MAPPING_ADDRESS_AND_PORT,
+/* What is known of the NAT that we are behind, from what neighbours and STUN servers see:
+ * its mapping (RFC 4787 4.1) and its filtering (RFC 4787 5). */
+enum overlay_nat_mapping {
+    OVERLAY_NAT_MAPPING_UNKNOWN,
+    OVERLAY_NAT_MAPPING_NONE,        /* others see an address of our own */
+    OVERLAY_NAT_MAPPING_INDEPENDENT, /* others agree */
+    OVERLAY_NAT_MAPPING_DEPENDENT,   /* they do not; one of the two below */
+    OVERLAY_NAT_MAPPING_ADDRESS,
+    OVERLAY_NAT_MAPPING_ADDRESS_AND_PORT,
 };
-enum overlay_nat_filtering { /* RFC 4787 5 */
-                             OVERLAY_NAT_FILTERING_UNKNOWN,
-                             OVERLAY_NAT_FILTERING_NONE,        /* there is no NAT */
-                             OVERLAY_NAT_FILTERING_INDEPENDENT, /* a packet came from where we had
-                                                                   not sent to */
-                             OVERLAY_NAT_FILTERING_DEPENDENT,   /* none came, though asked for */
+enum overlay_nat_filtering {
+    OVERLAY_NAT_FILTERING_UNKNOWN,
+    OVERLAY_NAT_FILTERING_NONE,        /* there is no NAT */
+    OVERLAY_NAT_FILTERING_INDEPENDENT, /* a packet came from where we had not sent to */
+    OVERLAY_NAT_FILTERING_DEPENDENT,   /* none came, though asked for */
 };
 enum overlay_known { OVERLAY_KNOWN_NOT, OVERLAY_KNOWN_NO, OVERLAY_KNOWN_YES };
 enum { OVERLAY_REFLEXIVE_MAX = 8 };
