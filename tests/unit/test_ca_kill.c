@@ -155,7 +155,7 @@ static void world_copy(const struct world *from, struct world *to)
     const char *reason = NULL;
 
     *to = *from;
-    snprintf(to->b.dir, sizeof to->b.dir, "%s.k", from->b.dir);
+    snprintf(to->b.dir, sizeof to->b.dir, "%.60s.k", from->b.dir);
     snprintf(command, sizeof command, "rm -rf %s && cp -a %s %s", to->b.dir, from->b.dir,
              to->b.dir);
     assert_int_equal(system(command), 0);
