@@ -226,6 +226,19 @@ static inline size_t put_frame(uint8_t *frame, const char *src, const char *dst,
     return udp_frame(frame, 2000, &plane_virtual_mac, &kernel_mac, &s, &d, data, len);
 }
 
+/* A frame with data_len bytes of `mark` goes in here and comes out there as it was. */
+static inline void carry(struct machine *from, const char *src, struct machine *to, const char *dst,
+                         uint8_t mark, size_t data_len)
+{
+    uint8_t frame[1600], got[1600], data[1400];
+
+    memset(data, mark, sizeof(data));
+    size_t len = put_frame(frame, src, dst, data, data_len);
+    push(from, frame, len);
+    assert_int_equal(read_frame(to, got, sizeof(got)), len);
+    assert_memory_equal(got + ETH_HEADER_LEN, frame + ETH_HEADER_LEN, len - ETH_HEADER_LEN);
+}
+
 /* "Who has the service address": always answered, so what was pushed before has been seen. */
 static inline void sync_device(const struct machine *m)
 {

@@ -79,18 +79,6 @@ static void trio_stop(struct trio *t)
     meter_unref(t->all);
 }
 
-static void carry(struct machine *from, const char *src, struct machine *to, const char *dst,
-                  uint8_t mark, size_t data_len)
-{
-    uint8_t frame[1600], got[1600], data[1400];
-
-    memset(data, mark, sizeof(data));
-    size_t len = put_frame(frame, src, dst, data, data_len);
-    push(from, frame, len);
-    assert_int_equal(read_frame(to, got, sizeof(got)), len);
-    assert_memory_equal(got + ETH_HEADER_LEN, frame + ETH_HEADER_LEN, len - ETH_HEADER_LEN);
-}
-
 static void data_goes_over_a_relay_that_cannot_read_it(void **state)
 {
     struct trio t;

@@ -75,17 +75,6 @@ static void joined_stop(struct joined *j)
     close(j->fds[1]);
 }
 
-static void carry(struct machine *from, const char *src, struct machine *to, const char *dst,
-                  uint8_t mark, size_t data_len)
-{
-    uint8_t frame[1600], got[1600], data[1400];
-    memset(data, mark, sizeof(data));
-    size_t len = put_frame(frame, src, dst, data, data_len);
-    push(from, frame, len);
-    assert_int_equal(read_frame(to, got, sizeof(got)), len);
-    assert_memory_equal(got + ETH_HEADER_LEN, frame + ETH_HEADER_LEN, len - ETH_HEADER_LEN);
-}
-
 static void carry_both_ways(struct machine *a, struct machine *b)
 {
     for (uint8_t i = 0; i < 50; i++) {
