@@ -212,6 +212,21 @@ static void on_tunnel_send(void *ctx, const struct id *to, const uint8_t *pkt, s
         node_tunnel_send(public_one->node, to, pkt, len);
 }
 
+static void on_tunnel_used(void *ctx, const struct id *to)
+{
+    struct network *n = ctx, *public_one = daemon_public(n->daemon);
+
+    if (public_one && enter_beside(public_one, n))
+        node_tunnel_used(public_one->node, to);
+}
+
+static bool on_tunnel_way(void *ctx, const struct id *to, struct overlay_data *way)
+{
+    struct network *n = ctx, *public_one = daemon_public(n->daemon);
+
+    return public_one && public_one->node && node_tunnel_way(public_one->node, to, way);
+}
+
 /* As with datagrams: a first message is offered to each, the rest names its receiver. */
 static void on_tunnel_input(void *ctx, const struct id *from, uint8_t *pkt, size_t len)
 {
@@ -286,6 +301,8 @@ static const struct node_host node_host = {
     .removed = on_removed,
     .dns_query = on_dns_query,
     .tunnel_send = on_tunnel_send,
+    .tunnel_used = on_tunnel_used,
+    .tunnel_way = on_tunnel_way,
 };
 
 /* --- The machine's side --- */

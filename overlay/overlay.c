@@ -734,6 +734,9 @@ static void fill_data(const struct overlay *o, const struct link *l, struct over
         out->conn = d.path.conn;
     else if (d.path.kind == PATH_RELAY)
         relay_data(o, &d.path, out);
+    out->tunnelled = d.path.kind == PATH_TUNNEL;
+    if (out->tunnelled)
+        out->end = d.path.peer;
     memcpy(out->rx, d.rx, sizeof out->rx);
 }
 
@@ -767,6 +770,8 @@ void overlay_data_seen(struct overlay *o, uint32_t token, usec last_tx_us, usec 
     if (s == NULL)
         return;
     session_data_seen(s, last_tx_us, last_rx_us, tx_packets);
+    if (session_path(s)->kind == PATH_TUNNEL && o->host.tunnel_used != NULL)
+        o->host.tunnel_used(o->ctx, &session_path(s)->peer);
     if (l == NULL || !l->up || last_us + demand_us <= l->demand_until_us)
         return;
     if (last_us + demand_us <= o->env->now_us)

@@ -117,6 +117,8 @@ struct overlay_host {
      * from inside: the other overlay may be told, this one not. NULL: no tunnels.
      */
     void (*tunnel)(void *ctx, const struct id *to, const uint8_t *pkt, size_t len);
+    /* Data went to that node, or came from it, in the last second; NULL with the one above. */
+    void (*tunnel_used)(void *ctx, const struct id *to);
     /* The peer at `by` sees us as `us`. As above, and may be NULL. */
     void (*observed)(void *ctx, const struct endpoint *by, const struct endpoint *us);
 };
@@ -245,8 +247,10 @@ struct overlay_data {
     struct id peer;
     bool udp; /* to is set */
     struct endpoint to;
-    uint32_t conn;          /* not 0: over this TCP connection. Neither: overlay_send_data */
-    uint32_t channel;       /* not 0: there is a relay, the packet goes behind a relay header */
+    uint32_t conn;    /* not 0: over this TCP connection. Neither: overlay_send_data */
+    uint32_t channel; /* not 0: there is a relay, the packet goes behind a relay header */
+    bool tunnelled;   /* through another overlay, as its node `end` is reached */
+    struct id end;
     struct seal_key *tx;    /* NULL: none yet */
     struct seal_key *rx[3]; /* NULL when unused */
 };

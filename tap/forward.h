@@ -59,6 +59,7 @@ struct forward_leg {
     uint32_t channel;
     struct endpoint from;
     uint32_t from_conn; /* TCP: the connection's number, and `from` says nothing; else 0 */
+    bool is_public;     /* the public overlay's */
     bool ends_here;     /* what is behind the header is for us; else it goes on: */
     struct endpoint to;
     uint32_t to_conn;          /* TCP, as above */
@@ -75,6 +76,7 @@ struct forward_network {
     struct net ipv6;        /* the group's /48 or /64; family 0: none */
     struct addr own4, own6; /* our addresses; family 0 while we have none */
     struct addr service;    /* the network's own service address: DHCP, DNS, echo */
+    bool public_relay;      /* data may come by legs of the public overlay */
 };
 
 struct forward; /* opaque, immutable once published */

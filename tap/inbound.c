@@ -26,8 +26,9 @@ struct datagram {
     uint8_t *packet;
     size_t len;
     struct endpoint from;
-    uint32_t conn; /* it came over this connection; 0: by UDP */
-    bool relayed;  /* `from` is the relay's */
+    uint32_t conn;  /* it came over this connection; 0: by UDP */
+    bool relayed;   /* `from` is the relay's */
+    bool tunnelled; /* by a leg of the public overlay */
 };
 
 static void hand_up(struct worker *w, const struct datagram *d)
@@ -214,6 +215,8 @@ static void inner_in(struct worker *w, const struct datagram *d, const struct fo
     } else if (network == NULL ||
                !(addr_eq(&in.ip.dst, &network->own4) || addr_eq(&in.ip.dst, &network->own6))) {
         worker_drop(w, PLANE_DROP_DESTINATION);
+    } else if (d->tunnelled && !network->public_relay) {
+        worker_drop(w, PLANE_DROP_PUBLIC);
     } else if (!source_ok(w, &in.ip.src)) {
         hand_up_unverified(w, d, peer, &in);
     } else {
@@ -252,13 +255,16 @@ static void relay_packet_in(struct worker *w, const struct datagram *d)
                              .from = d->from,
                              .conn = d->conn,
                              .relayed = true};
-    switch (relay_in(w, &d->from, d->conn, d->packet, d->len)) {
+    enum relay_verdict v = relay_in(w, &d->from, d->conn, d->packet, d->len);
+    switch (v) {
     case RELAY_GONE:
         return;
     case RELAY_UNKNOWN:
         hand_up(w, d);
         return;
+    case RELAY_PUBLIC:
     case RELAY_INNER:
+        inner.tunnelled = v == RELAY_PUBLIC;
         if (inner.packet[0] == PACKET_DATA) {
             data_in(w, &inner);
         } else {

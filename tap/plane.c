@@ -69,6 +69,8 @@ const char *plane_drop_text(enum plane_drop d)
         return "too_big";
     case PLANE_DROP_RELAY_RATE:
         return "relay_rate";
+    case PLANE_DROP_PUBLIC:
+        return "public";
     case PLANE_DROP_COUNT:
         break;
     }

@@ -82,6 +82,7 @@ enum plane_drop {
     PLANE_DROP_DEVICE,      /* the kernel refused the frame */
     PLANE_DROP_TOO_BIG,
     PLANE_DROP_RELAY_RATE, /* of others, above what we would forward */
+    PLANE_DROP_PUBLIC,     /* through the public overlay, and may not */
     PLANE_DROP_COUNT,
 };
 const char *plane_drop_text(enum plane_drop d); /* "forged", ... */

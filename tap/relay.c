@@ -95,7 +95,7 @@ enum relay_verdict relay_in(struct worker *w, const struct endpoint *from, uint3
         return RELAY_UNKNOWN;
     }
     if (leg->ends_here) {
-        return RELAY_INNER;
+        return leg->is_public ? RELAY_PUBLIC : RELAY_INNER;
     }
     if (!find_onward(w, leg, &onward)) {
         return RELAY_UNKNOWN;

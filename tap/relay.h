@@ -15,6 +15,7 @@
 enum relay_verdict {
     RELAY_GONE,   /* forwarded, or dropped and counted */
     RELAY_INNER,  /* ours: what is behind RELAY_HEADER_LEN bytes */
+    RELAY_PUBLIC, /* the same, by a leg of the public overlay */
     RELAY_UNKNOWN /* the control thread's */
 };
 

@@ -130,9 +130,16 @@ static void on_message(void *ctx, const struct overlay_from *from, uint8_t proto
         n->drops[NODE_DROP_MESSAGE]++;
 }
 
+/* Behind a relay header, that is; in the public overlay it is some group's. */
 static void on_data(void *ctx, uint8_t *pkt, size_t len)
 {
-    traffic_data_packet(ctx, pkt, len);
+    static const struct id nobody;
+    struct node *n = ctx;
+
+    if (n->config.rendezvous)
+        n->host.tunnel_input(n->ctx, &nobody, pkt, len);
+    else
+        traffic_data_packet(n, pkt, len);
 }
 
 static void on_peer_up(void *ctx, const struct id *peer)
@@ -153,6 +160,8 @@ static void on_peer_down(void *ctx, const struct id *peer)
     struct node *n = ctx;
 
     traffic_peer_down(n, peer);
+    if (n->config.rendezvous)
+        node_set_forward_dirty(n); /* it may have been a tunnel's end */
     acquaintances_forget(&n->acquaintances, peer);
     n->changed_dirty = true;
 }
@@ -183,6 +192,13 @@ static void on_tunnel(void *ctx, const struct id *to, const uint8_t *pkt, size_t
         n->drops[NODE_DROP_PUBLIC]++;
     else
         n->host.tunnel_send(n->ctx, to, pkt, len);
+}
+
+static void on_tunnel_used(void *ctx, const struct id *to)
+{
+    struct node *n = ctx;
+
+    n->host.tunnel_used(n->ctx, to);
 }
 
 static void on_observed(void *ctx, const struct endpoint *by, const struct endpoint *us)
@@ -357,6 +373,7 @@ static struct overlay *node_overlay_new(struct node *n)
         .ring_changed = on_ring_changed,
         .legs_changed = on_legs_changed,
         .tunnel = n->host.tunnel_send != NULL ? on_tunnel : NULL,
+        .tunnel_used = n->host.tunnel_used != NULL ? on_tunnel_used : NULL,
         .observed = n->host.observed != NULL ? on_observed : NULL,
     };
 
@@ -528,6 +545,16 @@ bool node_tunnel_input(struct node *n, const struct id *from, uint8_t *pkt, size
 void node_tunnel_send(struct node *n, const struct id *to, const uint8_t *pkt, size_t len)
 {
     tunnels_send(&n->meeting->tunnels, to, pkt, len);
+}
+
+void node_tunnel_used(struct node *n, const struct id *to)
+{
+    (void)overlay_demand(n->overlay, to);
+}
+
+bool node_tunnel_way(struct node *n, const struct id *to, struct overlay_data *way)
+{
+    return overlay_data(n->overlay, to, way) && (way->udp || way->conn != 0);
 }
 
 int node_meet(struct node *n, const struct node_meeting *m)

@@ -82,12 +82,15 @@ struct node_host {
     void (*removed)(void *ctx);
     /* A foreign name's query for config.dns_forward; the answer comes back by node_dns_reply. */
     void (*dns_query)(void *ctx, const uint8_t *query, size_t len);
-    /* A group's node, NULL: it has no public one beside it. A packet for node_tunnel_send of that;
-     * may be called from inside. */
+    /* A group's node, NULL: it has no public one beside it. A packet for node_tunnel_send of that,
+     * data for node_tunnel_used, and what node_tunnel_way says; may be called from inside. */
     void (*tunnel_send)(void *ctx, const struct id *to, const uint8_t *pkt, size_t len);
+    void (*tunnel_used)(void *ctx, const struct id *to);
+    bool (*tunnel_way)(void *ctx, const struct id *to, struct overlay_data *way);
     /* Of the public overlay's node: a packet for some group, from its node `from`; it may be
-     * changed. A member of the group with this token is there (overlay_add_tunnel). A peer at `by`
-     * sees us as `us`; may be called from inside. None of the three may call back. */
+     * changed; `from` is zero for data. A member of the group with this token is there
+     * (overlay_add_tunnel). A peer at `by` sees us as `us`; may be called from inside. None of the
+     * three may call back. */
     void (*tunnel_input)(void *ctx, const struct id *from, uint8_t *pkt, size_t len);
     void (*met)(void *ctx, uint32_t token, const struct id *end, const struct id *member);
     void (*observed)(void *ctx, const struct endpoint *by, const struct endpoint *us);
@@ -124,11 +127,17 @@ void node_unverified(struct node *n, uint32_t token, uint8_t flags, const uint8_
 void node_roamed(struct node *n, uint32_t token, const struct endpoint *from);
 void node_dns_reply(struct node *n, const uint8_t *reply, size_t len);
 
-/* Out of a tunnel, from that node of the public overlay. True when it was for this one. */
+/* Out of a tunnel, from that node of the public overlay, zero for data. True when it was for this
+ * one. */
 bool node_tunnel_input(struct node *n, const struct id *from, uint8_t *pkt, size_t len);
 
 /* The rest of these only with config.rendezvous. */
 void node_tunnel_send(struct node *n, const struct id *to, const uint8_t *pkt, size_t len);
+/* A group's data goes to that node of the public overlay, or comes from it: the session with it is
+ * kept. */
+void node_tunnel_used(struct node *n, const struct id *to);
+/* The way by which data gets there. False: none yet. */
+bool node_tunnel_way(struct node *n, const struct id *to, struct overlay_data *way);
 /* A group of this daemon whose members are to find each other. token: the caller's; again replaces.
  * 0, -ERR_FULL, -ERR_NOMEM. */
 struct node_meeting {

@@ -464,17 +464,29 @@ void node_sent(struct node *n)
     held_clear(&n->held);
 }
 
+/* Data through the public overlay leaves as its node at the other end is reached. */
+static const struct overlay_data *forward_way(struct node *n, const struct overlay_data *data,
+                                              struct overlay_data *tunnel)
+{
+    if (data->tunnelled && n->config.public_relay && n->host.tunnel_way &&
+        n->host.tunnel_way(n->ctx, &data->end, tunnel))
+        return tunnel;
+    return data;
+}
+
 static int forward_add_keys(struct node *n, struct forward *f, const struct overlay_data *data,
                             struct flow *flow)
 {
     struct forward_peer entry = {.network = n->config.network, .flow = flow->counters};
+    struct overlay_data tunnel;
+    const struct overlay_data *way = forward_way(n, data, &tunnel);
     int peer, r = 0;
 
-    if (data->tx && (data->udp || data->conn != 0)) {
-        entry.path = data->channel != 0 ? FORWARD_RELAY : data->udp ? FORWARD_UDP : FORWARD_TCP;
-        entry.channel = data->channel;
-        entry.to = data->to;
-        entry.conn = data->conn;
+    if (data->tx && (way->udp || way->conn != 0)) {
+        entry.path = way->channel != 0 ? FORWARD_RELAY : way->udp ? FORWARD_UDP : FORWARD_TCP;
+        entry.channel = way->channel;
+        entry.to = way->to;
+        entry.conn = way->conn;
         entry.tx = data->tx;
     }
     peer = forward_add_peer(f, &entry);
@@ -559,6 +571,7 @@ static int forward_add_legs(const struct node *n, struct forward *f)
                                     .from = leg.from,
                                     .from_conn = leg.from_conn,
                                     .ends_here = leg.ends_here,
+                                    .is_public = n->config.rendezvous,
                                     .to = leg.to,
                                     .to_conn = leg.to_conn,
                                     .onward = leg.onward,
@@ -578,6 +591,7 @@ int node_forward(struct node *n, struct forward *f)
         .ipv4 = n->config.ipv4,
         .ipv6 = n->config.ipv6,
         .service = n->service,
+        .public_relay = n->config.public_relay,
     };
     int r = forward_add_legs(n, f);
 

@@ -28,24 +28,17 @@ void tunnels_clear(struct tunnels *t)
 }
 
 /* Data needs a session of its own; asking for one keeps it. */
-static bool may_go(struct tunnels *t, const struct id *to, const uint8_t *pkt, size_t len)
+static bool send_data(struct tunnels *t, const struct id *to, const uint8_t *pkt, size_t len)
 {
-    if (len == 0 || len > TUNNEL_PACKET_MAX)
-        return false;
-    if (pkt[0] != PACKET_DATA)
-        return true;
-    return overlay_demand(t->overlay, to) == 0 && overlay_is_linked(t->overlay, to);
+    return overlay_demand(t->overlay, to) == 0 && overlay_is_linked(t->overlay, to) &&
+           overlay_send_data(t->overlay, to, pkt, len) == 0;
 }
 
-void tunnels_send(struct tunnels *t, const struct id *to, const uint8_t *pkt, size_t len)
+static void send_messages(struct tunnels *t, const struct id *to, const uint8_t *pkt, size_t len)
 {
     size_t parts = (len + TUNNEL_PART_MAX - 1) / TUNNEL_PART_MAX;
     uint8_t body[OVERLAY_BODY_MAX];
 
-    if (!may_go(t, to, pkt, len)) {
-        t->dropped++;
-        return;
-    }
     body[0] = NODE_MSG_TUNNEL;
     put_u16(body + 1, t->number++);
     for (size_t i = 0; i < parts; i++) {
@@ -55,6 +48,18 @@ void tunnels_send(struct tunnels *t, const struct id *to, const uint8_t *pkt, si
         memcpy(body + TUNNEL_HEADER_LEN, pkt + i * TUNNEL_PART_MAX, part);
         (void)!overlay_send(t->overlay, to, OVERLAY_PROTO_NODE, body, TUNNEL_HEADER_LEN + part);
     }
+}
+
+void tunnels_send(struct tunnels *t, const struct id *to, const uint8_t *pkt, size_t len)
+{
+    bool fits = len > 0 && len <= TUNNEL_PACKET_MAX;
+
+    if (!fits || (pkt[0] == PACKET_DATA && !send_data(t, to, pkt, len))) {
+        t->dropped++;
+        return;
+    }
+    if (pkt[0] != PACKET_DATA)
+        send_messages(t, to, pkt, len);
     t->sent++;
 }
 
@@ -72,7 +77,7 @@ static void hand_up(struct tunnels *t, const struct id *from, uint8_t *pkt, size
 {
     bool first = len > 1 && pkt[0] == PACKET_HANDSHAKE && pkt[1] == 1;
 
-    if (pkt[0] < PACKET_HANDSHAKE || pkt[0] > PACKET_DATA || (first && !stranger_allowed(t))) {
+    if (pkt[0] < PACKET_HANDSHAKE || pkt[0] > PACKET_CONTROL || (first && !stranger_allowed(t))) {
         t->dropped++;
         return;
     }

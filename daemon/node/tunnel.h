@@ -12,8 +12,10 @@
  * has to fit a session. Of packets half here TUNNEL_HALVES_MAX are kept for 2 s, the victim is the
  * oldest.
  *
- * A group's handshakes and control packets go by any way there is; its data (type 0x83) only over a
- * session of the two public nodes that is direct, or that a public node relays who has agreed to.
+ * A group's handshakes and control packets go in them by any way there is. Its data (type 0x83) is
+ * in no message: it goes bare where the session of the two public nodes goes, and only when that is
+ * direct, or relayed by a public node who has agreed to. So workers send and open it like any
+ * other, and it is sealed once.
  */
 #ifndef PEAL_NODE_TUNNEL_H
 #define PEAL_NODE_TUNNEL_H

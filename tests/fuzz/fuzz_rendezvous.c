@@ -7,7 +7,7 @@
 static void on_deliver(void *ctx, const struct id *from, uint8_t *pkt, size_t len)
 {
     CHECK(len > 0 && len <= TUNNEL_PACKET_MAX);
-    CHECK(pkt[0] >= PACKET_HANDSHAKE && pkt[0] <= PACKET_DATA);
+    CHECK(pkt[0] >= PACKET_HANDSHAKE && pkt[0] <= PACKET_CONTROL);
     memset(pkt, 0, len); /* all of it may be written to */
 }
 

@@ -79,6 +79,10 @@ def test_where_no_direct_path_exists_the_public_overlay_carries(lab):
     a.ping(b.address(), count=5)
     assert path_to(a, b) == path_to(b, a) == "overlay"
     assert "public overlay" in a.peer("m1")["why"]
+    # Data goes as it is behind the relay's header, in no message of the public overlay.
+    before = counter(a, "tunnel_sent")
+    a.ping(b.address(), count=40, interval=0.01)
+    assert counter(a, "tunnel_sent") - before < 20
 
 
 def test_nothing_is_carried_unless_both_sides_allow_it(lab):

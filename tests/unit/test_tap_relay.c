@@ -229,6 +229,50 @@ static void above_the_agreed_rate_is_dropped(void **state)
     trio_stop(&t);
 }
 
+/* Behind a leg's header, from the stranger that stands for the relay. */
+static void relayed_in(struct stranger *s, uint8_t mark)
+{
+    uint8_t frame[200], pkt[300] = {PACKET_RELAY};
+    size_t len = put_frame(frame, "10.77.0.2", "10.77.0.3", &mark, 1) - ETH_HEADER_LEN;
+
+    put_u32(pkt + 4, B_IN);
+    len = seal_inner(s, pkt + RELAY_HEADER_LEN, PACKET_FLAG_IP, frame + ETH_HEADER_LEN, len);
+    send_to(s, pkt, RELAY_HEADER_LEN + len);
+}
+
+static void data_by_the_public_overlay_needs_leave(void **state)
+{
+    static const struct {
+        bool is_public, allowed, comes;
+    } rows[] = {
+        {false, false, true},
+        {false, true, true},
+        {true, false, false},
+        {true, true, true},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct stranger s;
+        uint8_t got[200];
+
+        stranger_start(&s);
+        s.b.network.public_relay = rows[i].allowed;
+        struct forward *f = table_of(&s.b, 2, NULL, NULL, s.rx);
+        struct forward_leg leg = {
+            .channel = B_IN, .from = s.at, .ends_here = true, .is_public = rows[i].is_public};
+        assert_int_equal(forward_add_leg(f, &leg), 0);
+        plane_publish(s.b.plane, f);
+        relayed_in(&s, (uint8_t)i);
+        if (rows[i].comes) {
+            size_t len = read_frame(&s.b, got, sizeof(got));
+            assert_int_equal(got[len - 1], i);
+        }
+        sync_socket(&s);
+        assert_int_equal(plane_drops(s.b.plane, PLANE_DROP_PUBLIC), !rows[i].comes);
+        stranger_stop(&s);
+    }
+}
+
 static void every_leg_is_found_again(void **state)
 {
     struct forward *f = forward_new();
@@ -259,6 +303,7 @@ int main(void)
         cmocka_unit_test(control_packets_that_end_here_go_up_whole),
         cmocka_unit_test(joined_packets_go_on_joined),
         cmocka_unit_test(above_the_agreed_rate_is_dropped),
+        cmocka_unit_test(data_by_the_public_overlay_needs_leave),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
