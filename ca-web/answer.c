@@ -29,8 +29,9 @@ json_t *answer_member(const struct member_line *line)
 {
     char asked[TIME_TEXT_SIZE];
 
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I}", "user", line->user, "email",
-                     line->email, "state", member_state_text(line->state), "role",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I}", "user", line->user, "email",
+                     line->email, "state", member_state_text(line->state), "further",
+                     member_further_text(line->further), "role",
                      line->role[0] ? line->role : "member", "reason", line->reason, "requested",
                      time_text(line->asked_s, asked), "machines", (json_int_t)line->machines);
 }

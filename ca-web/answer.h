@@ -15,7 +15,7 @@
 json_t *answer_list(const char *commas);
 /* {"ipv4","ipv6","domain","lease_s"}. New reference. */
 json_t *answer_network(const struct group *g);
-/* {"user","email","state","role","reason","requested","machines"}. New reference. */
+/* {"user","email","state","further","role","reason","requested","machines"}. New reference. */
 json_t *answer_member(const struct member_line *line);
 /* {"removal":{..} or null,"machines","told","half_s","last_s"}. New reference. */
 json_t *answer_spread(const struct group *g, const struct spread *s);

@@ -374,10 +374,11 @@ void v1_member(struct visit *v)
         visit_json(v, o);
         return;
     }
-    answer(v, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "user", user.name, "email",
-                        user.email, "state", member_state_text(m.state), "role", role, "reason",
-                        m.reason, "note", m.note, "requested", time_text(m.asked_s, asked),
-                        "decided_by", m.decided_by, "machines", machines_json(v, m.row)));
+    answer(v, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "user", user.name,
+                        "email", user.email, "state", member_state_text(m.state), "further",
+                        member_further_text(m.further), "role", role, "reason", m.reason, "note",
+                        m.note, "requested", time_text(m.asked_s, asked), "decided_by",
+                        m.decided_by, "machines", machines_json(v, m.row)));
 }
 
 /* approve, deny, revoke, ask; the path names the user, the body a note. */
@@ -429,7 +430,9 @@ void v1_role(struct visit *v)
     decide(v, VERB_ROLE_SET, "role", role_set);
 }
 
-void v1_machine_revoke(struct visit *v)
+static void machine_change(struct visit *v,
+                           enum outcome (*change)(struct desk *, const struct group *,
+                                                  const struct id *, const char *))
 {
     struct scene s;
     struct id node;
@@ -440,10 +443,20 @@ void v1_machine_revoke(struct visit *v)
     const char *note = api_string(body, "note");
     enum outcome o = !body ? OUT_BAD_REQUEST
                      : id_parse(&node, v->params[1])
-                         ? machine_revoke(&v->desk, &s.group, &node, note ? note : "")
+                         ? change(&v->desk, &s.group, &node, note ? note : "")
                          : OUT_NO_MACHINE;
     json_decref(body);
     answer_done(v, o);
+}
+
+void v1_machine_revoke(struct visit *v)
+{
+    machine_change(v, machine_revoke);
+}
+
+void v1_machine_lost(struct visit *v)
+{
+    machine_change(v, machine_lost);
 }
 
 void v1_invitations(struct visit *v)

@@ -55,6 +55,7 @@ static const struct rule {
     [VERB_MEMBER_REVOKE] = {"member.revoke", ADMINISTERS, 0, SCOPE_MEMBERS},
     [VERB_MACHINE_REVOKE] = {"machine.revoke", ADMINISTERS, ROLE_USER | ROLE_SELF | ROLE_MEMBER,
                              SCOPE_MACHINES},
+    [VERB_MACHINE_LOST] = {"machine.lost", 0, ROLE_USER | ROLE_SELF | ROLE_MEMBER, SCOPE_MACHINES},
     [VERB_ROLE_SET] = {"role.set", ROLE_OWNER | ABOVE, 0, SCOPE_MANAGE},
     [VERB_INVITE_LIST] = {"invite.list", APPROVES, 0, SCOPE_READ},
     [VERB_INVITE_MAKE] = {"invite.make", APPROVES, 0, SCOPE_MEMBERS},

@@ -70,6 +70,7 @@ enum verb {
     VERB_MEMBER_DENY,
     VERB_MEMBER_REVOKE,
     VERB_MACHINE_REVOKE, /* one machine of the object's user */
+    VERB_MACHINE_LOST,   /* the same, reported by himself */
     VERB_ROLE_SET,
     VERB_INVITE_LIST,
     VERB_INVITE_MAKE,

@@ -113,6 +113,8 @@ static enum outcome secret_draw(struct desk *d, const struct group *g, const str
         return o;
     if (m.state != MEMBER_APPROVED)
         return OUT_NOT_MEMBER;
+    if (m.further != FURTHER_FREE)
+        return OUT_HELD;
     randombytes_buf(random, sizeof random);
     sodium_bin2base64(secret, SECRET_TEXT_SIZE, random, sizeof random,
                       sodium_base64_VARIANT_URLSAFE_NO_PADDING);

@@ -30,7 +30,8 @@ bool server_url_read(char out[SERVER_URL_MAX + 1], const char *text);
 /* The host of such a URL, without brackets. */
 void server_url_host(const char *url, char *out, size_t size);
 
-/* Appends the JSON. VERB_BLOB_MAKE; OUT_NOT_MEMBER when not approved. */
+/* Appends the JSON. VERB_BLOB_MAKE; OUT_NOT_MEMBER when not approved, OUT_HELD when he
+ * lost a machine and an approver has not agreed to another (member.h). */
 enum outcome blob_make(struct desk *d, const struct group *g, const struct account *user,
                        const struct server *server, struct text *out);
 

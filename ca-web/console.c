@@ -175,6 +175,20 @@ static int member_revoke_command(struct console *c, const char *const *args)
     return member_change(c, args, member_revoke);
 }
 
+static int machine_revoke_command(struct console *c, const char *const *args)
+{
+    struct group g;
+    struct id node;
+    enum outcome o = group_find(&c->desk, args[0], &g);
+
+    if (o != OUT_OK)
+        return report(o, args[0]);
+    o = id_parse(&node, args[1])
+            ? machine_revoke(&c->desk, &g, &node, c->o->reason ? c->o->reason : "")
+            : OUT_NO_MACHINE;
+    return report(o, args[1]);
+}
+
 static int member_role_command(struct console *c, const char *const *args)
 {
     struct group g;
@@ -189,9 +203,9 @@ static void line_print(void *ctx, const struct member_line *line)
 {
     char asked[TIME_TEXT_SIZE];
 
-    printf("%-24s %-10s %-14s %8lld  %s  %s\n", line->user, member_state_text(line->state),
+    printf("%-24s %-10s %-14s %8lld  %-7s  %s  %s\n", line->user, member_state_text(line->state),
            line->role[0] ? line->role : "member", (long long)line->machines,
-           time_text(line->asked_s, asked), line->email);
+           member_further_text(line->further), time_text(line->asked_s, asked), line->email);
 }
 
 static void line_collect(void *ctx, const struct member_line *line)
@@ -252,8 +266,8 @@ static int member_list_command(struct console *c, const char *const *args)
         return c->o->json ? report_json(o, args[0]) : report(o, args[0]);
     if (c->o->json)
         return member_list_json(c, &g, &all);
-    printf("%-24s %-10s %-14s %8s  %-20s  %s\n", "USER", "STATE", "ROLE", "MACHINES", "REQUESTED",
-           "E-MAIL");
+    printf("%-24s %-10s %-14s %8s  %-7s  %-20s  %s\n", "USER", "STATE", "ROLE", "MACHINES",
+           "FURTHER", "REQUESTED", "E-MAIL");
     return report(member_list(&c->desk, &g, &all, line_print, NULL, &total), args[0]);
 }
 
@@ -485,6 +499,7 @@ static const struct command {
     {"member", "role", 3, member_role_command,
      "member role GROUP USER owner|administrator|approver|auditor|member"},
     {"member", "list", 1, member_list_command, "member list GROUP [--json]"},
+    {"machine", "revoke", 2, machine_revoke_command, "machine revoke GROUP NODE [--reason TEXT]"},
     {"tls", "announce", 0, tls_announce_command, "tls announce"},
     {"tls", "switch", 0, tls_switch_command, "tls switch"},
     {"backup", NULL, 1, backup_command, "backup FILE"},

@@ -231,6 +231,8 @@ static enum outcome enrol_spend(struct desk *d, const struct applicant *who,
         return o;
     if (m->state != MEMBER_APPROVED)
         return m->state == MEMBER_REVOKED ? OUT_REVOKED : OUT_NOT_MEMBER;
+    if (!spent.used && m->further != FURTHER_FREE)
+        return OUT_HELD;
     int spend = secret_spend(d, hash, &who->key);
     if (spend < 0)
         return desk_failed(spend);

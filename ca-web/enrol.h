@@ -4,9 +4,10 @@
  * A secret is spent by one conditional UPDATE inside the transaction that issues, and is bound to
  * the key of that first request: the same secret with the same key gets the same certificate again
  * (a lost reply strands nobody), with another key it is refused. An enrolled key keeps its
- * enrolment number, and so its node id, for good. Renewal is proven by the request's own signature
- * with the enrolled key; a replayed renewal gains nothing, since the certificate is of use only to
- * who holds the key.
+ * enrolment number, and so its node id, for good. In the name of a member one of whose machines was
+ * removed nothing is enrolled until an approver has agreed (member.h). Renewal is proven by the
+ * request's own signature with the enrolled key; a replayed renewal gains nothing, since the
+ * certificate is of use only to who holds the key.
  */
 #ifndef PEAL_CA_ENROL_H
 #define PEAL_CA_ENROL_H

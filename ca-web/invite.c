@@ -116,7 +116,7 @@ static enum outcome invite_spend(struct desk *d, const struct invitation *i, con
         return o;
     if (m.state == MEMBER_APPROVED)
         return OUT_ALREADY_MEMBER;
-    if (m.state == MEMBER_REVOKED)
+    if (m.further != FURTHER_FREE) /* also when he has asked again since */
         return OUT_REVOKED;
     int spent = store_run(d->store,
                           "UPDATE invitations SET uses = uses + 1"

@@ -32,9 +32,11 @@ static void group_link(struct desk *d, const struct group *g, char *out, size_t 
     snprintf(out, size, "%s/groups/%s", server.url, g->name);
 }
 
-void mail_request(struct desk *d, const struct group *g, const char *user)
+void mail_request(struct desk *d, const struct group *g, const char *user, enum mail_wish wish)
 {
-    char subject[3 * LABEL_MAX], body[SERVER_URL_MAX + 4 * LABEL_MAX + 128];
+    const char *asks =
+        wish == MAIL_TO_JOIN ? "asks to join" : "lost a machine and asks to add another to";
+    char subject[4 * LABEL_MAX], body[SERVER_URL_MAX + 4 * LABEL_MAX + 128];
     char link[SERVER_URL_MAX + LABEL_MAX + 16], to[MAIL_DECIDERS_MAX][EMAIL_MAX + 1];
     size_t count = 0;
 
@@ -48,19 +50,21 @@ void mail_request(struct desk *d, const struct group *g, const char *user)
     while (query_row(&q))
         query_copy_text(&q, 0, to[count++], sizeof to[0]);
     group_link(d, g, link, sizeof link);
-    snprintf(subject, sizeof subject, "%s asks to join %s", user, g->name);
-    snprintf(body, sizeof body, "%s asks to join the group %s. Approve or deny it here:\n\n%s\n",
-             user, g->name, link);
+    snprintf(subject, sizeof subject, "%s %s %s", user, asks, g->name);
+    snprintf(body, sizeof body, "%s %s the group %s. Approve or deny it here:\n\n%s\n", user, asks,
+             g->name, link);
     for (size_t i = 0; i < count; i++)
         queue(d, to[i], subject, body);
 }
 
 void mail_decision(struct desk *d, const struct group *g, const struct account *user,
-                   enum verb verb)
+                   enum verb verb, enum mail_wish wish)
 {
     char subject[2 * LABEL_MAX], body[SERVER_URL_MAX + 2 * LABEL_MAX + 128];
     char link[SERVER_URL_MAX + LABEL_MAX + 16];
-    const char *what = verb == VERB_MEMBER_APPROVE ? "You are a member of"
+    const char *approved =
+        wish == MAIL_TO_JOIN ? "You are a member of" : "You may add another machine to";
+    const char *what = verb == VERB_MEMBER_APPROVE ? approved
                        : verb == VERB_MEMBER_DENY  ? "Your request was denied by"
                                                    : "You were removed from";
 

@@ -24,6 +24,7 @@ static const char usage_text[] =
     "                     [--lease-hours 24] [--certificate-days 30] [--members-see]\n"
     "       peal-ca member request GROUP USER [--reason TEXT]\n"
     "       peal-ca member approve|deny|revoke GROUP USER [--reason TEXT]\n"
+    "       peal-ca machine revoke GROUP NODE [--reason TEXT]\n"
     "       peal-ca member role GROUP USER owner|administrator|approver|auditor|member\n"
     "       peal-ca group roll GROUP | group end-old GROUP\n"
     "       peal-ca group spread|map GROUP [--json]\n"

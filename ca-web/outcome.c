@@ -62,6 +62,9 @@ static const struct meaning meanings[OUT_COUNT] = {
                         "this user has not asked to join the group"},
     [OUT_NOT_MEMBER] = {"not_member", 403, EXIT_STATUS_NO_SUCH,
                         "this user is not an approved member of the group"},
+    [OUT_HELD] = {"needs_approval", 403, EXIT_STATUS_NOT_PERMITTED,
+                  "a machine of this member was removed; an approver of the group has to agree "
+                  "before another one is added"},
     [OUT_NO_ADDRESS] = {"no_address", 409, EXIT_STATUS_FAILED,
                         "the service's address is not known yet: start `peal-ca serve` once, or "
                         "give --url"},

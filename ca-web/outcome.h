@@ -42,6 +42,7 @@ enum outcome {
     OUT_NO_GROUP,
     OUT_NO_REQUEST,
     OUT_NOT_MEMBER,
+    OUT_HELD,
     OUT_NO_ADDRESS,
     OUT_NO_MACHINE,
     OUT_NO_INVITATION,

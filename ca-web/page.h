@@ -119,6 +119,7 @@ void page_revoke(struct visit *v);
 void page_revoke_post(struct visit *v);
 void page_machine(struct visit *v);
 void page_machine_post(struct visit *v);
+void page_machine_lost_post(struct visit *v);
 /* page_roles.c */
 void page_roles(struct visit *v);
 void page_roles_post(struct visit *v);

@@ -473,7 +473,8 @@ void page_factor_off_post(struct visit *v)
 static void machine_row(struct visit *v, const struct query *q)
 {
     struct text *t = &v->response->body;
-    char path[LABEL_MAX + 16];
+    char path[LABEL_MAX + 16], lost[LABEL_MAX + ID_TEXT_SIZE + 32], node[ID_TEXT_SIZE];
+    struct id id;
 
     snprintf(path, sizeof path, "/groups/%s", query_text(q, 0));
     html_open(t, "tr", NULL);
@@ -483,12 +484,22 @@ static void machine_row(struct visit *v, const struct query *q)
     page_cell_end(v);
     page_cell_time(v, "Last heard of", query_int(q, 2));
     page_cell_time(v, "Certificate until", query_int(q, 3));
+    page_cell_begin(v, "");
+    if (query_copy(q, 4, id.b, ID_LEN)) {
+        snprintf(lost, sizeof lost, "%s/machines/%s", path, id_text(&id, node));
+        html_open(t, "a", "href", lost, NULL);
+        html_text(t, "Lost? Remove ");
+        html_element(t, "span", query_text(q, 1), "class", "unseen", NULL);
+        html_close(t, "a");
+    }
+    page_cell_end(v);
     html_close(t, "tr");
 }
 
 void page_machines(struct visit *v)
 {
-    static const char *const heads[] = {"Machine", "Group", "Last heard of", "Certificate until"};
+    static const char *const heads[] = {"Machine", "Group", "Last heard of", "Certificate until",
+                                        ""};
     struct account self;
     size_t shown = 0;
 
@@ -499,7 +510,7 @@ void page_machines(struct visit *v)
     struct query q = store_ask(
         v->desk.store,
         "SELECT g.name, c.hostname, c.seen_s,"
-        " (SELECT max(not_after_s) FROM certificates x WHERE x.machine_row = c.id)"
+        " (SELECT max(not_after_s) FROM certificates x WHERE x.machine_row = c.id), c.node"
         " FROM members m JOIN machines c ON c.member_row = m.id JOIN groups g ON g.id = m.group_row"
         " WHERE m.user_row = ?1 AND c.revoked_s IS NULL ORDER BY g.name, c.hostname LIMIT ?2",
         VALUES(v_int(self.row), v_int(MACHINES_SHOWN_MAX)));

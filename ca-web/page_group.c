@@ -13,6 +13,9 @@ static const struct done dones[] = {
     {"denied", "Denied."},
     {"revoked", "Removed. The group's machines are being told."},
     {"machine", "The machine was removed. The group's machines are being told."},
+    {"lost",
+     "The machine was removed, and the group's machines are being told. You can add another "
+     "one when somebody who approves has agreed."},
     {"joined", "You are a member. Add your first machine below."},
     {NULL, NULL},
 };
@@ -36,6 +39,11 @@ static void machines_card(struct visit *v, const struct scene *s)
 
     page_card_begin(v, "My machines");
     scene_machines(v, s, s->membership.row, true);
+    if (s->membership.further != FURTHER_FREE)
+        html_element(&v->response->body, "p",
+                     "One of your machines was removed. Somebody who approves in the group has to "
+                     "agree before you add another one.",
+                     "class", "muted", NULL);
     html_open(&v->response->body, "p", "class", "actions", NULL);
     page_button(v, "Add a machine", scene_path(&s->group, "/blob", path));
     html_close(&v->response->body, "p");
@@ -65,6 +73,10 @@ static void pending_line(void *ctx, const struct member_line *line)
     html_element(t, "span", line->email, "class", "muted", NULL);
     html_text(t, " ");
     page_time(v, line->asked_s);
+    if (line->further == FURTHER_ASKED) {
+        html_text(t, " ");
+        page_badge(v, "member, another machine", "bad");
+    }
     html_close(t, "p");
     if (*line->reason)
         html_element(t, "blockquote", line->reason, NULL);
@@ -170,6 +182,9 @@ static void member_row(void *ctx, const struct member_line *line)
     page_cell_end(v);
     page_cell_begin(v, "State");
     page_badge(v, member_state_text(line->state), state_kind(line->state));
+    html_text(t, " ");
+    if (line->state == MEMBER_APPROVED && line->further != FURTHER_FREE)
+        page_badge(v, line->further == FURTHER_ASKED ? "asks for a machine" : "held", "wait");
     html_text(t, " ");
     if (*line->role)
         page_badge(v, line->role, "plain");

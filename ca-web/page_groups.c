@@ -45,6 +45,7 @@ static void groups_list(struct visit *v, bool all)
         v->desk.store,
         "SELECT g.name, m.state, CASE WHEN ?2 THEN coalesce(r.role, 'service') ELSE r.role END,"
         " (SELECT count(*) FROM members p WHERE p.group_row = g.id AND p.state = 'requested')"
+        " + (SELECT count(*) FROM members p WHERE p.group_row = g.id AND p.further = 'asked')"
         " FROM groups g LEFT JOIN members m ON m.group_row = g.id AND m.user_row = ?1"
         " LEFT JOIN roles r ON r.group_row = g.id AND r.user_row = ?1"
         " WHERE ?2 OR m.id IS NOT NULL OR r.role IS NOT NULL ORDER BY g.name LIMIT ?3",

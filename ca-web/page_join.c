@@ -5,6 +5,9 @@
 #include "ca-web/qr.h"
 #include "ca-web/scene.h"
 
+static const struct done asked[] = {{"asked", "Your request is with the group's administrators."},
+                                    {NULL, NULL}};
+
 static void join_form(struct visit *v, const struct scene *s, const char *button)
 {
     char path[SCENE_PATH_SIZE];
@@ -57,8 +60,7 @@ static void join_write(struct visit *v, const struct scene *s, enum outcome o)
 
     snprintf(title, sizeof title, "Join %s", s->group.name);
     page_begin(v, outcome_http(o), title);
-    page_done(v, (const struct done[]){
-                     {"asked", "Your request is with the group's administrators."}, {NULL, NULL}});
+    page_done(v, asked);
     page_card_begin(v, NULL);
     page_complaint(v, o);
     join_state(v, s);
@@ -79,6 +81,46 @@ void page_join(struct visit *v)
         join_write(v, &s, OUT_OK);
 }
 
+/* Adding a machine, for a member who lost one. */
+static void blob_held(struct visit *v, const struct scene *s, enum outcome o)
+{
+    struct text *t = &v->response->body;
+    const struct member *m = &s->membership;
+    char path[SCENE_PATH_SIZE];
+
+    scene_begin(v, s, o, "Add a machine", NULL);
+    page_done(v, asked);
+    page_card_begin(v, s->group.name);
+    page_complaint(v, o);
+    html_element(
+        t, "p",
+        "One of your machines was removed. Somebody who approves in the group has to agree "
+        "before you add another one; your other machines go on as before.",
+        NULL);
+    if (m->further == FURTHER_ASKED) {
+        html_open(t, "p", NULL);
+        html_text(t, "You asked on ");
+        page_time(v, m->asked_s);
+        html_text(t, ". Come back when an administrator has decided.");
+        html_close(t, "p");
+    } else {
+        if (m->further == FURTHER_DENIED)
+            html_element(t, "p", "Your request was denied.", NULL);
+        if (m->further == FURTHER_DENIED && *m->note)
+            html_element(t, "blockquote", m->note, NULL);
+        page_form_begin(v, scene_path(&s->group, "/join", path), "stack");
+        page_field(v, &(struct field){.name = "reason",
+                                      .label = "What happened to the machine?",
+                                      .type = "textarea",
+                                      .value = form_value(&v->form, "reason"),
+                                      .hint = "Whoever decides on another machine reads it."});
+        page_form_end(v, "Ask for another machine", "primary");
+    }
+    page_card_end(v);
+    scene_back(v, &s->group);
+    page_end(v);
+}
+
 void page_join_post(struct visit *v)
 {
     struct scene s;
@@ -87,8 +129,12 @@ void page_join_post(struct visit *v)
     if (!scene_load(v, &s))
         return;
     enum outcome o = member_request(&v->desk, &s.group, &s.self, form_value(&v->form, "reason"));
+    bool member = s.membership.state == MEMBER_APPROVED; /* who asks to add a machine */
     if (o == OUT_OK)
-        visit_redirect(v, scene_path(&s.group, "/join?done=asked", path));
+        visit_redirect(
+            v, scene_path(&s.group, member ? "/blob?done=asked" : "/join?done=asked", path));
+    else if (member && o != OUT_ALREADY_MEMBER)
+        blob_held(v, &s, o);
     else
         join_write(v, &s, o);
 }
@@ -108,6 +154,10 @@ void page_blob(struct visit *v)
         return;
     if (!scene_may(v, &s, VERB_BLOB_MAKE)) {
         page_failure(v, OUT_NOT_MEMBER);
+        return;
+    }
+    if (s.membership.further != FURTHER_FREE) {
+        blob_held(v, &s, OUT_OK);
         return;
     }
     scene_begin(v, &s, OUT_OK, "Add a machine", NULL);

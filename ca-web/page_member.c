@@ -9,7 +9,7 @@ enum { MACHINES_SHOWN_MAX = 200, CERTIFICATES_SHOWN_MAX = 50 };
 
 /* hostname, node, enrolled, newest certificate's begin and end, revoked, seen from */
 static void machine_row(struct visit *v, const struct scene *s, const struct query *q,
-                        bool may_revoke)
+                        int64_t member_row, bool may_revoke)
 {
     struct text *t = &v->response->body;
     char node[ID_TEXT_SIZE] = "", path[SCENE_PATH_SIZE];
@@ -36,7 +36,7 @@ static void machine_row(struct visit *v, const struct scene *s, const struct que
     if (may_revoke && query_null(q, 5)) {
         snprintf(path, sizeof path, "/groups/%s/machines/%s", s->group.name, node);
         html_open(t, "a", "href", path, NULL);
-        html_text(t, "Remove");
+        html_text(t, member_row == s->membership.row ? "Lost? Remove " : "Remove ");
         html_element(t, "span", query_text(q, 0), "class", "unseen", NULL);
         html_close(t, "a");
     }
@@ -61,7 +61,7 @@ void scene_machines(struct visit *v, const struct scene *s, int64_t member_row, 
     for (; query_row(&q); shown++) {
         if (!shown)
             page_table_begin(v, heads, ARRAY_LEN(heads));
-        machine_row(v, s, &q, may_revoke);
+        machine_row(v, s, &q, member_row, may_revoke);
     }
     if (shown)
         page_table_end(v);
@@ -103,6 +103,37 @@ static void certificates_card(struct visit *v, const struct member *m)
     html_close(t, "details");
 }
 
+static const char *const further_words[] = {
+    [FURTHER_FREE] = "",
+    [FURTHER_HELD] = "one was removed; another one was not asked for yet",
+    [FURTHER_ASKED] = "one was removed; another one was asked for",
+    [FURTHER_DENIED] = "one was removed; another one was denied",
+};
+
+/* So that an approver need not wait to be asked. */
+static void further_card(struct visit *v, const struct scene *s, const struct account *user,
+                         const struct member *m)
+{
+    char path[SCENE_PATH_SIZE];
+
+    if (m->state != MEMBER_APPROVED || m->further == FURTHER_FREE ||
+        !scene_may(v, s, VERB_MEMBER_APPROVE))
+        return;
+    page_card_begin(v, "Another machine");
+    html_element(
+        &v->response->body, "p",
+        "A machine of this member was removed. Agree to another one when you are sure that "
+        "it is this member who wants it, and that nobody else has the password.",
+        NULL);
+    page_form_begin(v, scene_path(&s->group, "/approve", path), "row");
+    page_hidden(v, "user", user->name);
+    page_field(v,
+               &(struct field){
+                   .name = "note", .label = "Note (optional)", .type = "text", .optional = true});
+    page_form_end(v, "Let add another machine", "primary");
+    page_card_end(v);
+}
+
 static void member_card(struct visit *v, const struct scene *s, const struct account *user,
                         const struct member *m, const char *role)
 {
@@ -114,6 +145,8 @@ static void member_card(struct visit *v, const struct scene *s, const struct acc
     page_fact(v, "State", member_state_text(m->state));
     page_fact(v, "Role", role);
     page_fact(v, "E-mail", user->email);
+    if (m->state == MEMBER_APPROVED && m->further != FURTHER_FREE)
+        page_fact(v, "Machines", further_words[m->further]);
     if (m->row) {
         html_element(t, "dt", "Asked", NULL);
         html_open(t, "dd", NULL);
@@ -156,6 +189,7 @@ void page_member(struct visit *v)
     }
     scene_begin(v, &s, OUT_OK, user.name, NULL);
     member_card(v, &s, &user, &m, role);
+    further_card(v, &s, &user, &m);
     page_card_begin(v, "Machines");
     scene_machines(v, &s, m.row, scene_may(v, &s, VERB_MEMBER_REVOKE));
     page_card_end(v);
@@ -174,6 +208,19 @@ static const struct field field_why = {.name = "note",
                                        .type = "text",
                                        .hint = "The member can read it.",
                                        .optional = true};
+
+static const struct field field_log = {.name = "note",
+                                       .label = "Why",
+                                       .type = "text",
+                                       .hint = "It stands in the audit log.",
+                                       .optional = true};
+
+static const struct field field_what = {
+    .name = "note",
+    .label = "What happened",
+    .type = "text",
+    .hint = "Left in a train, stolen, broken, sold: whoever decides on another machine reads it.",
+    .optional = true};
 
 void page_revoke(struct visit *v)
 {
@@ -206,7 +253,8 @@ void page_revoke(struct visit *v)
 }
 
 /* The machine that the path names, for whoever may remove it: its member or an administrator. */
-static bool machine_load(struct visit *v, struct scene *s, struct id *node, char *hostname)
+static bool machine_load(struct visit *v, struct scene *s, struct id *node, char *hostname,
+                         bool *own)
 {
     struct account user = {0};
 
@@ -220,7 +268,25 @@ static bool machine_load(struct visit *v, struct scene *s, struct id *node, char
         o = found;
     if (o != OUT_OK)
         page_failure(v, o);
+    *own = user.row == s->self.row;
     return o == OUT_OK;
+}
+
+/* What becomes of whose machine it is. */
+static void machine_warning(struct visit *v, bool own)
+{
+    html_element(&v->response->body, "p",
+                 "This machine loses its sessions and its address in the group, and its "
+                 "certificates are revoked. This cannot be undone.",
+                 NULL);
+    html_element(&v->response->body, "p",
+                 own ? "After this, somebody who approves in the group has to agree before you add "
+                       "another machine, and files that you have not used are worthless. To move "
+                       "to a new machine, add that one first. Reporting this one lost asks for "
+                       "another one at once."
+                     : "Its member stays one, but adds no other machine before somebody who "
+                       "approves in the group has agreed.",
+                 NULL);
 }
 
 void page_machine(struct visit *v)
@@ -228,39 +294,55 @@ void page_machine(struct visit *v)
     struct text *t = &v->response->body;
     struct scene s;
     struct id node;
-    char path[2 * SCENE_PATH_SIZE], hostname[LABEL_MAX + 1];
+    bool own;
+    char path[2 * SCENE_PATH_SIZE], lost[2 * SCENE_PATH_SIZE + 8], hostname[LABEL_MAX + 1];
 
-    if (!machine_load(v, &s, &node, hostname))
+    if (!machine_load(v, &s, &node, hostname, &own))
         return;
     scene_begin(v, &s, OUT_OK, "Remove a machine", NULL);
     page_card_begin(v, hostname);
     html_open(t, "p", NULL);
     html_element(t, "code", v->params[1], NULL);
     html_close(t, "p");
-    html_element(t, "p",
-                 "This machine loses its sessions and its address in the group, and its "
-                 "certificates are revoked. It can come back with a new key and a new file.",
-                 NULL);
+    machine_warning(v, own);
     snprintf(path, sizeof path, "/groups/%s/machines/%s", s.group.name, v->params[1]);
+    snprintf(lost, sizeof lost, "%s/lost", path);
     page_form_begin(v, path, "stack");
-    page_field(v, &field_why);
+    page_field(v, own ? &field_what : &field_log);
+    if (own)
+        html_element(t, "button", "Report it lost", "type", "submit", "class", "danger",
+                     "formaction", lost, NULL);
     page_form_end(v, "Remove this machine", "danger");
     page_card_end(v);
     scene_back(v, &s.group);
     page_end(v);
 }
 
-void page_machine_post(struct visit *v)
+static void machine_change(struct visit *v,
+                           enum outcome (*change)(struct desk *, const struct group *,
+                                                  const struct id *, const char *),
+                           const char *rest)
 {
     struct scene s;
     struct id node;
+    bool own;
     char path[SCENE_PATH_SIZE], hostname[LABEL_MAX + 1];
 
-    if (!machine_load(v, &s, &node, hostname))
+    if (!machine_load(v, &s, &node, hostname, &own))
         return;
-    enum outcome o = machine_revoke(&v->desk, &s.group, &node, form_value(&v->form, "note"));
+    enum outcome o = change(&v->desk, &s.group, &node, form_value(&v->form, "note"));
     if (o == OUT_OK)
-        visit_redirect(v, scene_path(&s.group, "?done=machine", path));
+        visit_redirect(v, scene_path(&s.group, rest, path));
     else
         page_failure(v, o);
+}
+
+void page_machine_post(struct visit *v)
+{
+    machine_change(v, machine_revoke, "?done=machine");
+}
+
+void page_machine_lost_post(struct visit *v)
+{
+    machine_change(v, machine_lost, "?done=lost");
 }

@@ -213,18 +213,15 @@ static enum outcome revoke_write(struct desk *d, const struct group *g, const st
         o = role_write(d, g, user, "member");
     if (o != OUT_OK)
         return o;
-    /* Blobs in somebody's hands are worth nothing from now on, also if he is approved again. */
     if (store_run(d->store,
-                  "UPDATE secrets SET expires_s = min(expires_s, ?2)"
-                  " WHERE member_row = ?1 AND used_s IS NULL",
-                  VALUES(v_int(m.row), v_int(d->now_s))) < 0 ||
-        store_run(d->store,
                   "UPDATE members SET state = 'revoked', note = ?2, decided_s = ?3, decided_by = ?4"
                   " WHERE id = ?1",
                   VALUES(v_int(m.row), v_text(note), v_int(d->now_s), v_text(desk_who(d)))) != 1)
         return OUT_INTERNAL;
-    mail_decision(d, g, user, VERB_MEMBER_REVOKE);
-    o = machines_remove(d, g, &m);
+    mail_decision(d, g, user, VERB_MEMBER_REVOKE, MAIL_TO_JOIN);
+    o = member_hold(d, &m);
+    if (o == OUT_OK)
+        o = machines_remove(d, g, &m);
     return o == OUT_OK ? desk_audit(d, VERB_MEMBER_REVOKE, g->row, user->name, note) : o;
 }
 
@@ -261,13 +258,14 @@ enum outcome machine_owner(struct desk *d, const struct group *g, const struct i
     return OUT_OK;
 }
 
-static enum outcome machine_revoke_write(struct desk *d, const struct group *g,
-                                         const struct id *node, const char *user,
+static enum outcome machine_revoke_write(struct desk *d, enum verb verb, const struct group *g,
+                                         const struct id *node, const struct account *user,
                                          const char *hostname, const char *note)
 {
     char detail[LABEL_MAX + REASON_MAX + 8];
     struct authority a;
     struct doomed doomed;
+    struct member m;
     int64_t authority_row = 0;
 
     if (!doomed_find(d, g, node, &doomed))
@@ -280,8 +278,27 @@ static enum outcome machine_revoke_write(struct desk *d, const struct group *g,
     authority_clear(&a);
     if (o == OUT_OK)
         o = removal_crl_write(d, g, (int64_t)doomed.removal.number);
+    if (o == OUT_OK)
+        o = member_find(d, g, user, &m);
+    if (o == OUT_OK)
+        o = member_hold(d, &m);
     snprintf(detail, sizeof detail, "%s%s%s", hostname, *note ? ": " : "", note);
-    return o == OUT_OK ? desk_audit(d, VERB_MACHINE_REVOKE, g->row, user, detail) : o;
+    return o == OUT_OK ? desk_audit(d, verb, g->row, user->name, detail) : o;
+}
+
+/* Inside the transaction; asks whether the actor may. */
+static enum outcome machine_revoke_ask(struct desk *d, enum verb verb, const struct group *g,
+                                       const struct id *node, const char *note,
+                                       struct account *user, char hostname[LABEL_MAX + 1])
+{
+    enum outcome found = machine_owner(d, g, node, user, hostname);
+    enum outcome o = desk_authorize(d, verb, g->row, user->row);
+
+    if (o == OUT_OK)
+        o = found;
+    if (o == OUT_OK && !desk_text_valid(note))
+        o = OUT_BAD_TEXT;
+    return o == OUT_OK ? machine_revoke_write(d, verb, g, node, user, hostname, note) : o;
 }
 
 enum outcome machine_revoke(struct desk *d, const struct group *g, const struct id *node,
@@ -291,16 +308,25 @@ enum outcome machine_revoke(struct desk *d, const struct group *g, const struct 
     char hostname[LABEL_MAX + 1];
     enum outcome o = desk_begin(d);
 
+    if (o == OUT_OK)
+        o = desk_close(d,
+                       machine_revoke_ask(d, VERB_MACHINE_REVOKE, g, node, note, &user, hostname));
+    return o;
+}
+
+enum outcome machine_lost(struct desk *d, const struct group *g, const struct id *node,
+                          const char *note)
+{
+    char hostname[LABEL_MAX + 1], reason[LABEL_MAX + REASON_MAX + 16];
+    struct account user;
+    enum outcome o = desk_begin(d);
+
     if (o != OUT_OK)
         return o;
-    enum outcome found = machine_owner(d, g, node, &user, hostname);
-    o = desk_authorize(d, VERB_MACHINE_REVOKE, g->row, user.row);
+    o = machine_revoke_ask(d, VERB_MACHINE_LOST, g, node, note, &user, hostname);
+    snprintf(reason, sizeof reason, "lost %s%s%s", hostname, *note ? ": " : "", note);
     if (o == OUT_OK)
-        o = found;
-    if (o == OUT_OK && !desk_text_valid(note))
-        o = OUT_BAD_TEXT;
-    if (o == OUT_OK)
-        o = machine_revoke_write(d, g, node, user.name, hostname, note);
+        o = member_request_write(d, g, &user, reason);
     return desk_close(d, o);
 }
 

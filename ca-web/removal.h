@@ -21,9 +21,13 @@ enum {
 enum outcome member_revoke(struct desk *d, const struct group *g, const struct account *user,
                            const char *note);
 
-/* One machine, by its node id; its member stays one. OUT_NO_MACHINE. VERB_MACHINE_REVOKE. */
+/* One machine, by its node id; its member stays one, but adds none until an approver has agreed
+ * (member.h). OUT_NO_MACHINE. VERB_MACHINE_REVOKE. */
 enum outcome machine_revoke(struct desk *d, const struct group *g, const struct id *node,
                             const char *note);
+/* One's own: the same, and the request for another one with it. VERB_MACHINE_LOST. */
+enum outcome machine_lost(struct desk *d, const struct group *g, const struct id *node,
+                          const char *note);
 /* Whose machine it is, and what it is called; user->row 0 when it is nobody's. Authorises nothing.
  */
 enum outcome machine_owner(struct desk *d, const struct group *g, const struct id *node,

@@ -147,6 +147,23 @@ static const char *const schema_steps[] = {
     "  group_row INTEGER PRIMARY KEY REFERENCES groups(id),"
     "  machine_row INTEGER NOT NULL REFERENCES machines(id), at_s INTEGER NOT NULL,"
     "  received_s INTEGER NOT NULL, message BLOB NOT NULL) STRICT;",
+
+    /* May more machines of a member be enrolled (member.h)? Held from now on is who was removed, or
+     * lost a machine and has enrolled none since; what he holds in his hands is worth nothing. */
+    "ALTER TABLE members ADD COLUMN further TEXT NOT NULL DEFAULT 'free'"
+    "  CHECK (further IN ('free', 'held', 'asked', 'denied'));"
+    "CREATE INDEX members_asked ON members(group_row) WHERE further = 'asked';"
+    "UPDATE members SET further = 'held' WHERE state = 'revoked'"
+    "  OR (state <> 'approved' AND (group_row, user_row) IN"
+    "      (SELECT a.group_row, u.id FROM audit a JOIN users u ON u.name = a.object"
+    "       WHERE a.verb = 'member.revoke'))"
+    "  OR (state = 'approved' AND EXISTS"
+    "      (SELECT 1 FROM machines r WHERE r.member_row = members.id"
+    "       AND r.revoked_s >= coalesce(members.decided_s, 0) AND NOT EXISTS"
+    "       (SELECT 1 FROM machines n WHERE n.member_row = members.id"
+    "        AND n.enrolled_s > r.revoked_s)));"
+    "UPDATE secrets SET expires_s = made_s WHERE used_s IS NULL AND member_row IN"
+    "  (SELECT id FROM members WHERE further = 'held');",
 };
 
 struct value v_text(const char *s)

@@ -61,6 +61,7 @@ void v1_deny(struct visit *v);
 void v1_revoke(struct visit *v);
 void v1_role(struct visit *v);
 void v1_machine_revoke(struct visit *v);
+void v1_machine_lost(struct visit *v);
 void v1_invitations(struct visit *v);
 void v1_invite(struct visit *v);
 void v1_invitation_end(struct visit *v);

@@ -19,7 +19,7 @@ import tempfile
 import time
 
 import pytest
-from ca_client import Ca
+from ca_client import Ca, Key, enrol
 from chromium import OUT, Chromium, axe_source
 from lab import Ca as LabCa
 from lab import Lab, wait_for
@@ -361,6 +361,54 @@ def test_the_whole_story_without_scripts(world):
         browser.go("data:text/html,<title>off</title><script>document.title = 'on'</script>")
         assert browser.driver.title == "off"
         story(world, browser, lambda name: None)
+
+
+def test_a_lost_machine(ca, chromium, folder):
+    url = f"https://127.0.0.1:{ca.port}"
+    ca.user("alice", password="correct horse")
+    ca.run("group", "add", "lab", "--owner", "alice")
+    ca.user("bob", password="correct horse")
+    ca.run("member", "request", "lab", "bob")
+    ca.run("member", "approve", "lab", "bob")
+    assert enrol(ca, ca.blob("lab", "bob"), Key(folder)).status == 200
+    for who in ("bob", "alice"):
+        chromium.become(who)
+        chromium.go(url)
+        chromium.fill("User name", who)
+        chromium.fill("Password", "correct horse")
+        chromium.click("Log in")
+
+    chromium.become("bob")
+    chromium.go(url + "/machines")
+    chromium.click("Lost? Remove ws")
+    chromium.fill("What happened", "left in a train")
+    chromium.look("machine")
+    chromium.click("Report it lost")
+    chromium.sees("You can add another", "agree before you add")
+    chromium.click("Add a machine")
+    chromium.sees("You asked on")
+    chromium.look("blob-asked")
+
+    chromium.become("alice")
+    chromium.go(url + "/groups/lab")
+    chromium.sees("Waiting for approval", "another machine", "lost ws: left in a train")
+    chromium.look("group-lost")
+    chromium.fill("Note (optional)", "call me first")
+    chromium.click("Deny")
+    chromium.become("bob")
+    chromium.go(url + "/groups/lab/blob")
+    chromium.sees("call me first")
+    chromium.look("blob-denied")
+    chromium.become("alice")
+    chromium.go(url + "/groups/lab/members/bob")
+    chromium.look("member-held")
+    chromium.click("Let add another machine")
+    chromium.sees("Approved")
+    chromium.become("bob")
+    chromium.go(url + "/groups/lab/blob")
+    chromium.click("Download", leaves=False)
+    assert enrol(ca, json.loads(chromium.downloaded("lab*.peal")), Key(folder)).status == 200
+    assert not chromium.problems, "\n".join(chromium.problems)
 
 
 def test_the_keyboard_alone(ca, chromium):

@@ -450,6 +450,41 @@ def test_the_whole_story_on_pages(ca, folder):
     assert "removed" in bob.get("/groups/lab/join").text
 
 
+def test_a_lost_machine_and_the_one_after_it(lab, folder):
+    lab.user("chief", "--admin", password="correct horse")
+    chief, carol = Browser(lab), Browser(lab).register("carol")
+    chief.get("/")
+    chief.submit("/login", name="chief", password="correct horse")
+    lab.run("member", "request", "lab", "carol")
+    lab.run("member", "approve", "lab", "carol")
+    assert enrol(lab, lab.blob("lab", "carol"), Key(folder)).status == 200
+    unused = lab.blob("lab", "carol")
+    node = re.search(r"/groups/lab/machines/(\w{40})", carol.get("/machines").text).group(0)
+
+    carol.get(node)
+    assert carol.submit(node, node + "/lost", note="<left> in a train").headers["Location"] == "/groups/lab?done=lost"
+    assert "agree before you add" in carol.get("/groups/lab").text
+    assert "You asked on" in carol.get("/groups/lab/blob").text
+    refused = enrol(lab, unused, Key(folder))
+    assert (refused.status, refused.code) == (403, "needs_approval")
+    assert "1 waiting" in chief.get("/groups").text
+    assert "another machine" in chief.get("/groups/lab").text
+    assert "lost ws: <left> in a train" in Forms(chief.page.text).words
+    assert chief.submit("/groups/lab/approve", "/groups/lab/deny", note="call me").status == 303
+    assert "call me" in carol.get("/groups/lab/blob").text
+    assert carol.submit("/groups/lab/join", reason="it is me").headers["Location"] == "/groups/lab/blob?done=asked"
+
+    assert "another one was asked for" in chief.get("/groups/lab/members/carol").text
+    assert chief.submit("/groups/lab/approve", note="she called").status == 303
+    assert enrol(lab, unused, Key(folder)).code == "secret_expired"
+    carol.get("/groups/lab/blob")
+    assert enrol(lab, carol.submit("/groups/lab/blob").json, Key(folder)).status == 200
+    assert lab.sql("SELECT verb, detail FROM audit WHERE verb = 'machine.lost' OR detail LIKE 'another%'") == [
+        ("machine.lost", "ws: <left> in a train"), ("member.request", "another machine: lost ws: <left> in a train"),
+        ("member.deny", "another machine: call me"), ("member.request", "another machine: it is me"),
+        ("member.approve", "another machine: she called")]
+
+
 def test_deny_and_ask_again(lab):
     lab.run("user", "add", "chief", "--email", "c@example.org", "--admin", "--password-file",
             "/dev/stdin", input="correct horse\n")

@@ -82,9 +82,21 @@ def test_a_members_way_in_and_out(ca, program, folder):
     assert program("POST", "/groups/lab/members/alice/revoke", {}).code == "last_owner"
 
 
-def test_a_file_for_ones_own_machine(ca, program, folder):
+def test_a_file_for_ones_own_machine_and_the_one_after_a_loss(ca, program, folder):
     blob = program("POST", "/groups/lab/blob", {}).json
     assert blob["user"] == "alice" and enrol(ca, blob, Key(folder)).status == 200
+    (machine,) = program("GET", "/groups/lab/members/alice").json["machines"]
+    assert program("POST", f"/groups/lab/machines/{machine['node']}/lost", {"note": "stolen"}).status == 200
+    assert program("POST", "/groups/lab/blob", {}).code == "needs_approval"
+    (waiting,) = program("GET", "/groups/lab/members?state=requested").json["members"]
+    assert (waiting["user"], waiting["state"], waiting["further"]) == ("alice", "approved", "asked")
+    assert waiting["reason"] == "lost ws: stolen"
+    assert ca.run("blob", "lab", "alice", check=False).returncode == 4
+    assert ca.run("member", "deny", "lab", "alice").returncode == 0
+    assert program("POST", "/groups/lab/members/alice/request", {"reason": "really"}).status == 200
+    assert program("POST", "/groups/lab/members/alice/approve", {"note": "well"}).status == 200
+    assert program("GET", "/groups/lab/members/alice").json["further"] == "free"
+    assert program("POST", "/groups/lab/blob", {}).status == 200
 
 
 def test_a_map_of_the_most_machines_fits_a_request(ca, program):

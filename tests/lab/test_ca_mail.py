@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from ca_client import Ca
+from ca_client import Ca, Key, enrol
 
 
 class MailServer(threading.Thread):
@@ -85,7 +85,7 @@ def with_mail(ca, port):
     ca.start("--mail", f"smtp://127.0.0.1:{port}", "--mail-from", "ca@example.net", "--url", "https://ca.example:8443")
 
 
-def test_who_hears_of_what(ca):
+def test_who_hears_of_what(ca, tmp_path):
     server = MailServer()
     with_mail(ca, server.port)
     ca.run("member", "request", "lab", "bob", "--reason", "secret words of a user\nBcc: x@example.org")
@@ -102,6 +102,15 @@ def test_who_hears_of_what(ca):
     ca.run("member", "request", "lab", "bob")
     ca.run("member", "deny", "lab", "bob")
     assert "denied by lab" in server.wait(5)[1]
+    ca.run("member", "request", "lab", "bob")
+    ca.run("member", "approve", "lab", "bob")
+    server.wait(7)
+    assert enrol(ca, ca.blob("lab", "bob"), Key(tmp_path)).status == 200
+    ca.run("machine", "revoke", "lab", ca.sql("SELECT lower(hex(node)) FROM machines")[0][0])
+    for number, words, to, subject in ((8, "request", "alice", "bob lost a machine and asks to add another to lab"),
+                                       (9, "approve", "bob", "You may add another machine to lab")):
+        ca.run("member", words, "lab", "bob")
+        assert server.wait(number)[0] == [f"<{to}@example.org>"] and f"Subject: {subject}" in server.mails[-1][1]
     assert ca.sql("SELECT count(*) FROM mails") == [(0,)]
     assert "bob@example.org" not in ca.log
 

@@ -40,7 +40,7 @@ static const struct {
     {VERB_BLOB_MAKE, "lnnynnnnnnny"},      {VERB_ENROLL, "lnnnnnnnnnyn"},
     {VERB_RENEW, "lnnnnnnnnnyn"},          {VERB_REMOVALS_READ, "yyyyyyyyyyyy"},
     {VERB_REMOVALS_TELL, "lnnnnnnnnnyn"},  {VERB_MAP_TELL, "lnnnnnnnnnnn"},
-    {VERB_MAP_READ, "lnnnyyyynyny"},
+    {VERB_MAP_READ, "lnnnyyyynyny"},       {VERB_MACHINE_LOST, "lnnynnnnnnnn"},
 };
 
 static void set_role(struct bench *b, const struct group *g, const struct account *user,

@@ -387,6 +387,105 @@ static void a_removed_member_is_out_at_every_door(void **state)
     bench_close(&w.b);
 }
 
+static struct id node_of(struct bench *b, unsigned machine)
+{
+    struct query q = store_ask(b->desk.store, "SELECT node FROM machines WHERE enrolment = ?1",
+                               VALUES(v_int(machine)));
+    struct id id;
+
+    assert_true(query_row(&q) && query_copy(&q, 0, id.b, ID_LEN));
+    query_end(&q);
+    return id;
+}
+
+static enum outcome blob_of(struct desk *d, const struct group *g, const struct account *user)
+{
+    static const struct server server = {.url = "https://ca.example:8443", .pins = "AAAA"};
+    struct text blob = {0};
+    enum outcome o = blob_make(d, g, user, &server, &blob);
+
+    text_clear(&blob);
+    return o;
+}
+
+static void who_lost_a_machine_adds_another_when_an_approver_agrees(void **state)
+{
+    struct world w;
+    struct issued issued;
+    struct member m;
+    char secret[64], second[64], unused[64];
+
+    world_open(&w);
+    struct desk bob = bench_as(&w.b, &w.bob), owner = bench_as(&w.b, &w.owner);
+    bench_secret(&w.b, &w.g, &w.bob, secret);
+    assert_int_equal(bench_enrol(&w.b, "lab", "bob", secret, 1, &issued), OUT_OK);
+    bench_secret(&w.b, &w.g, &w.bob, second);
+    assert_int_equal(bench_enrol(&w.b, "lab", "bob", second, 2, &issued), OUT_OK);
+    bench_secret(&w.b, &w.g, &w.bob, unused);
+    struct id first = node_of(&w.b, 1);
+
+    /* Only his own is his to report, and somebody else's nobody's. */
+    assert_int_equal(machine_lost(&owner, &w.g, &first, ""), OUT_NOT_PERMITTED);
+    assert_int_equal(machine_lost(&bob, &w.g, &first, "\x01"), OUT_BAD_TEXT);
+    assert_int_equal(bench_renew(&w.b, "lab", 1, &issued), OUT_OK);
+    assert_int_equal(machine_lost(&bob, &w.g, &first, "in a train"), OUT_OK);
+    assert_int_equal(member_find(&w.b.desk, &w.g, &w.bob, &m), OUT_OK);
+    assert_int_equal(m.state, MEMBER_APPROVED);
+    assert_int_equal(m.further, FURTHER_ASKED);
+    assert_string_equal(m.reason, "lost ws: in a train");
+
+    /* Nothing more is enrolled, neither by him nor with what he had in hand; the other one goes on.
+     */
+    assert_int_equal(bench_renew(&w.b, "lab", 1, &issued), OUT_REVOKED);
+    assert_int_equal(bench_renew(&w.b, "lab", 2, &issued), OUT_OK);
+    assert_int_equal(bench_enrol(&w.b, "lab", "bob", second, 2, &issued), OUT_OK);
+    assert_int_equal(blob_of(&bob, &w.g, &w.bob), OUT_HELD);
+    assert_int_equal(blob_of(&w.b.desk, &w.g, &w.bob), OUT_HELD);
+    assert_int_equal(bench_enrol(&w.b, "lab", "bob", unused, 3, &issued), OUT_HELD);
+    assert_int_equal(member_approve(&bob, &w.g, &w.bob, ""), OUT_NOT_PERMITTED);
+    assert_int_equal(blob_of(&owner, &w.g, &w.owner), OUT_OK); /* whom it does not concern */
+
+    assert_int_equal(member_deny(&owner, &w.g, &w.bob, "who is this?"), OUT_OK);
+    assert_int_equal(blob_of(&bob, &w.g, &w.bob), OUT_HELD);
+    assert_int_equal(member_deny(&owner, &w.g, &w.bob, ""), OUT_DENY_MEMBER);
+    assert_int_equal(member_request(&bob, &w.g, &w.bob, "it is me"), OUT_OK);
+    assert_int_equal(member_approve(&owner, &w.g, &w.bob, "he called"), OUT_OK);
+    assert_int_equal(member_request(&bob, &w.g, &w.bob, ""), OUT_ALREADY_MEMBER);
+    assert_int_equal(bench_enrol(&w.b, "lab", "bob", unused, 3, &issued), OUT_SECRET_EXPIRED);
+    bench_secret(&w.b, &w.g, &w.bob, secret);
+    assert_int_equal(bench_enrol(&w.b, "lab", "bob", secret, 1, &issued), OUT_REVOKED);
+    assert_int_equal(bench_enrol(&w.b, "lab", "bob", secret, 4, &issued), OUT_OK);
+
+    /* The same when an administrator removes one, or he himself without a word. */
+    struct id third = node_of(&w.b, 3);
+    assert_int_equal(machine_revoke(&owner, &w.g, &third, ""), OUT_OK);
+    assert_int_equal(blob_of(&bob, &w.g, &w.bob), OUT_HELD);
+    assert_int_equal(member_approve(&owner, &w.g, &w.bob, ""), OUT_OK); /* without being asked */
+    assert_int_equal(blob_of(&bob, &w.g, &w.bob), OUT_OK);
+    struct id other = node_of(&w.b, 2);
+    assert_int_equal(machine_revoke(&bob, &w.g, &other, ""), OUT_OK);
+    assert_int_equal(blob_of(&bob, &w.g, &w.bob), OUT_HELD);
+
+    /* Who is removed as a member and let in again is let in whole. */
+    assert_int_equal(member_request(&bob, &w.g, &w.bob, ""), OUT_OK);
+    assert_int_equal(member_revoke(&owner, &w.g, &w.bob, ""), OUT_OK);
+    assert_int_equal(member_find(&w.b.desk, &w.g, &w.bob, &m), OUT_OK);
+    assert_int_equal(m.further, FURTHER_HELD);
+    bench_member(&w.b, &w.g, &w.bob);
+    assert_int_equal(blob_of(&bob, &w.g, &w.bob), OUT_OK);
+    assert_int_equal(store_int(w.b.desk.store, 0,
+                               "SELECT count(*) FROM audit WHERE verb = 'machine.lost'"
+                               " AND actor = 'bob' AND detail = 'ws: in a train'",
+                               VALUES()),
+                     1);
+    assert_int_equal(store_int(w.b.desk.store, 0,
+                               "SELECT count(*) FROM audit WHERE verb = 'member.approve'"
+                               " AND object = 'bob' AND detail = 'another machine: he called'",
+                               VALUES()),
+                     1);
+    bench_close(&w.b);
+}
+
 static void the_crl_is_signed_anew_every_day_and_forgets_the_expired(void **state)
 {
     struct world w;
@@ -500,6 +599,7 @@ int main(void)
         cmocka_unit_test(an_enrolled_key_renews),
         cmocka_unit_test(renewing_without_end_issues_a_bounded_number),
         cmocka_unit_test(a_removed_member_is_out_at_every_door),
+        cmocka_unit_test(who_lost_a_machine_adds_another_when_an_approver_agrees),
         cmocka_unit_test(the_crl_is_signed_anew_every_day_and_forgets_the_expired),
         cmocka_unit_test(a_removal_is_signed_and_names_what_is_removed),
         cmocka_unit_test(a_group_keeps_an_owner),

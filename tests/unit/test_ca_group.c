@@ -417,6 +417,28 @@ static void a_list_shows_who_waits_first(void **state)
     filter = (struct member_filter){.search = "o", .state = MEMBER_REQUESTED, .limit = 0};
     assert_int_equal(member_list(&b.desk, &g, &filter, see, &seen, &total), OUT_OK);
     assert_int_equal(total, 5 - 3); /* zoe and bob; all addresses have an o as well */
+    /* Before them who is a member and lost a machine, from when he asks for another. */
+    assert_int_equal(store_run(b.desk.store,
+                               "UPDATE members SET further = 'held' WHERE user_row ="
+                               " (SELECT id FROM users WHERE name = 'amy')",
+                               VALUES()),
+                     1);
+    struct account amy;
+    assert_int_equal(account_find(&b.desk, "amy", &amy), OUT_OK);
+    filter = (struct member_filter){.search = "", .state = MEMBER_REQUESTED, .limit = 8};
+    assert_int_equal(member_list(&b.desk, &g, &filter, see, &seen, &total), OUT_OK);
+    assert_int_equal(total, 2);
+    b.desk.now_s++;
+    assert_int_equal(member_request(&b.desk, &g, &amy, ""), OUT_OK);
+    seen.count = 0;
+    assert_int_equal(member_list(&b.desk, &g, &filter, see, &seen, &total), OUT_OK);
+    assert_int_equal(total, 3);
+    assert_int_equal(seen.count, 3);
+    assert_string_equal(seen.users[0], "amy");
+    assert_string_equal(seen.users[1], "zoe");
+    filter.search = "amy";
+    assert_int_equal(member_list(&b.desk, &g, &filter, see, &seen, &total), OUT_OK);
+    assert_int_equal(total, 1);
     bench_close(&b);
 }
 

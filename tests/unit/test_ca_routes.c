@@ -203,6 +203,10 @@ static const struct row rows[] = {
      "{}", "lffyffyyfy"},
     {"POST", "/api/v1/groups/{}/machines/{}/revoke", "/api/v1/groups/lab/machines/$ALIEN/revoke",
      "{}", "lfffffnnfn"},
+    {"POST", "/api/v1/groups/{}/machines/{}/lost", "/api/v1/groups/lab/machines/$NODE/lost",
+     "{\"note\":\"x\"}", "lffyffffff"},
+    {"POST", "/api/v1/groups/{}/machines/{}/lost", "/api/v1/groups/lab/machines/$ALIEN/lost", "{}",
+     "lfffffffff"},
     {"POST", "/api/v1/groups/{}/blob", "/api/v1/groups/lab/blob", "{}", "lffyfffyff"},
     {"GET", "/api/v1/groups/{}/invitations", "/api/v1/groups/lab/invitations", "", "lffffyyyfy"},
     {"POST", "/api/v1/groups/{}/invitations", "/api/v1/groups/lab/invitations", "{\"uses\":2}",
@@ -265,6 +269,10 @@ static const struct row rows[] = {
     {"POST", "/groups/{}/machines/{}", "/groups/lab/machines/$NODE", "note=x", "lffyffyyfy"},
     {"POST", "/groups/{}/machines/{}", "/groups/lab/machines/$ALIEN", "note=x", "lfffffnnfn"},
     {"POST", "/groups/{}/machines/{}", "/groups/elsewhere/machines/$NODE", "", "lfffffffnn"},
+    {"POST", "/groups/{}/machines/{}/lost", "/groups/lab/machines/$NODE/lost", "", "lffyffffff"},
+    {"POST", "/groups/{}/machines/{}/lost", "/groups/lab/machines/$ALIEN/lost", "", "lfffffnnfn"},
+    {"POST", "/groups/{}/machines/{}/lost", "/groups/elsewhere/machines/$NODE/lost", "",
+     "lfffffffnn"},
     {"GET", "/groups/{}/roles", "/groups/lab/roles", "", "lfffyyyyfy"},
     {"POST", "/groups/{}/roles", "/groups/lab/roles", "user=member&role=owner", "lffffffyfy"},
     {"POST", "/groups/{}/roles", "/groups/lab/roles", "user=owner&role=member", "lffffffbfb"},
@@ -474,6 +482,10 @@ static void an_invitation_dies_with_its_makers_right(void **state)
         assert_int_equal(invite_use(&o, token, &outsider, &found), OUT_NO_INVITATION);
     /* Who was removed does not come back by a link. */
     assert_int_equal(member_revoke(&w.b.desk, &g, &outsider, ""), OUT_OK);
+    assert_int_equal(invite_use(&o, w.invite, &outsider, &found), OUT_REVOKED);
+    assert_int_equal(member_request(&o, &g, &outsider, ""), OUT_OK);
+    assert_int_equal(invite_use(&o, w.invite, &outsider, &found), OUT_REVOKED);
+    assert_int_equal(member_deny(&w.b.desk, &g, &outsider, ""), OUT_OK);
     assert_int_equal(invite_use(&o, w.invite, &outsider, &found), OUT_REVOKED);
     /* Nor does a link outlive its time. */
     w.b.desk.now_s += 8 * 86400;

@@ -148,6 +148,70 @@ static void an_older_database_is_kept_and_upgraded(void **state)
     bench_close(&b);
 }
 
+/* Version 7 knew nothing of members who may add no machine. */
+static void an_upgrade_holds_who_lost_a_machine_before_it(void **state)
+{
+    static const char people[] =
+        "INSERT INTO users (id, name, email, made_s) VALUES (2, 'bob', '', 1), (3, 'carol', '', 1),"
+        " (4, 'dave', '', 1), (5, 'erin', '', 1), (6, 'frank', '', 1), (7, 'grace', '', 1);"
+        "INSERT INTO groups (id, name, group_id, group_key, ipv4, ipv6, domain, lease_s,"
+        " certificate_s, psk, bootstrap, public_bootstrap, made_s)"
+        " VALUES (1, 'lab', x'01', x'02', '', '', '', 1, 1, 0, '', '', 1);"
+        "INSERT INTO members (id, group_row, user_row, state, reason, asked_s, decided_s) VALUES"
+        " (1, 1, 1, 'approved', '', 1, 2), (2, 1, 2, 'approved', '', 1, 2),"
+        " (3, 1, 3, 'approved', '', 1, 2), (4, 1, 4, 'revoked', '', 1, 2),"
+        " (5, 1, 5, 'requested', '', 9, NULL), (6, 1, 6, 'requested', '', 1, NULL),"
+        " (7, 1, 7, 'approved', '', 20, 30);"
+        "INSERT INTO machines (group_row, member_row, enrolment, key, node, hostname, enrolled_s,"
+        " revoked_s) VALUES (1, 1, 1, x'01', x'01', 'a', 5, NULL), (1, 2, 2, x'02', x'02', 'b', 5,"
+        " 10), (1, 3, 3, x'03', x'03', 'c', 5, 10), (1, 3, 4, x'04', x'04', 'd', 15, NULL),"
+        " (1, 7, 5, x'05', x'05', 'e', 5, 10);"
+        "INSERT INTO audit (at_s, actor, address, verb, group_row, object, detail)"
+        " VALUES (8, 'alice', '', 'member.revoke', 1, 'erin', '');"
+        "INSERT INTO secrets (hash, member_row, made_s, expires_s) VALUES (x'01', 1, 5, 100),"
+        " (x'02', 2, 5, 100);";
+    static const struct {
+        int64_t row;
+        const char *further;
+    } want[] = {
+        {1, "free"}, /* has lost none */
+        {2, "held"}, /* lost one */
+        {3, "free"}, /* lost one, and has enrolled another one since */
+        {4, "held"}, /* was removed */
+        {5, "held"}, /* was removed, and has asked since */
+        {6, "free"}, /* never was in */
+        {7, "free"}, /* was removed, and let in again since */
+    };
+    struct bench b;
+    const char *why = NULL;
+    char path[1300];
+    sqlite3 *db = NULL;
+
+    bench_open(&b);
+    snprintf(path, sizeof path, "%s/old.sqlite", b.dir);
+    old_database(path, 7);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, people, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    struct store *s = store_open(path, &why);
+    assert_non_null(s);
+    for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+        struct query q =
+            store_ask(s, "SELECT further FROM members WHERE id = ?1", VALUES(v_int(want[i].row)));
+        assert_true(query_row(&q));
+        assert_string_equal(query_text(&q, 0), want[i].further);
+        query_end(&q);
+    }
+    assert_int_equal(
+        store_int(s, 0, "SELECT expires_s FROM secrets WHERE member_row = 1", VALUES()), 100);
+    assert_int_equal(
+        store_int(s, 0, "SELECT expires_s FROM secrets WHERE member_row = 2", VALUES()), 5);
+    store_close(s);
+    snprintf(path, sizeof path, "%s/old.sqlite.v7", b.dir);
+    assert_int_equal(version_of(path), 7);
+    bench_close(&b);
+}
+
 static void a_newer_database_is_left_alone(void **state)
 {
     struct bench b;
@@ -268,6 +332,7 @@ int main(void)
         cmocka_unit_test(connections_see_each_others_commits_at_once),
         cmocka_unit_test(the_audit_log_only_grows),
         cmocka_unit_test(an_older_database_is_kept_and_upgraded),
+        cmocka_unit_test(an_upgrade_holds_who_lost_a_machine_before_it),
         cmocka_unit_test(a_newer_database_is_left_alone),
         cmocka_unit_test(everything_in_the_directory_is_the_owners_alone),
         cmocka_unit_test(what_is_sealed_opens_only_in_its_own_place),
