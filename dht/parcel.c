@@ -6,6 +6,7 @@
 #define PART_WAIT_US SEC(2)
 
 struct part {
+    struct part *next;
     struct id node;
     uint64_t id;
     usec ends_us;
@@ -141,33 +142,38 @@ void parcel_answer(struct dht *d, const struct overlay_from *to, const struct pa
     send_parcel(d, &(struct destination){WAY_ANSWER, NULL, to}, p);
 }
 
-void parts_clear(struct parts *parts)
+static struct part *take(struct parts *parts, struct part **at)
 {
-    for (size_t i = 0; i < parts->count; i++)
-        free(parts->waiting[i]);
-    parts->count = 0;
-}
+    struct part *part = *at;
 
-static struct part *take(struct parts *parts, size_t i)
-{
-    struct part *part = parts->waiting[i];
-
-    memmove(&parts->waiting[i], &parts->waiting[i + 1],
-            (parts->count - i - 1) * sizeof(parts->waiting[0]));
+    *at = part->next;
     parts->count--;
     return part;
+}
+
+void parts_clear(struct parts *parts)
+{
+    while (parts->first != NULL)
+        free(take(parts, &parts->first));
 }
 
 static struct part *take_other_half(struct parts *parts, const struct id *node, uint64_t id,
                                     uint8_t half)
 {
-    for (size_t i = 0; i < parts->count; i++) {
-        const struct part *part = parts->waiting[i];
-
-        if (part->id == id && part->half != half && id_eq(&part->node, node))
-            return take(parts, i);
-    }
+    for (struct part **at = &parts->first; *at != NULL; at = &(*at)->next)
+        if ((*at)->id == id && (*at)->half != half && id_eq(&(*at)->node, node))
+            return take(parts, at);
     return NULL;
+}
+
+static void keep_last(struct parts *parts, struct part *part)
+{
+    struct part **at = &parts->first;
+
+    while (*at != NULL)
+        at = &(*at)->next;
+    *at = part;
+    parts->count++;
 }
 
 static void hold_half(struct dht *d, const struct id *node, uint64_t id, uint8_t half,
@@ -177,11 +183,15 @@ static void hold_half(struct dht *d, const struct id *node, uint64_t id, uint8_t
 
     if (part == NULL)
         return;
-    *part = (struct part){*node, id, d->env->now_us + PART_WAIT_US, half, (uint16_t)len};
+    *part = (struct part){.node = *node,
+                          .id = id,
+                          .ends_us = d->env->now_us + PART_WAIT_US,
+                          .half = half,
+                          .len = (uint16_t)len};
     memcpy(part->bytes, bytes, len);
     if (d->parts.count == PARTS_MAX)
-        free(take(&d->parts, 0));
-    d->parts.waiting[d->parts.count++] = part;
+        free(take(&d->parts, &d->parts.first));
+    keep_last(&d->parts, part);
 }
 
 static void join_halves(struct dht *d, const struct overlay_from *from, const uint8_t *a,
@@ -220,11 +230,11 @@ void parts_input(struct dht *d, const struct overlay_from *from, uint64_t id, st
 
 void parts_tick(struct dht *d)
 {
-    while (d->parts.count > 0 && d->parts.waiting[0]->ends_us <= d->env->now_us)
-        free(take(&d->parts, 0));
+    while (d->parts.first != NULL && d->parts.first->ends_us <= d->env->now_us)
+        free(take(&d->parts, &d->parts.first));
 }
 
 usec parts_deadline(const struct parts *parts)
 {
-    return parts->count > 0 ? parts->waiting[0]->ends_us : USEC_NEVER;
+    return parts->first != NULL ? parts->first->ends_us : USEC_NEVER;
 }

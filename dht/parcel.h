@@ -119,7 +119,7 @@ void parcel_answer(struct dht *d, const struct overlay_from *to, const struct pa
 /* First halves that wait for their second. */
 struct part;
 struct parts {
-    struct part *waiting[PARTS_MAX]; /* oldest first */
+    struct part *first; /* the oldest; PARTS_MAX at most, victim: that one */
     size_t count;
 };
 void parts_clear(struct parts *parts);

@@ -3,15 +3,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "overlay/core/err.h"
+
+enum {
+    BLOCK_EXTRA = 16, /* what an allocator takes beside a block: its size, and what it rounds up */
+};
+
 struct usage {
     struct id payer;
-    size_t bytes;
+    uint32_t bytes;
 };
 
 void store_init(struct store *s, struct creds *creds, size_t memory_max, bool by_prefix)
 {
     uint8_t hash[HASH_LEN];
 
+    CHECK(memory_max <= UINT32_MAX);
     *s = (struct store){.creds = creds, .memory_max = memory_max, .by_prefix = by_prefix};
     sha256(hash, creds->overlay.b, ID_LEN);
     memcpy(s->version_key, hash, sizeof(s->version_key));
@@ -129,7 +136,7 @@ static size_t payer_bytes(const struct store *s, const struct id *payer)
 
 size_t store_index_bytes(const struct store *s)
 {
-    return s->payers.count * sizeof(struct usage) +
+    return s->payers.count * sizeof(struct usage) + (s->payers.count + s->count) * BLOCK_EXTRA +
            (s->payers.size + s->ends.size + s->size - s->count) * sizeof(void *);
 }
 
@@ -147,7 +154,7 @@ static bool charge(struct store *s, const struct id *payer, size_t bytes)
             return false;
         }
     }
-    u->bytes += bytes;
+    u->bytes += (uint32_t)bytes;
     s->bytes += bytes;
     return true;
 }
@@ -157,7 +164,7 @@ static void discharge(struct store *s, const struct id *payer, size_t bytes)
     struct usage *u = table_get(&s->payers, payer);
 
     CHECK(u != NULL && u->bytes >= bytes && s->bytes >= bytes);
-    u->bytes -= bytes;
+    u->bytes -= (uint32_t)bytes;
     s->bytes -= bytes;
     if (u->bytes == 0)
         free(table_remove(&s->payers, payer));

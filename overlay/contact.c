@@ -105,6 +105,11 @@ static struct contact *append(struct overlay *o, enum contact_kind kind, const s
     return c;
 }
 
+bool contact_is_at(const struct contact *c, const struct endpoint *ep)
+{
+    return c->kind != CONTACT_TUNNEL && endpoint_eq(&c->ep, ep);
+}
+
 int contact_add(struct overlay *o, enum contact_kind kind, const struct id *node,
                 const struct endpoint *ep)
 {
@@ -112,7 +117,7 @@ int contact_add(struct overlay *o, enum contact_kind kind, const struct id *node
 
     for (size_t i = 0; i < o->contacts.count; i++) {
         c = &o->contacts.v[i];
-        if (c->kind == CONTACT_TUNNEL || !endpoint_eq(&c->ep, ep))
+        if (!contact_is_at(c, ep))
             continue;
         if (c->kind == CONTACT_MET && kind != CONTACT_MET) {
             c->kind = (uint8_t)kind;
@@ -163,7 +168,7 @@ void contact_lost(struct overlay *o, const struct link *l)
     for (size_t i = 0; i < o->contacts.count; i++) {
         struct contact *c = &o->contacts.v[i];
 
-        if (endpoint_eq(&c->ep, &l->ep) && c->session == NULL) {
+        if (contact_is_at(c, &l->ep) && c->session == NULL) {
             c->interval_us = interval_first_us;
             c->next_us = o->env->now_us;
             if (!just_awoke(o))
@@ -245,7 +250,7 @@ static bool is_connected(const struct overlay *o, const struct contact *c)
         return true;
     for (size_t i = 0; i < o->ring.count; i++) {
         l = link_of(o->ring.peers[i]);
-        if (!l->peer.indirect && c->ep.addr.family != 0 && endpoint_eq(&l->ep, &c->ep))
+        if (!l->peer.indirect && contact_is_at(c, &l->ep))
             return true;
     }
     return false;
@@ -269,12 +274,16 @@ static bool may_need_tcp(const struct overlay *o, const struct contact *c)
 static void try_contact(struct overlay *o, struct contact *c)
 {
     bool tunnel = c->kind == CONTACT_TUNNEL;
-    struct path_addr to = {.kind = tunnel ? PATH_TUNNEL : PATH_UDP, .ep = c->ep, .peer = c->tunnel};
+    struct path_addr to = {.kind = PATH_UDP};
 
     if (tries_under_way(o) >= (outside(o) ? TRIES_AT_ONCE_OUTSIDE : TRIES_AT_ONCE)) {
         c->next_us = o->env->now_us + crowded_us;
         return;
     }
+    if (tunnel)
+        to = (struct path_addr){.kind = PATH_TUNNEL, .peer = c->tunnel};
+    else
+        to.ep = c->ep;
     c->tries += c->tries < UINT8_MAX;
     c->session = session_open(o->sessions, &to, NULL);
     if (c->session == NULL) {
@@ -440,11 +449,12 @@ bool overlay_entry_next(const struct overlay *o, size_t *i, struct overlay_entry
     if (*i >= o->contacts.count)
         return false;
     c = &o->contacts.v[(*i)++];
-    *out = (struct overlay_entry){.ep = c->ep,
-                                  .kind = (enum overlay_entry_kind)c->kind,
+    *out = (struct overlay_entry){.kind = (enum overlay_entry_kind)c->kind,
                                   .state = state_of(o, c),
                                   .tries = c->tries,
                                   .next_us = c->next_us};
+    if (c->kind != CONTACT_TUNNEL)
+        out->ep = c->ep;
     return true;
 }
 

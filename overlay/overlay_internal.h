@@ -40,13 +40,14 @@ struct link {
     struct ring_peer peer; /* peer.id: key of overlay.links */
     struct session *session;
     struct alarm alarm;
+    struct relay *relay;                /* relayed paths to it; NULL: none were needed */
     struct endpoint ep;                 /* of the last direct path; family 0: never had one */
+    uint32_t near_said, shortcuts_said; /* ring.*_version of what it was told */
+    uint32_t shortcuts_heard;           /* of what it confirmed */
     usec said_us;                       /* when it was told something last */
     usec unused_us;                     /* nobody needs it since then; 0: somebody does */
     usec demand_until_us;               /* 0: no demand */
     usec tcp_at_us;                     /* TCP is tried then; 0: a direct path is there */
-    uint32_t near_said, shortcuts_said; /* ring.*_version of what it was told */
-    uint32_t shortcuts_heard;           /* of what it confirmed */
     uint16_t seq, seq_theirs;
     uint8_t mine, theirs; /* masks of enum overlay_role */
     uint8_t state_said, mine_said;
@@ -54,16 +55,14 @@ struct link {
     uint8_t says;        /* times it was told the same without a confirmation; 0: confirmed */
     uint8_t relay_spare; /* how much it would relay, as it says; 0: not at all */
     uint8_t relay_asks;  /* requests for channels since relay_asks_us */
-    uint16_t relay_uses; /* ways of ours through it, and measurements of it */
-    usec relay_asks_us;
-    usec nat_asks_us;
     uint8_t nat_asks;    /* that strangers should send to it, since nat_asks_us */
-    struct relay *relay; /* relayed paths to it; NULL: none were needed */
-    bool up;
-    bool touched;    /* something in it changed since it was thought about */
-    bool met;        /* it told us something */
-    bool met_lists;  /* and its lists */
-    bool judge_ring; /* as a neighbour: is it of our ring? */
+    bool up : 1;
+    bool touched : 1;    /* something in it changed since it was thought about */
+    bool met : 1;        /* it told us something */
+    bool met_lists : 1;  /* and its lists */
+    bool judge_ring : 1; /* as a neighbour: is it of our ring? */
+    uint16_t relay_uses; /* ways of ours through it, and measurements of it */
+    usec relay_asks_us, nat_asks_us;
 };
 
 enum overlay_count {
@@ -156,18 +155,20 @@ enum contact_kind {
 };
 
 struct contact {
-    struct endpoint ep;      /* CONTACT_TUNNEL: family 0 */
-    struct id tunnel;        /* its end */
-    struct id node;          /* zero: not known */
+    union {
+        struct endpoint ep;
+        struct id tunnel; /* CONTACT_TUNNEL: its end */
+    };
+    struct id node; /* zero: not known */
+    uint32_t token; /* of the question that went through it */
+    uint8_t kind;
+    uint8_t tries;           /* in vain */
+    bool by_tcp;             /* it was reached over TCP, last */
     struct session *session; /* an attempt, or our leaf connection to it */
     usec next_us;            /* when it is tried, or the try is over */
     usec interval_us;
     usec lost_us;   /* when it fell silent, or was parted from */
     usec tcp_at_us; /* this try goes on over TCP then; 0: no more */
-    uint32_t token; /* of the question that went through it */
-    uint8_t kind;
-    uint8_t tries; /* in vain */
-    bool by_tcp;   /* it was reached over TCP, last */
 };
 
 enum { CONTACTS_LOST_MAX = 16, CONTACTS_MET_MAX = 12 }; /* victim: the oldest of its kind */
@@ -415,6 +416,8 @@ void contact_lost(struct overlay *o, const struct link *l);
 void contact_parted(struct overlay *o, const struct link *l);
 /* A member on our LAN, by its own unproven word. */
 void contact_heard_near(struct overlay *o, const struct id *node, const struct endpoint *ep);
+/* It is tried there, and not through a tunnel. */
+bool contact_is_at(const struct contact *c, const struct endpoint *ep);
 void contact_add_tunnel(struct overlay *o, const struct id *node, const struct id *end);
 /* A link ended: the last, perhaps. */
 void contacts_check(struct overlay *o);

@@ -87,17 +87,17 @@ struct paths {
     struct path_named *peer_eps; /* what the peer named, filtered */
     uint8_t count, size, best;
     uint8_t trial_count, peer_ep_count;
-    uint8_t starts; /* candidates tried since starts_us */
-    uint8_t roams;  /* addresses that packets came from, tried since starts_us */
-    uint8_t rounds; /* made since the best path is none, or another, that is not direct */
-    usec starts_us;
-    struct path_search *search; /* under way, or NULL */
-    bool search_waits;          /* for its turn */
-    usec round_at_us;           /* the next round; USEC_NEVER while a direct path is there */
+    uint8_t starts;    /* candidates tried since starts_us */
+    uint8_t roams;     /* addresses that packets came from, tried since starts_us */
+    uint8_t rounds;    /* made since the best path is none, or another, that is not direct */
+    bool search_waits; /* for its turn */
     /* For people: how the best path came to be the best. */
-    usec moved_us;
     uint8_t moved_by;               /* enum overlay_move */
     uint8_t best_kind, before_kind; /* enum path_kind, of the best path and of the one before */
+    usec moved_us;
+    usec starts_us;
+    struct path_search *search; /* under way, or NULL */
+    usec round_at_us;           /* the next round; USEC_NEVER while a direct path is there */
 };
 
 void paths_init(struct paths *p);

@@ -192,7 +192,7 @@ void session_probe_now(struct session *s)
     session_schedule(s);
 }
 
-void session_set_probe(struct session *s, usec silent_us)
+void session_set_probe(struct session *s, uint32_t silent_us)
 {
     if (s->silent_us == silent_us)
         return;

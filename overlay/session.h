@@ -29,25 +29,27 @@
 #include "overlay/crypto/removed.h"
 #include "overlay/crypto/seal.h"
 
-enum path_kind {
-    PATH_NONE,
-    PATH_UDP,   /* endpoint */
-    PATH_RING,  /* hop by hop over the ring to `peer`, if `via` is not zero through that node's leaf
-                   connection */
-    PATH_TCP,   /* connection `conn` of the host, to or from `ep` */
-    PATH_RELAY, /* to `peer` by a channel through `via`, which both ends have a session with */
-    PATH_TUNNEL, /* through another overlay, to the node `peer` of that one */
-    /* switches over this enum have no default */
+enum __attribute__((packed))
+path_kind { /* every path has one */
+            PATH_NONE,
+            PATH_UDP,   /* endpoint */
+            PATH_RING,  /* hop by hop over the ring to `peer`, if `via` is not zero through that
+                           node's leaf  connection */
+            PATH_TCP,   /* connection `conn` of the host, to or from `ep` */
+            PATH_RELAY, /* to `peer` by a channel through `via`, which both ends have a session with
+                         */
+            PATH_TUNNEL, /* through another overlay, to the node `peer` of that one */
+                         /* switches over this enum have no default */
 };
 
 /* Where a packet goes to or came from. */
 struct path_addr {
-    enum path_kind kind;
     struct endpoint ep;  /* PATH_UDP, PATH_TCP */
     uint32_t conn;       /* PATH_TCP: never 0; with PATH_TCP_ACCEPTED when the peer opened it,
                           and ep is not where it listens */
     struct id peer, via; /* PATH_RING, PATH_RELAY; peer also PATH_TUNNEL */
-    bool other_way;      /* PATH_RING, of one packet: begins with another hop, if there is one */
+    enum path_kind kind;
+    bool other_way; /* PATH_RING, of one packet: begins with another hop, if there is one */
 };
 bool path_addr_eq(const struct path_addr *a, const struct path_addr *b);
 /* No third node is on the way. */
@@ -206,7 +208,7 @@ void session_set_hold(struct session *s, bool hold);
 /* How long it may stay silent before it is probed (near 10 s, shortcuts 60 s). One probe per pair:
  * the lower id probes, the other side only when that fails to come. Three timeouts (from RTT, at
  * least 250 ms, at most 900 ms each; 2.4 s in all at least) without an answer: SILENT. */
-void session_set_probe(struct session *s, usec silent_us);
+void session_set_probe(struct session *s, uint32_t silent_us);
 /* Its best path left a probe unanswered: better not rely on it before data_changed tells that it
  * answers again, or that another took its place. */
 bool session_is_doubted(const struct session *s);

@@ -78,12 +78,12 @@ enum session_event {
 };
 
 struct session {
-    struct id peer;         /* first known by `expect`, then proven; key of sessions.by_peer */
-    struct sign_public key; /* once known */
-    struct cert *cert;      /* NULL without a CA, and until known */
+    struct id peer;           /* first known by `expect`, then proven; key of sessions.by_peer */
+    struct sign_public key;   /* once known */
+    struct endpoint observed; /* how the peer sees us */
+    struct cert *cert;        /* NULL without a CA, and until known */
     struct sessions *ss;
     struct timer timer;
-    size_t position; /* in sessions.all */
     struct session *event_next;
     struct index_ref token;
     void *user;
@@ -96,25 +96,25 @@ struct session {
     usec opened_us, up_us;
     usec heard_us;    /* anything authenticated */
     usec carried_us;  /* anything of the user's, either way */
-    usec silent_us;   /* how long it may be silent before it is probed */
     usec probe_at_us; /* the next probe, or the end of the one under way */
     usec probe_since_us;
     usec data_probe_us; /* data went out unanswered: probe then; USEC_NEVER */
     usec sent_us;       /* anything over the best path; a NAT's mapping lives from then */
     usec roamed_us;     /* data came from elsewhere than the best path */
     usec rekey_at_us;
-    struct endpoint observed; /* how the peer sees us */
-    uint8_t peer_nat;         /* the peer's ping flags with PING_NAT; 0: it told nothing */
     const char *refusal;
-    uint8_t state;  /* enum session_state */
-    uint8_t end;    /* enum session_end */
-    uint8_t alg;    /* enum seal_alg, of the data keys */
-    uint8_t events; /* mask of enum session_event; in the queue when not 0 */
-    uint8_t probes; /* unanswered so far; 0: none under way */
-    bool named;     /* in by_peer */
-    bool known;     /* peer and key were proven */
-    bool hold;
-    bool wants_data; /* since before it came up */
+    uint32_t silent_us; /* how long it may be silent before it is probed */
+    uint32_t position;  /* in sessions.all */
+    uint8_t peer_nat;   /* the peer's ping flags with PING_NAT; 0: it told nothing */
+    uint8_t state;      /* enum session_state */
+    uint8_t end;        /* enum session_end */
+    uint8_t alg;        /* enum seal_alg, of the data keys */
+    uint8_t events;     /* mask of enum session_event; in the queue when not 0 */
+    uint8_t probes;     /* unanswered so far; 0: none under way */
+    bool named : 1;     /* in by_peer */
+    bool known : 1;     /* peer and key were proven */
+    bool hold : 1;
+    bool wants_data : 1; /* since before it came up */
 };
 
 struct half_open;
@@ -144,7 +144,7 @@ struct sessions {
     uint32_t load_count, load_before;
 
     struct endpoint own[HELLO_ENDPOINTS_MAX];
-    struct endpoint seen[SESSION_SEEN_MAX]; /* reflexive, that of most reporters first */
+    struct endpoint seen[SESSION_SEEN_MAX];           /* reflexive, that of most reporters first */
     struct endpoint predicted[SESSION_PREDICTED_MAX]; /* our NAT's next ports, if it counts */
     struct nat_report *outside; /* SESSION_OUTSIDE_MAX, not of peers, newest first; or NULL */
     uint8_t own_count, seen_count, outside_count, predicted_count;

@@ -160,7 +160,7 @@ static struct session *wisher(const struct overlay *o, const struct tcp_wish *w)
     for (size_t i = 0; i < o->contacts.count; i++) {
         const struct contact *c = &o->contacts.v[i];
 
-        if (endpoint_eq(&c->ep, &w->contact))
+        if (contact_is_at(c, &w->contact))
             return c->session != NULL && !session_is_up(c->session) ? c->session : NULL;
     }
     return NULL;

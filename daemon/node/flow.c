@@ -113,11 +113,15 @@ void held_add(struct held *h, struct forward_flow *flow)
 {
     if (h->count == HELD_MAX || atomic_load_explicit(&flow->held, memory_order_relaxed))
         return;
+    if (!h->flows)
+        h->flows = calloc(HELD_MAX, sizeof(struct forward_flow *));
+    if (!h->flows)
+        return;
     atomic_store_explicit(&flow->held, true, memory_order_relaxed); /* published with the table */
     h->flows[h->count++] = forward_flow_ref(flow);
 }
 
-void held_clear(struct held *h)
+void held_release(struct held *h)
 {
     while (h->count > 0) {
         struct forward_flow *flow = h->flows[--h->count];
@@ -125,4 +129,11 @@ void held_clear(struct held *h)
         atomic_store_explicit(&flow->held, false, memory_order_release);
         forward_flow_unref(flow);
     }
+}
+
+void held_clear(struct held *h)
+{
+    held_release(h);
+    free(h->flows);
+    h->flows = NULL;
 }

@@ -33,10 +33,11 @@ struct flows {
 enum { HELD_MAX = 64 };
 struct held {
     size_t count;
-    struct forward_flow *flows[HELD_MAX]; /* referenced */
+    struct forward_flow **flows; /* HELD_MAX, referenced; NULL before the first */
 };
 void held_add(struct held *h, struct forward_flow *flow);
-void held_clear(struct held *h); /* they have left */
+void held_release(struct held *h); /* they have left */
+void held_clear(struct held *h);
 
 void flows_init(struct flows *f, const struct env *env);
 void flows_clear(struct flows *f);

@@ -28,7 +28,7 @@ struct walk {
 struct members {
     struct env *env;
     struct overlay *overlay;
-    struct walk walks[MEMBER_WALKS_MAX];
+    struct walk *walks; /* MEMBER_WALKS_MAX, or NULL before the first */
 };
 
 struct members *members_new(struct env *env, struct overlay *overlay)
@@ -40,6 +40,12 @@ struct members *members_new(struct env *env, struct overlay *overlay)
         ms->overlay = overlay;
     }
     return ms;
+}
+
+/* for (struct walk *w = ms->walks; w < walks_end(ms); w++) ... */
+static struct walk *walks_end(const struct members *ms)
+{
+    return ms->walks ? ms->walks + MEMBER_WALKS_MAX : NULL;
 }
 
 static void walk_clear(struct walk *w)
@@ -56,8 +62,9 @@ void members_free(struct members *ms)
 {
     if (!ms)
         return;
-    for (size_t i = 0; i < MEMBER_WALKS_MAX; i++)
-        walk_clear(&ms->walks[i]);
+    for (struct walk *w = ms->walks; w < walks_end(ms); w++)
+        walk_clear(w);
+    free(ms->walks);
     free(ms);
 }
 
@@ -131,9 +138,13 @@ int members_walk(struct members *ms, void (*member)(void *ctx, const struct node
     struct walk *w = NULL;
     int r;
 
-    for (size_t i = 0; i < MEMBER_WALKS_MAX && !w; i++)
-        if (!ms->walks[i].used)
-            w = &ms->walks[i];
+    if (!ms->walks)
+        ms->walks = calloc(MEMBER_WALKS_MAX, sizeof(*ms->walks));
+    if (!ms->walks)
+        return -ERR_NOMEM;
+    for (struct walk *v = ms->walks; v < walks_end(ms) && !w; v++)
+        if (!v->used)
+            w = v;
     if (!w)
         return -ERR_FULL;
     *w = (struct walk){
@@ -146,9 +157,7 @@ int members_walk(struct members *ms, void (*member)(void *ctx, const struct node
 
 void members_cancel(struct members *ms, void *ctx)
 {
-    for (size_t i = 0; i < MEMBER_WALKS_MAX; i++) {
-        struct walk *w = &ms->walks[i];
-
+    for (struct walk *w = ms->walks; w < walks_end(ms); w++) {
         if (w->used && w->ctx == ctx) {
             overlay_crawl_cancel(ms->overlay, w);
             walk_clear(w);
@@ -212,8 +221,7 @@ bool member_reply_read(struct reader *r, uint32_t *number, struct node_member *o
 bool members_reply(struct members *ms, const struct id *from, uint32_t number,
                    struct node_member *m)
 {
-    for (size_t i = 0; i < MEMBER_WALKS_MAX; i++) {
-        struct walk *w = &ms->walks[i];
+    for (struct walk *w = ms->walks; w < walks_end(ms); w++) {
         struct asked **at = w->used ? walk_find(w, from, number) : NULL;
 
         if (!at)
@@ -247,17 +255,17 @@ static void walk_tick(struct members *ms, struct walk *w)
 
 void members_tick(struct members *ms)
 {
-    for (size_t i = 0; i < MEMBER_WALKS_MAX; i++)
-        if (ms->walks[i].used)
-            walk_tick(ms, &ms->walks[i]);
+    for (struct walk *w = ms->walks; w < walks_end(ms); w++)
+        if (w->used)
+            walk_tick(ms, w);
 }
 
 usec members_deadline(const struct members *ms)
 {
     usec at_us = USEC_NEVER;
 
-    for (size_t i = 0; i < MEMBER_WALKS_MAX; i++)
-        for (const struct asked *a = ms->walks[i].first; a; a = a->next)
+    for (const struct walk *w = ms->walks; w < walks_end(ms); w++)
+        for (const struct asked *a = w->first; a; a = a->next)
             at_us = usec_min(at_us, a->due_us);
     return at_us;
 }

@@ -461,7 +461,7 @@ void traffic_clear(struct node *n)
 
 void node_sent(struct node *n)
 {
-    held_clear(&n->held);
+    held_release(&n->held);
 }
 
 /* Data through the public overlay leaves as its node at the other end is reached. */

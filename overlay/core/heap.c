@@ -29,7 +29,7 @@ static bool before(const struct timer *a, const struct timer *b)
 static void place(struct heap *h, size_t i, struct timer *t)
 {
     h->v[i] = t;
-    t->pos = (uint32_t)(i + 1);
+    t->pos = i + 1;
 }
 
 static void sift_up(struct heap *h, size_t i, struct timer *t)
@@ -97,7 +97,7 @@ static void make_room(struct heap *h)
 
     if (h->count < h->size)
         return;
-    CHECK(size < UINT32_MAX);
+    CHECK(h->count < HEAP_TIMERS_MAX);
     v = realloc(h->v, size * sizeof(struct timer *));
     CHECK(v != NULL);
     h->v = v;

@@ -8,10 +8,13 @@
 #include "overlay/core/env.h"
 
 struct timer {
-    usec at_us;   /* USEC_NEVER: not set */
-    uint64_t seq; /* set by the heap */
-    uint32_t pos; /* index + 1 in the heap; 0: not in it */
+    usec at_us; /* USEC_NEVER: not set */
+    /* Set by the heap. Narrow, since every session, link and record has a timer. */
+    uint64_t seq : 40; /* enough for a thousand settings a second for 34 years */
+    uint64_t pos : 24; /* index + 1 in the heap; 0: not in it */
 };
+
+enum { HEAP_TIMERS_MAX = (1 << 24) - 1 };
 
 struct heap {
     struct timer **v;
@@ -21,7 +24,8 @@ struct heap {
 
 void heap_init(struct heap *h);
 void heap_clear(struct heap *h); /* forgets the timers, frees the array */
-/* Moves the timer to at_us, puts it in, or with USEC_NEVER takes it out. Aborts when out of memory. */
+/* Moves the timer to at_us, puts it in, or with USEC_NEVER takes it out. Aborts when out of memory,
+ * or with more than HEAP_TIMERS_MAX. */
 void heap_set(struct heap *h, struct timer *t, usec at_us);
 /* The earliest timer if it is due at now_us, taken out of the heap; else NULL. */
 struct timer *heap_pop(struct heap *h, usec now_us);

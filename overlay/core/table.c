@@ -20,7 +20,9 @@ static size_t home_of(const struct table *t, const void *key)
 void table_init(struct table *t, size_t key_offset, size_t key_len, size_t max,
                 const uint8_t hash_key[16])
 {
-    *t = (struct table){.key_offset = key_offset, .key_len = key_len, .max = max};
+    CHECK(key_offset <= UINT16_MAX && key_len <= UINT16_MAX && max <= TABLE_ENTRIES_MAX);
+    *t = (struct table){
+        .key_offset = (uint16_t)key_offset, .key_len = (uint16_t)key_len, .max = (uint32_t)max};
     memcpy(t->hash_key, hash_key, sizeof t->hash_key);
 }
 
@@ -46,7 +48,7 @@ void *table_get(const struct table *t, const void *key)
     return t->size > 0 ? t->slots[slot_of(t, key)] : NULL;
 }
 
-static int resize(struct table *t, size_t size)
+static int resize(struct table *t, uint32_t size)
 {
     struct table other = *t;
 
