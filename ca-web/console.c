@@ -441,7 +441,8 @@ static int restore_command(struct console *c, const char *const *args)
     return ok ? EXIT_STATUS_OK : EXIT_STATUS_FAILED;
 }
 
-/* The pin of the next key beside the present one, for everybody who renews from now on. */
+/* The pin of the next key beside the present one, for everybody who renews from now on: of a key
+ * that was given, or of one that is made here. */
 static int tls_announce_command(struct console *c, const char *const *args)
 {
     struct server server;
@@ -455,8 +456,9 @@ static int tls_announce_command(struct console *c, const char *const *args)
         fputs("peal-ca: tls announce: members see a reverse proxy's key and pin none\n", stderr);
         return EXIT_STATUS_FAILED;
     }
-    if (!tls_announce(c->home, pin, &why)) {
-        fprintf(stderr, "peal-ca: tls announce: %s\n", why);
+    if (c->o->tls_key ? !tls_key_pin(c->o->tls_key, pin, &why)
+                      : !tls_announce(c->home, pin, &why)) {
+        fprintf(stderr, "peal-ca: %s: %s\n", c->o->tls_key ? c->o->tls_key : "tls announce", why);
         return EXIT_STATUS_FAILED;
     }
     if (!strstr(server.pins, pin)) {
@@ -500,7 +502,7 @@ static const struct command {
      "member role GROUP USER owner|administrator|approver|auditor|member"},
     {"member", "list", 1, member_list_command, "member list GROUP [--json]"},
     {"machine", "revoke", 2, machine_revoke_command, "machine revoke GROUP NODE [--reason TEXT]"},
-    {"tls", "announce", 0, tls_announce_command, "tls announce"},
+    {"tls", "announce", 0, tls_announce_command, "tls announce [--tls-key FILE]"},
     {"tls", "switch", 0, tls_switch_command, "tls switch"},
     {"backup", NULL, 1, backup_command, "backup FILE"},
     {"restore", NULL, 1, restore_command, "restore FILE"},

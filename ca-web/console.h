@@ -11,7 +11,7 @@ struct console_options {
     const char *email, *password_file, *admin;
     const char *owner, *ipv4, *domain, *bootstrap, *public_bootstrap, *psk;
     const char *lease_hours, *certificate_days, *members_see;
-    const char *reason, *url, *json;
+    const char *reason, *url, *json, *tls_key;
 };
 
 /* Are words[0..n) a command of this file, with as many words as it takes? Else it says so and

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ca-web/credential.h"
 #include "ca-web/log.h"
 #include "overlay/core/err.h"
 
@@ -28,6 +29,7 @@ enum link_phase {
 
 struct link {
     struct link *prev, *next;
+    struct http *http;
     enum link_phase phase;
     int fd;
     bool cut;
@@ -42,6 +44,7 @@ struct list {
 struct http {
     struct MHD_Daemon *daemon;
     struct http_config config;
+    struct credentials *credentials;
     pthread_mutex_t lock; /* of the lists, of `held` and of `exchanges` */
     struct list lists[LINK_PHASES];
     struct exchange *held;
@@ -138,6 +141,7 @@ static void link_new(struct http *h, struct MHD_Connection *connection, void **s
     *socket_context = l;
     if (!l)
         return; /* on_uri gives such a connection up */
+    l->http = h;
     l->fd = info->connect_fd;
     l->phase = LINK_RECEIVING;
     l->deadline_s = now_s() + HTTP_RECEIVE_S;
@@ -488,6 +492,22 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     return dispatch(x, method);
 }
 
+/* In a handshake: GnuTLS asks what to show. libmicrohttpd gives it the connection as its pointer.
+ */
+static int on_handshake(gnutls_session_t session, const gnutls_datum_t *authorities, int count,
+                        const gnutls_pk_algorithm_t *algorithms, int algorithm_count,
+                        gnutls_pcert_st **chain, unsigned *length, gnutls_privkey_t *key)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+        gnutls_session_get_ptr(session), MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct link *l = info ? info->socket_context : NULL;
+
+    if (!l)
+        return -1;
+    credentials_current(l->http->credentials, chain, length, key);
+    return 0;
+}
+
 static void on_library_log(void *cls, const char *fmt, va_list args)
 {
     /* What clients do wrong is counted, not logged. */
@@ -516,6 +536,12 @@ struct http *http_start(const struct http_config *config, const char **why)
 
     CHECK(h);
     h->config = *config;
+    h->credentials = credentials_new(config->tls, why);
+    if (!h->credentials) {
+        close(config->listen_fd);
+        free(h);
+        return NULL;
+    }
     h->connections_max = connections_most();
     pthread_mutex_init(&h->lock, NULL);
     for (size_t i = 0; i < LINK_PHASES; i++)
@@ -524,8 +550,7 @@ struct http *http_start(const struct http_config *config, const char **why)
         MHD_USE_TLS | MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
             MHD_USE_ITC,
         0, NULL, NULL, on_request, h, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL,
-        MHD_OPTION_LISTEN_SOCKET, config->listen_fd, MHD_OPTION_HTTPS_MEM_CERT,
-        config->tls->certificate.p, MHD_OPTION_HTTPS_MEM_KEY, config->tls->key.p,
+        MHD_OPTION_LISTEN_SOCKET, config->listen_fd, MHD_OPTION_HTTPS_CERT_CALLBACK, on_handshake,
         MHD_OPTION_HTTPS_PRIORITIES, tls_priorities, MHD_OPTION_THREAD_POOL_SIZE,
         (unsigned)HTTP_THREADS, MHD_OPTION_CONNECTION_LIMIT, (unsigned)h->connections_max,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_MEMORY_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
@@ -536,9 +561,15 @@ struct http *http_start(const struct http_config *config, const char **why)
         return h;
     *why = "the HTTPS server does not start";
     close(config->listen_fd);
+    credentials_free(h->credentials);
     pthread_mutex_destroy(&h->lock);
     free(h);
     return NULL;
+}
+
+bool http_certify(struct http *h, const struct tls *tls, const char **why)
+{
+    return credentials_replace(h->credentials, tls, now_s(), why);
 }
 
 /* Those whose answer may be ready: all, or who has waited long enough. */
@@ -592,6 +623,7 @@ void http_stop(struct http *h)
     for (int i = 0; i < HTTP_STOP_S * 50 && busy(h); i++)
         nanosleep(&pause, NULL);
     MHD_stop_daemon(h->daemon);
+    credentials_free(h->credentials);
     pthread_mutex_destroy(&h->lock);
     free(h);
 }

@@ -17,8 +17,8 @@
  * Transfer-Encoding beside Content-Length, and a second Host, Content-Length or Transfer-Encoding,
  * are refused (RFC 9112 6.1, 3.2).
  *
- * Handlers run on HTTP_THREADS threads at once. http_tick and http_stop belong to the thread that
- * started the server.
+ * Handlers run on HTTP_THREADS threads at once. http_certify, http_tick and http_stop belong to the
+ * thread that started the server.
  */
 #ifndef PEAL_CA_HTTP_H
 #define PEAL_CA_HTTP_H
@@ -85,6 +85,9 @@ struct http_config {
     atomic_llong *refused; /* counts connections cut and requests refused before a handler */
 };
 struct http *http_start(const struct http_config *config, const char **why);
+/* Another certificate for every handshake from now on; connections that are there go on as they
+ * are. False and *why: the one before is shown on. */
+bool http_certify(struct http *h, const struct tls *tls, const char **why);
 /* Several times a second: cuts what is late. changed: held answers may be ready. */
 void http_tick(struct http *h, bool changed);
 /* No new connections; held answers go out; waits for those under way, and for requests that have

@@ -30,7 +30,7 @@ static const char usage_text[] =
     "       peal-ca group spread|map GROUP [--json]\n"
     "       peal-ca member list GROUP [--json]\n"
     "       peal-ca blob GROUP USER [--url https://host:port]\n"
-    "       peal-ca tls announce | switch\n"
+    "       peal-ca tls announce [--tls-key FILE] | tls switch\n"
     "       peal-ca backup FILE | restore FILE\n"
     "       peal-ca --help | --version\n"
     "All but the last take --data DIR, and --key-file FILE for a master key outside DIR.\n"
@@ -152,5 +152,6 @@ int main(int argc, char **argv)
         return fflush(stdout) ? EXIT_STATUS_FAILED : EXIT_STATUS_OK;
     }
     line.console.url = line.serve.url;
+    line.console.tls_key = line.serve.tls_key;
     return command(&line, &words);
 }

@@ -214,11 +214,14 @@ static void blob_download(struct visit *v, const struct scene *s, const struct t
 void page_blob_post(struct visit *v)
 {
     struct scene s;
+    struct server server;
     struct text blob = {0};
 
     if (!scene_load(v, &s))
         return;
-    enum outcome o = blob_make(&v->desk, &s.group, &s.self, &v->service->server, &blob);
+    enum outcome o = server_load(&v->desk, &server); /* a pin may have been announced meanwhile */
+    if (o == OUT_OK)
+        o = blob_make(&v->desk, &s.group, &s.self, &server, &blob);
     if (o != OUT_OK)
         page_failure(v, o);
     else if (!strcmp(form_value(&v->form, "show"), "qr"))

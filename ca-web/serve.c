@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "ca-web/log.h"
+#include "ca-web/removal.h"
 #include "ca-web/service.h"
 #include "ca-web/tls.h"
 
@@ -185,34 +186,50 @@ static bool prepare_tls(struct service *s, const struct serve_options *o, struct
     const char *names[SERVICE_NAMES_MAX];
 
     if (o->tls_cert)
-        return tls->certificate.len > 0; /* read while still root */
+        return tls->certificate.len > 0; /* read while still root, if it was */
     for (size_t i = 0; i < s->name_count; i++)
         names[i] = s->names[i];
     return tls_make(tls, &s->home, names, s->name_count, time(NULL), why);
 }
 
-/*
- * The pin that is served, and of our own keys the one to come. Behind a proxy members never see our
- * own key: they trust whom their system trusts, unless we were given the proxy's.
- */
-static void collect_pins(struct service *s, const struct serve_options *o, const struct tls *tls)
+/* Are pins those of members who never see our own key? */
+static bool unpinned(const struct serve_options *o)
 {
-    char next[TLS_PIN_SIZE];
-
-    s->server.pins[0] = '\0';
-    if (o->proxy && !o->tls_cert)
-        return;
-    bool announced = !o->tls_cert && tls_next_pin(&s->home, next);
-
-    snprintf(s->server.pins, sizeof s->server.pins, "%s%s%s", tls->pin, announced ? "," : "",
-             announced ? next : "");
+    return o->proxy && !o->tls_cert;
 }
 
-/* Members' blobs quote the address and the pin, whoever makes them. */
-static enum outcome publish(struct service *s)
+/*
+ * The pin that is served, and the one to come: of our own keys the one that was made for it, of one
+ * that was given what was announced while it was served. Behind a proxy members never see our own
+ * key: they trust whom their system trusts, unless we were given the proxy's.
+ */
+static void collect_pins(struct desk *d, const struct service *s, const struct serve_options *o,
+                         const struct tls *tls, char pins[sizeof s->server.pins])
 {
-    struct desk d = {.store = s->stores[0], .vault = s->home.vault, .now_s = time(NULL)};
-    return server_save(&d, &s->server);
+    char next[TLS_PIN_SIZE] = "";
+    struct server before;
+    size_t len = strlen(tls->pin);
+
+    pins[0] = '\0';
+    if (unpinned(o))
+        return;
+    if (!o->tls_cert)
+        (void)!tls_next_pin(&s->home, next);
+    else if (server_load(d, &before) == OUT_OK && !strncmp(before.pins, tls->pin, len) &&
+             before.pins[len] == ',')
+        snprintf(next, sizeof next, "%s", before.pins + len + 1);
+    snprintf(pins, sizeof s->server.pins, "%s%s%s", tls->pin, *next ? "," : "", next);
+}
+
+/* Members' blobs quote the address and the pins, whoever makes them. `store` is the caller's. */
+static enum outcome publish(const struct service *s, const struct serve_options *o,
+                            const struct tls *tls, struct store *store)
+{
+    struct desk d = {.store = store, .vault = s->home.vault, .now_s = time(NULL)};
+    struct server server = s->server;
+
+    collect_pins(&d, s, o, tls, server.pins);
+    return server_save(&d, &server);
 }
 
 static void offer_setup(struct service *s)
@@ -238,30 +255,78 @@ static void raise_files(void)
     }
 }
 
-static void block_signals(sigset_t *ends)
+static void block_signals(sigset_t *ours)
 {
-    sigemptyset(ends);
-    sigaddset(ends, SIGTERM);
-    sigaddset(ends, SIGINT);
-    pthread_sigmask(SIG_BLOCK, ends, NULL);
+    sigemptyset(ours);
+    sigaddset(ours, SIGTERM);
+    sigaddset(ours, SIGINT);
+    sigaddset(ours, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, ours, NULL);
     signal(SIGPIPE, SIG_IGN);
 }
 
+/* Do members who have pins know this key? Else they would never talk to us again. */
+static bool pinned(const struct service *s, const struct serve_options *o, const struct tls *tls,
+                   struct store *store)
+{
+    struct desk d = {.store = store, .vault = s->home.vault, .now_s = time(NULL)};
+    struct server server;
+
+    return unpinned(o) ||
+           (server_load(&d, &server) == OUT_OK && strstr(server.pins, tls->pin) != NULL);
+}
+
+static bool reload_read(struct service *s, const struct serve_options *o, struct store *store,
+                        struct tls *fresh, const char **why)
+{
+    if (o->tls_cert ? !tls_load(fresh, o->tls_cert, o->tls_key, why)
+                    : !prepare_tls(s, o, fresh, why))
+        return false;
+    *why = "the certificate has expired";
+    if (fresh->until_s <= time(NULL))
+        return false;
+    *why = "members do not know this key yet: keep the key when the certificate is renewed, or "
+           "announce the next one first (peal-ca tls announce)";
+    return pinned(s, o, fresh, store);
+}
+
+static void reload(struct service *s, const struct serve_options *o, struct http *http,
+                   struct store *store)
+{
+    char until[TIME_TEXT_SIZE];
+    struct tls fresh = {0};
+    const char *why = NULL;
+
+    if (!reload_read(s, o, store, &fresh, &why) || !http_certify(http, &fresh, &why))
+        log_line(LOG_ERROR, "reload: %s: %s; the certificate before is served on",
+                 o->tls_cert ? o->tls_cert : o->data, why);
+    else if (publish(s, o, &fresh, store) != OUT_OK)
+        log_line(LOG_ERROR, "reload: the database is busy; pins change with the next reload");
+    else
+        log_line(LOG_NOTICE, "reloaded: the certificate that is served now ends %s",
+                 time_text(fresh.until_s, until));
+    tls_clear(&fresh);
+}
+
 /* Until a signal ends it. `watch` is a connection of this thread's own. */
-static void loop(struct http *http, struct store *watch, const sigset_t *ends)
+static void loop(struct service *s, const struct serve_options *o, struct http *http,
+                 struct store *watch, const sigset_t *ours)
 {
     const struct timespec tick = {.tv_nsec = SERVE_TICK_MS * 1000 * 1000};
     int64_t seen = store_change(watch);
+    int sign;
 
-    while (sigtimedwait(ends, NULL, &tick) < 0) {
+    while ((sign = sigtimedwait(ours, NULL, &tick)) < 0 || sign == SIGHUP) {
+        if (sign == SIGHUP)
+            reload(s, o, http, watch);
         int64_t now = store_change(watch);
         http_tick(http, now != seen);
         seen = now;
     }
 }
 
-static int run(struct service *s, int fd, const struct tls *tls, const struct proxies *proxies,
-               const struct endpoint *e, const sigset_t *ends)
+static int run(struct service *s, const struct serve_options *o, int fd, const struct tls *tls,
+               const struct proxies *proxies, const struct endpoint *e, const sigset_t *ours)
 {
     char text[ENDPOINT_TEXT_SIZE];
     const char *why = NULL;
@@ -282,7 +347,7 @@ static int run(struct service *s, int fd, const struct tls *tls, const struct pr
         offer_setup(s);
         log_line(LOG_NOTICE, "listening on https://%s", endpoint_text(e, text));
         notify("READY=1");
-        loop(http, watch, ends);
+        loop(s, o, http, watch, ours);
         notify("STOPPING=1");
         http_stop(http);
         log_line(LOG_NOTICE, "stopped");
@@ -293,7 +358,7 @@ static int run(struct service *s, int fd, const struct tls *tls, const struct pr
 
 /* With home and socket in hand. */
 static int serve_home(struct service *s, const struct serve_options *o, int fd, struct tls *tls,
-                      const struct proxies *proxies, const struct endpoint *e, const sigset_t *ends)
+                      const struct proxies *proxies, const struct endpoint *e, const sigset_t *ours)
 {
     const char *why = NULL;
     int status = EXIT_STATUS_FAILED;
@@ -306,13 +371,12 @@ static int serve_home(struct service *s, const struct serve_options *o, int fd, 
         close(fd);
         failed(o->data, why, status);
     } else {
-        collect_pins(s, o, tls);
         struct mailer *mailer = NULL;
         why = "the database is busy";
-        if (publish(s) == OUT_OK)
+        if (publish(s, o, tls, s->stores[0]) == OUT_OK)
             mailer = mailer_start(&s->home, &o->mail, &why);
         if (!why) {
-            status = run(s, fd, tls, proxies, e, ends);
+            status = run(s, o, fd, tls, proxies, e, ours);
             mailer_stop(mailer);
         } else {
             close(fd);
@@ -336,7 +400,7 @@ int serve(const struct serve_options *o)
     struct proxies proxies = {0};
     const char *why = NULL;
     char reason[1400];
-    sigset_t ends;
+    sigset_t ours;
 
     int fd = listen_inherited(&e);
     if (fd == -2)
@@ -368,7 +432,7 @@ int serve(const struct serve_options *o)
     if (!o->url)
         default_url(s.server.url, &e);
     collect_names(&s, &e);
-    block_signals(&ends);
+    block_signals(&ours);
     int status = EXIT_STATUS_FAILED;
     if (!home_become_owner(o->data, &why))
         failed(o->data, why, status);
@@ -377,7 +441,7 @@ int serve(const struct serve_options *o)
     if (status) {
         close(fd);
     } else {
-        status = serve_home(&s, o, fd, &tls, &proxies, &e, &ends);
+        status = serve_home(&s, o, fd, &tls, &proxies, &e, &ours);
         home_close(&s.home);
     }
     tls_clear(&tls);

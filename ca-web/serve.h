@@ -1,6 +1,9 @@
 /*
  * serve.h - `peal-ca serve`: the listening socket, the TLS certificate, systemd, signals;
  * everything between the command line and the HTTP server.
+ *
+ * SIGHUP reads the TLS certificate and key again. What cannot be read, does not belong together,
+ * has expired, or is of a key that members do not pin is refused, and the one before is served on.
  */
 #ifndef PEAL_CA_SERVE_H
 #define PEAL_CA_SERVE_H

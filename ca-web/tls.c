@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ca-web/issue.h"
@@ -102,6 +103,13 @@ static bool write_pin(char pin[TLS_PIN_SIZE], X509 *x)
     return true;
 }
 
+/* 0: it has none that makes sense. */
+static int64_t certificate_end(const X509 *x)
+{
+    struct tm tm;
+    return ASN1_TIME_to_tm(X509_get0_notAfter(x), &tm) == 1 ? (int64_t)timegm(&tm) : 0;
+}
+
 bool tls_load(struct tls *t, const char *certificate_file, const char *key_file, const char **why)
 {
     X509 *x = NULL;
@@ -118,6 +126,7 @@ bool tls_load(struct tls *t, const char *certificate_file, const char *key_file,
     if (x && key) {
         *why = "the key is not the certificate's";
         ok = X509_check_private_key(x, key) == 1 && write_pin(t->pin, x);
+        t->until_s = certificate_end(x);
     }
     X509_free(x);
     EVP_PKEY_free(key);
@@ -238,6 +247,7 @@ bool tls_make(struct tls *t, const struct home *h, const char *const *names, siz
                   certificate_make(certificate_path, key, names, n, now_s, &t->certificate)));
     x = ok ? parse_certificate(&t->certificate) : NULL;
     ok = x && write_pin(t->pin, x);
+    t->until_s = x ? certificate_end(x) : 0;
     X509_free(x);
     EVP_PKEY_free(key);
     if (!ok)
@@ -262,6 +272,16 @@ bool tls_next_pin(const struct home *h, char pin[TLS_PIN_SIZE])
     char path[1200];
     bool ok = file_read(&key, home_path(h, "tls.next.key", path)) && pin_of_key(&key, pin);
 
+    text_clear(&key);
+    return ok;
+}
+
+bool tls_key_pin(const char *file, char pin[TLS_PIN_SIZE], const char **why)
+{
+    struct text key = {0};
+
+    *why = "cannot read a private key in PEM from it";
+    bool ok = file_read(&key, file) && pin_of_key(&key, pin);
     text_clear(&key);
     return ok;
 }

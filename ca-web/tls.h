@@ -25,6 +25,7 @@ enum {
 struct tls {
     struct text certificate, key; /* PEM */
     char pin[TLS_PIN_SIZE];       /* base64 SHA-256 of the certificate's SubjectPublicKeyInfo */
+    int64_t until_s;              /* the certificate's end */
 };
 void tls_clear(struct tls *t);
 
@@ -38,7 +39,9 @@ bool tls_make(struct tls *t, const struct home *h, const char *const *names, siz
 bool tls_next_pin(const struct home *h, char pin[TLS_PIN_SIZE]);
 /* Makes the next key where there is none yet; its pin. */
 bool tls_announce(const struct home *h, char pin[TLS_PIN_SIZE], const char **why);
-/* From the next start on. */
+/* The pin of a private key in a file. */
+bool tls_key_pin(const char *file, char pin[TLS_PIN_SIZE], const char **why);
+/* From the next start or reload on. */
 bool tls_switch(const struct home *h, int64_t now_s, const char **why);
 
 #endif

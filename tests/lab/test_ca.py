@@ -887,6 +887,113 @@ def test_a_certificate_that_was_given(ca, folder):
     assert done.returncode == 1 and "not the certificate's" in done.stderr
 
 
+def make_certificate(certificate, key):
+    """For a key that may be there already."""
+    if not os.path.exists(key):
+        subprocess.run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key],
+                       check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(["openssl", "req", "-x509", "-key", key, "-out", certificate, "-subj", "/CN=x", "-addext",
+                    "subjectAltName=IP:127.0.0.1"], check=True, stderr=subprocess.DEVNULL)
+
+
+def let_expire(certificate, key):
+    request = subprocess.run(["openssl", "req", "-new", "-key", key, "-subj", "/CN=x"], check=True, capture_output=True)
+    subprocess.run(["openssl", "x509", "-req", "-signkey", key, "-days", "0", "-out", certificate], check=True,
+                   input=request.stdout, stderr=subprocess.DEVNULL)
+
+
+def shown(ca):
+    return ssl.get_server_certificate(("127.0.0.1", ca.port)).strip()
+
+
+def content(path):
+    with open(path, encoding="ascii") as f:
+        return f.read().strip()
+
+
+def reload_says(ca, words):
+    """SIGHUP, and the line that it makes in the log."""
+    before = len(ca.log)
+    ca.process.send_signal(signal.SIGHUP)
+    until = time.monotonic() + 10
+    while not re.search(r"^.*reload.*\n", ca.log[before:], re.M):
+        assert ca.process.poll() is None and time.monotonic() < until, ca.log
+        time.sleep(0.01)
+    assert words in ca.log[before:], ca.log[before:]
+
+
+def test_a_renewed_certificate_is_shown_from_a_reload_on(ca, folder):
+    certificate, key, other, next_key = (os.path.join(folder, n) for n in ("c.pem", "k.pem", "o.pem", "n.pem"))
+    make_certificate(certificate, key)
+    first = content(certificate)
+    ca.start("--tls-cert", certificate, "--tls-key", key)
+    ca.user("alice")
+    ca.run("group", "add", "lab", "--owner", "alice")
+    (pin,) = ca.blob("lab", "alice")["server_pins"]
+    context = ssl._create_unverified_context()
+    kept = http.client.HTTPSConnection("127.0.0.1", ca.port, context=context, timeout=20)
+    held = http.client.HTTPSConnection("127.0.0.1", ca.port, context=context, timeout=20)
+    kept.request("GET", "/healthz")
+    assert kept.getresponse().read() and shown(ca) == first
+    held.request("GET", "/api/v1/groups/lab/events?after=0")
+
+    # Who asks again and again, on a new connection each time, never fails meanwhile.
+    seen, enough = [], threading.Event()
+
+    def ask():
+        while not enough.is_set():
+            one = http.client.HTTPSConnection("127.0.0.1", ca.port, context=context, timeout=20)
+            one.request("GET", "/healthz")
+            seen.append(one.getresponse().status)
+            one.close()
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        asking = [pool.submit(ask) for _ in range(2)]
+        for _ in range(5):
+            make_certificate(certificate, key)
+            reload_says(ca, "reloaded: the certificate that is served now ends 20")
+            assert shown(ca) == content(certificate) != first
+        enough.set()
+        for one in asking:
+            one.result()
+    assert len(seen) > 5 and set(seen) == {200}
+
+    # What is wrong is refused, and the one before is shown on.
+    good = content(certificate)
+    for words, wrong in (("is not PEM", lambda: shutil.copy(os.path.join(ca.data, "master.key"), certificate)),
+                         ("not the certificate's", lambda: make_certificate(certificate, other)),
+                         ("has expired", lambda: let_expire(certificate, key)),
+                         ("cannot read the certificate or the key", lambda: os.unlink(certificate))):
+        wrong()
+        reload_says(ca, f"{words}; the certificate before is served on")
+        assert shown(ca) == good
+    shutil.move(key, key + ".before")
+    make_certificate(certificate, key)
+    reload_says(ca, "announce the next one first (peal-ca tls announce); the certificate before is served on")
+    assert shown(ca) == good and ca.blob("lab", "alice")["server_pins"] == [pin]
+
+    # A key that was announced is taken, also when there was a restart in between.
+    make_certificate(os.path.join(folder, "next.pem"), next_key)
+    shutil.move(key + ".before", key)
+    make_certificate(certificate, key)
+    assert "cannot read a private key" in ca.run("tls", "announce", "--tls-key", certificate, check=False).stderr
+    ca.run("tls", "announce", "--tls-key", next_key)
+    announced = ca.blob("lab", "alice")["server_pins"]
+    assert announced[0] == pin and len(announced) == 2
+    # Connections that were there before felt nothing: one goes on, one's answer is held.
+    kept.request("GET", "/healthz")
+    assert kept.getresponse().status == 200
+    ca.run("group", "roll", "lab")
+    assert json.loads(held.getresponse().read())["events"]
+    ca.stop()
+    ca.start("--tls-cert", certificate, "--tls-key", key)
+    assert ca.blob("lab", "alice")["server_pins"] == announced
+    shutil.copy(next_key, key)
+    make_certificate(certificate, key)
+    reload_says(ca, "reloaded:")
+    assert shown(ca) == content(certificate)
+    assert ca.blob("lab", "alice")["server_pins"] == announced[1:]
+
+
 @pytest.mark.parametrize("appends", (True, False), ids=("appends", "adds a line"))
 def test_behind_a_reverse_proxy(ca, folder, appends):
     """Who asks is whom the proxy heard: not the proxy, and not whom the client says."""
@@ -1105,8 +1212,7 @@ def test_the_next_tls_key_is_announced_ahead(lab, folder):
     lab.start()
     assert lab.blob("lab", "bob")["server_pins"] == pins
     lab.run("tls", "switch")
-    lab.stop()
-    lab.start()
+    reload_says(lab, "reloaded:")
     served = ssl.get_server_certificate(("127.0.0.1", lab.port))
     public = openssl("x509", "-noout", "-pubkey", stdin=served.encode())[1]
     der = subprocess.run(["openssl", "pkey", "-pubin", "-outform", "der"], input=public.encode(),
