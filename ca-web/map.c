@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ca-web/removal.h"
 #include "overlay/crypto/cert.h"
 
 struct surveyor {
@@ -80,15 +79,46 @@ enum outcome map_told(struct desk *d, const struct group *g, const uint8_t *mess
     return o;
 }
 
-static enum outcome name_find(struct desk *d, const struct group *g, const struct id *node,
-                              struct map_name *out)
+/* The ids of the ring's nodes, one behind the other. */
+static uint8_t *nodes_join(const struct ringmap *ring)
 {
-    struct account user;
-    enum outcome o = machine_owner(d, g, node, &user, out->hostname);
+    uint8_t *nodes = malloc(ring->count * ID_LEN + 1);
 
-    out->known = o == OUT_OK;
-    memcpy(out->user, user.name, sizeof out->user);
-    return o == OUT_NO_MACHINE ? OUT_OK : o;
+    for (size_t i = 0; nodes && i < ring->count; i++)
+        memcpy(nodes + i * ID_LEN, ring->nodes[i].node.b, ID_LEN);
+    return nodes;
+}
+
+/* All names by one query: it cuts the ids out of one value, and looks each up by the index. */
+static enum outcome names_load(struct desk *d, const struct group *g, struct map *out)
+{
+    size_t count = out->ring->count;
+    uint8_t *nodes = nodes_join(out->ring);
+
+    out->names = calloc(count + 1, sizeof *out->names);
+    if (!nodes || !out->names) {
+        free(nodes);
+        return OUT_INTERNAL;
+    }
+    struct query q =
+        store_ask(d->store,
+                  "WITH RECURSIVE asked(i, node) AS (SELECT 0, substr(?2, 1, ?4) UNION ALL"
+                  " SELECT i + 1, substr(?2, (i + 1) * ?4 + 1, ?4) FROM asked WHERE i + 1 < ?3)"
+                  " SELECT a.i, u.name, c.hostname FROM asked a"
+                  " CROSS JOIN machines c ON c.group_row = ?1 AND c.node = a.node"
+                  " JOIN members m ON m.id = c.member_row JOIN users u ON u.id = m.user_row"
+                  " WHERE c.revoked_s IS NULL",
+                  VALUES(v_int(g->row), v_bytes(nodes, count * ID_LEN), v_int((int64_t)count),
+                         v_int(ID_LEN)));
+    while (query_row(&q)) {
+        struct map_name *name = &out->names[query_int(&q, 0)];
+
+        name->known = true;
+        query_copy_text(&q, 1, name->user, sizeof name->user);
+        query_copy_text(&q, 2, name->hostname, sizeof name->hostname);
+    }
+    free(nodes);
+    return q.failed ? OUT_INTERNAL : OUT_OK;
 }
 
 static enum outcome ring_load(struct desk *d, const struct group *g, struct map *out)
@@ -119,14 +149,7 @@ enum outcome map_read(struct desk *d, const struct group *g, struct map *out)
     *out = (struct map){0};
     if (o == OUT_OK)
         o = ring_load(d, g, out);
-    if (o != OUT_OK || !out->ring)
-        return o;
-    out->names = calloc(out->ring->count, sizeof *out->names);
-    if (!out->names)
-        return OUT_INTERNAL;
-    for (size_t i = 0; o == OUT_OK && i < out->ring->count; i++)
-        o = name_find(d, g, &out->ring->nodes[i].node, &out->names[i]);
-    return o;
+    return o == OUT_OK && out->ring ? names_load(d, g, out) : o;
 }
 
 void map_clear(struct map *m)
