@@ -232,6 +232,8 @@ static void rest(struct overlay *o, struct contact *c)
 
     c->session = NULL;
     c->token = 0;
+    if (outside(o))
+        ring_touch(&o->ring);
     if (c->kind == CONTACT_MET && o->ring.count > 0) {
         c->next_us = USEC_NEVER;
         return;
@@ -395,10 +397,12 @@ void contact_down(struct overlay *o, struct session *s, enum session_end why)
 
     if (c == NULL)
         return;
-    if (why == SESSION_END_SELF)
+    if (why == SESSION_END_SELF) {
         forget(o, c);
-    else
+        ring_touch(&o->ring);
+    } else {
         rest(o, c);
+    }
 }
 
 void contact_lists(struct overlay *o, const struct lists *lists)
@@ -430,6 +434,18 @@ void contacts_member(struct overlay *o)
         c->next_us = o->env->now_us;
         alarm_sooner(o, &o->contacts.alarm, c->next_us);
     }
+}
+
+bool contacts_settled(const struct overlay *o)
+{
+    for (size_t i = 0; i < o->contacts.count; i++) {
+        const struct contact *c = &o->contacts.v[i];
+        bool tried = c->session != NULL ? session_is_up(c->session) : c->tries > 0;
+
+        if (!tried && c->kind != CONTACT_MET && !is_connected(o, c))
+            return false;
+    }
+    return true;
 }
 
 static enum overlay_entry_state state_of(const struct overlay *o, const struct contact *c)

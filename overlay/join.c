@@ -105,6 +105,7 @@ static void become_member(struct overlay *o)
 {
     overlay_set_state(o, OVERLAY_MEMBER);
     o->join.token = 0;
+    o->join.pledged = (struct id){{0}};
     o->join.seeks = SEEKS_SOON;
     alarm_set(o, &o->join.alarm, USEC_NEVER);
     alarm_set(o, &o->join.seek, o->env->now_us + env_jitter(o->env, seek_idle_us, 50));
@@ -158,17 +159,79 @@ void join_member_met(struct overlay *o, struct link *l)
 {
     if (outside(o)) {
         choose_gate(o, l);
-        if ((l->mine & OVERLAY_ROLE_LEAF) != 0)
+        if ((l->mine & OVERLAY_ROLE_LEAF) != 0 || join_is_pledged(o, l))
             ask_for_place(o, l);
     } else {
         contact_up(o, l->session, l);
     }
 }
 
+/*
+ * Those who start at the same time need not wait until each is sure to be alone. Who has heard all
+ * that it asks, and no member among them, pledges to wait for the lowest node that it sees, for no
+ * second one while that is there; a node begins the ring when all that it sees have pledged to it.
+ * So of those around one bootstrap one begins. Whoever gets no answer waits as if alone.
+ */
+
+bool join_is_pledged(const struct overlay *o, const struct link *l)
+{
+    return id_eq(&o->join.pledged, &l->peer.id);
+}
+
+/* The lowest of us and all that we see; NULL: one did not say that it is outside. */
+static const struct id *lowest_outside(const struct overlay *o)
+{
+    const struct id *lowest = &o->ring.self;
+
+    for (size_t i = 0; i < o->ring.count; i++) {
+        const struct link *l = link_of(o->ring.peers[i]);
+
+        if (!l->met || l->peer.state > OVERLAY_JOINING)
+            return NULL;
+        if (id_cmp(&l->peer.id, lowest) < 0)
+            lowest = &l->peer.id;
+    }
+    return lowest;
+}
+
+static bool all_pledge(const struct overlay *o)
+{
+    for (size_t i = 0; i < o->ring.count; i++)
+        if (!link_of(o->ring.peers[i])->pledges)
+            return false;
+    return o->ring.count > 0;
+}
+
+static void pledge(struct overlay *o, const struct id *lowest)
+{
+    struct link *before = link_find(o, &o->join.pledged), *l = link_find(o, lowest);
+
+    if (before != NULL && before->up)
+        return;
+    o->join.pledged = *lowest;
+    link_need(o, l, 0, 0);
+}
+
+static void agree(struct overlay *o)
+{
+    const struct id *lowest = contacts_settled(o) ? lowest_outside(o) : NULL;
+
+    if (lowest == NULL)
+        return;
+    if (!id_eq(lowest, &o->ring.self))
+        pledge(o, lowest);
+    else if (all_pledge(o))
+        become_member(o);
+}
+
 void join_refresh(struct overlay *o)
 {
-    if (o->ring.state == OVERLAY_JOINING && ring_joined(&o->ring))
+    if (o->ring.state != OVERLAY_JOINING)
+        return;
+    if (ring_joined(&o->ring))
         become_member(o);
+    else
+        agree(o);
 }
 
 /* Answering. */

@@ -13,9 +13,10 @@
  *   | endpoints of left, right: where the sender reaches them (family 0: not directly) ...
  *   +---------------+
  *
- * Shortcuts 255: as last confirmed. Endpoints are not kept: they are for whom the reader is to
- * connect to now. It is sent when it has news and again until MSG_SAID_HEARD
- * confirms it, so an idle ring exchanges nothing.
+ * Roles: a mask of enum overlay_role; SAID_PLEDGE beside it: we are both outside, and the reader
+ * may begin the ring (join.c). Shortcuts 255: as last confirmed. Endpoints are not kept: they are
+ * for whom the reader is to connect to now. It is sent when it has news and again until
+ * MSG_SAID_HEARD confirms it, so an idle ring exchanges nothing.
  */
 #include "overlay/relay.h"
 
@@ -30,6 +31,7 @@ enum {
     SAYS_MAX = 8,  /* after those the interval doubles, up to so many */
     ROLES_OF_LISTS = OVERLAY_ROLE_NEAR | OVERLAY_ROLE_SHORTCUT,
     ROLES_ALL = 31,
+    SAID_PLEDGE = 128,
     GUESTS_MAX = 128, /* of no use to us; victim: the oldest that nobody needs, then that joined */
 };
 static const usec say_again_us = MSEC(300); /* at least; and more than two round trips */
@@ -128,7 +130,8 @@ static bool exchanges_lists(const struct link *l)
 
 static bool has_state_news(const struct overlay *o, const struct link *l)
 {
-    return l->state_said != o->ring.state || l->mine_said != l->mine;
+    return l->state_said != o->ring.state || l->mine_said != l->mine ||
+           l->pledge_said != join_is_pledged(o, l);
 }
 
 static bool has_list_news(const struct overlay *o, const struct link *l)
@@ -183,7 +186,7 @@ static void say(struct overlay *o, struct link *l)
 
     write_u16(&w, ++l->seq);
     write_u8(&w, (uint8_t)o->ring.state);
-    write_u8(&w, l->mine);
+    write_u8(&w, (uint8_t)(l->mine | (join_is_pledged(o, l) ? SAID_PLEDGE : 0)));
     if (lists) {
         write_lists(o, l, &w);
         l->near_said = o->ring.near_version;
@@ -192,6 +195,7 @@ static void say(struct overlay *o, struct link *l)
     CHECK(!w.failed);
     l->state_said = (uint8_t)o->ring.state;
     l->mine_said = l->mine;
+    l->pledge_said = join_is_pledged(o, l);
     l->said_us = o->env->now_us;
     if (l->says < SAYS_MAX)
         l->says++;
@@ -363,6 +367,7 @@ static void start_afresh(struct link *l)
     l->state_said = UINT8_MAX;
     l->near_said = l->shortcuts_said = l->shortcuts_heard = 0;
     l->theirs = 0;
+    l->pledge_said = l->pledges = false;
     l->peer.needed = false;
     l->says = 0;
     l->said_us = l->unused_us = 0;
@@ -642,6 +647,7 @@ bool link_said_input(struct overlay *o, struct link *l, bool lists, struct reade
     l->met = true;
     l->seq_theirs = seq;
     l->theirs = roles & ROLES_ALL;
+    l->pledges = (roles & SAID_PLEDGE) != 0;
     joined = l->peer.state != OVERLAY_MEMBER && state == OVERLAY_MEMBER;
     if (lists && ring_hear(&o->ring, &l->peer, &said, with_shortcuts) < 0)
         return true;

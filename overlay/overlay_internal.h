@@ -51,6 +51,8 @@ struct link {
     uint16_t seq, seq_theirs;
     uint8_t mine, theirs; /* masks of enum overlay_role */
     uint8_t state_said, mine_said;
+    bool pledge_said; /* that it may begin the ring (join.c) */
+    bool pledges;     /* it says so of us */
     uint8_t tcp_tries;
     uint8_t says;        /* times it was told the same without a confirmation; 0: confirmed */
     uint8_t relay_spare; /* how much it would relay, as it says; 0: not at all */
@@ -138,6 +140,7 @@ struct join {
     uint8_t asks;
     bool answered;     /* by a member, since we last were alone */
     struct id gate;    /* while we are no member: whom our messages go through and come back by */
+    struct id pledged; /* whom we wait for to begin the ring; zero: nobody */
     struct alarm seek; /* looking around our place as a member */
     uint32_t seek_token;
     uint8_t seeks;          /* since something was lost */
@@ -375,6 +378,7 @@ void join_begin(struct overlay *o);
 void join_link_up(struct overlay *o, struct link *l);
 void join_link_down(struct overlay *o, struct link *l);
 void join_member_met(struct overlay *o, struct link *l);
+bool join_is_pledged(const struct overlay *o, const struct link *l);
 /* The ring's lists changed. */
 void join_refresh(struct overlay *o);
 /* A near neighbour fell silent: look around soon. */
@@ -426,6 +430,8 @@ void contact_down(struct overlay *o, struct session *s, enum session_end why);
 void contact_lists(struct overlay *o, const struct lists *lists);
 /* We became a member. */
 void contacts_member(struct overlay *o);
+/* All have been tried, and none is being tried now but for those that answered. */
+bool contacts_settled(const struct overlay *o);
 /* Tries all lost ones now. */
 void contacts_retry_lost(struct overlay *o);
 /* Tries everything now: our addresses changed. */

@@ -68,6 +68,69 @@ static void twenty_nodes_at_once_form_one_ring(void **state)
     }
 }
 
+static unsigned members_of(struct overlay_net *net)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < net->count; i++)
+        n += net->nodes[i]->alive && overlay_state(net->nodes[i]->o) == OVERLAY_MEMBER;
+    return n;
+}
+
+/* Also when each asks the other, as after a restart of both. */
+static void two_that_start_at_once_do_not_wait_to_be_alone(void **state)
+{
+    static const unsigned first = 0, second = 1;
+
+    for (uint64_t seed = 1; seed < 20; seed++) {
+        struct overlay_net *net = net_new(seed, MSEC(1));
+        struct net_node *a = net_add(net), *b = net_add(net);
+
+        net_start(a, &second, seed % 2);
+        net_start(b, &first, 1);
+        assert_in_range(net_settle(net, SEC(5)), 0, MSEC(50));
+        net_free(net);
+    }
+}
+
+/* Whom they see is no lowest of all, or has lower ones around it: only one may begin. */
+static void of_those_around_one_bootstrap_one_begins(void **state)
+{
+    for (uint64_t seed = 1; seed < 20; seed++) {
+        struct overlay_net *net = net_new(seed, rtt_half);
+        usec end_us = net->now_us + MSEC(990); /* then whoever is alone begins */
+        unsigned members = 0;
+
+        for (int i = 0; i < 20; i++)
+            net_start_new(net);
+        while (members == 0 && net->now_us < end_us) {
+            net_run(net, MSEC(1));
+            members = members_of(net);
+        }
+        assert_int_equal(members, 1);
+        net_run(net, 2 * rtt_half); /* it is a while until others know */
+        assert_int_equal(members_of(net), 1);
+        net_free(net);
+    }
+}
+
+static void who_waits_for_an_answer_does_not_begin(void **state)
+{
+    static const unsigned two[] = {0, 1};
+    struct overlay_net *net = net_new(1, MSEC(1));
+
+    for (int i = 0; i < 3; i++)
+        (void)net_add(net);
+    net_start(net->nodes[1], two, 1);
+    net_start(net->nodes[2], two, 2); /* where 0 is, that is silent */
+    net_run(net, MSEC(900));
+    assert_int_equal(overlay_connections(net->nodes[2]->o), 1);
+    assert_int_equal(members_of(net), 0);
+    net_run(net, MSEC(200));
+    assert_true(members_of(net) > 0);
+    net_free(net);
+}
+
 /* More than it keeps for those that only come in through it. */
 static void a_way_in_for_very_many_keeps_no_more_of_them_than_it_should(void **state)
 {
@@ -241,6 +304,9 @@ int main(void)
         cmocka_unit_test(a_node_is_in_its_neighbours_lists_seven_one_way_delays_after_its_start),
         cmocka_unit_test(small_rings_know_their_size_exactly),
         cmocka_unit_test(twenty_nodes_at_once_form_one_ring),
+        cmocka_unit_test(two_that_start_at_once_do_not_wait_to_be_alone),
+        cmocka_unit_test(of_those_around_one_bootstrap_one_begins),
+        cmocka_unit_test(who_waits_for_an_answer_does_not_begin),
         cmocka_unit_test(a_way_in_for_very_many_keeps_no_more_of_them_than_it_should),
         cmocka_unit_test(a_goodbye_closes_the_ring_within_a_second),
         cmocka_unit_test(a_crash_is_repaired_within_15_seconds),
