@@ -622,13 +622,14 @@ static void full_the_channel_idle_longest_goes_or_the_newcomer(void **state)
     net_free(net);
 }
 
-/* Attempts included; the shortcuts that others draw to us are no affair of ours. */
+/* Attempts included; the shortcuts that others draw to us are no affair of ours, nor are
+ * connections that nobody needs, which may become such. */
 static size_t links_of_our_own(const struct overlay *o)
 {
     size_t count = o->links.count;
 
     for (size_t i = 0; i < o->ring.count; i++)
-        count -= link_of(o->ring.peers[i])->theirs == OVERLAY_ROLE_SHORTCUT &&
+        count -= (link_of(o->ring.peers[i])->theirs & ~OVERLAY_ROLE_SHORTCUT) == 0 &&
                  link_of(o->ring.peers[i])->mine == 0;
     return count;
 }
