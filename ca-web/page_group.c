@@ -14,8 +14,9 @@ static const struct done dones[] = {
     {"revoked", "Removed. The group's machines are being told."},
     {"machine", "The machine was removed. The group's machines are being told."},
     {"lost",
-     "The machine was removed, and the group's machines are being told. You can add another "
-     "one when somebody who approves has agreed."},
+     "The machine was removed, and the group's machines are being told. If somebody who has it "
+     "could know your password, change it now: that also ends every other session of yours. "
+     "You can add another machine when somebody who approves has agreed."},
     {"joined", "You are a member. Add your first machine below."},
     {NULL, NULL},
 };

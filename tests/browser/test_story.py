@@ -384,7 +384,7 @@ def test_a_lost_machine(ca, chromium, folder):
     chromium.fill("What happened", "left in a train")
     chromium.look("machine")
     chromium.click("Report it lost")
-    chromium.sees("You can add another", "agree before you add")
+    chromium.sees("change it now", "agree before you add")
     chromium.click("Add a machine")
     chromium.sees("You asked on")
     chromium.look("blob-asked")
