@@ -64,9 +64,10 @@ void mail_decision(struct desk *d, const struct group *g, const struct account *
     char link[SERVER_URL_MAX + LABEL_MAX + 16];
     const char *approved =
         wish == MAIL_TO_JOIN ? "You are a member of" : "You may add another machine to";
-    const char *what = verb == VERB_MEMBER_APPROVE ? approved
-                       : verb == VERB_MEMBER_DENY  ? "Your request was denied by"
-                                                   : "You were removed from";
+    const char *what = verb == VERB_MEMBER_APPROVE  ? approved
+                       : verb == VERB_MEMBER_DENY   ? "Your request was denied by"
+                       : verb == VERB_MEMBER_REVOKE ? "You were removed from"
+                                                    : "A machine of yours was removed from";
 
     if (!configured(d))
         return;

@@ -1,6 +1,6 @@
 /*
  * mail.h - notices by e-mail: somebody asks to join, or a member to add a machine after one was
- * removed; somebody was approved, denied or removed.
+ * removed; somebody was approved, denied or removed, or a machine of his was.
  *
  * A notice is written into the database in the transaction of what it tells of, and sent later by a
  * thread of `serve` (mailer.h), so a mail server that is slow or gone delays nobody and loses
@@ -21,7 +21,7 @@ enum { MAILS_MAX = 10000, MAIL_DECIDERS_MAX = 20 };
 enum mail_wish { MAIL_TO_JOIN, MAIL_TO_ADD_A_MACHINE };
 /* To whoever may approve in the group. */
 void mail_request(struct desk *d, const struct group *g, const char *user, enum mail_wish wish);
-/* To the user: what the verb (approve, deny, revoke) did. */
+/* To the user: what the verb (approve, deny, revoke, revoke a machine) did. */
 void mail_decision(struct desk *d, const struct group *g, const struct account *user,
                    enum verb verb, enum mail_wish wish);
 

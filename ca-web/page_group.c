@@ -303,7 +303,7 @@ void page_group(struct visit *v)
         visit_redirect(v, scene_path(&s.group, "/join", path));
         return;
     }
-    scene_begin(v, &s, OUT_OK, s.group.name, "");
+    scene_begin(v, &s, OUT_OK, "", "");
     page_done(v, dones);
     pending_card(v, &s);
     spread_card(v, &s);

@@ -241,7 +241,7 @@ enum outcome machine_owner(struct desk *d, const struct group *g, const struct i
                            struct account *user, char hostname[LABEL_MAX + 1])
 {
     struct query q = store_ask(d->store,
-                               "SELECT u.id, u.name, c.hostname FROM machines c"
+                               "SELECT u.id, u.name, c.hostname, u.email FROM machines c"
                                " JOIN members m ON m.id = c.member_row"
                                " JOIN users u ON u.id = m.user_row"
                                " WHERE c.group_row = ?1 AND c.node = ?2 AND c.revoked_s IS NULL",
@@ -254,6 +254,7 @@ enum outcome machine_owner(struct desk *d, const struct group *g, const struct i
     user->row = query_int(&q, 0);
     query_copy_text(&q, 1, user->name, sizeof user->name);
     query_copy_text(&q, 2, hostname, LABEL_MAX + 1);
+    query_copy_text(&q, 3, user->email, sizeof user->email);
     query_end(&q);
     return OUT_OK;
 }
@@ -282,6 +283,7 @@ static enum outcome machine_revoke_write(struct desk *d, enum verb verb, const s
         o = member_find(d, g, user, &m);
     if (o == OUT_OK)
         o = member_hold(d, &m);
+    mail_decision(d, g, user, VERB_MACHINE_REVOKE, MAIL_TO_JOIN);
     snprintf(detail, sizeof detail, "%s%s%s", hostname, *note ? ": " : "", note);
     return o == OUT_OK ? desk_audit(d, verb, g->row, user->name, detail) : o;
 }

@@ -69,7 +69,12 @@ static void tabs_write(struct visit *v, const struct scene *s, const char *here)
 void scene_begin(struct visit *v, const struct scene *s, enum outcome o, const char *title,
                  const char *here)
 {
-    page_begin(v, outcome_http(o), title);
+    char whole[2 * LABEL_MAX + 32];
+
+    /* Whose settings, whose roles: who runs several groups sees it on each page. */
+    snprintf(whole, sizeof whole, "%s%s%s", s->group.name, here && !*here ? "" : ": ",
+             here && !*here ? "" : title);
+    page_begin(v, outcome_http(o), whole);
     if (scene_may(v, s, VERB_MEMBER_LIST))
         tabs_write(v, s, here);
 }

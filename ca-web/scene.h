@@ -24,8 +24,8 @@ bool scene_load_for(struct visit *v, struct scene *s, enum verb verb);
 /* Towards the group and himself. */
 bool scene_may(struct visit *v, const struct scene *s, enum verb verb);
 
-/* page_begin, then the group's tabs; `here` is the one that this page is ("", "/roles", ...), or
- * NULL. */
+/* page_begin with the group's name before the title, then the group's tabs; `here` is the one that
+ * this page is ("" for the group's own, which has no title; "/roles", ...), or NULL. */
 void scene_begin(struct visit *v, const struct scene *s, enum outcome o, const char *title,
                  const char *here);
 /* "/groups/NAME" and what follows. */
