@@ -314,7 +314,8 @@ static bool check_free(struct join *j)
     return true;
 }
 
-static bool certificate_still_good(const struct join *j, const struct state_member *kept)
+static bool certificate_still_good(const struct join *j, const struct state_member *kept,
+                                   struct certificate *c)
 {
     const struct blob *b = j->member.blob;
     struct sign_public pub;
@@ -323,15 +324,34 @@ static bool certificate_still_good(const struct join *j, const struct state_memb
         .pub = &pub, .user = b->user, .wall_s = time(NULL), .wall_known = true};
     char reason[CERTIFICATE_WHY_SIZE];
     const char *why = "";
-    struct certificate c;
     struct cert_ca *ca = cert_ca_new(b->ca, strlen(b->ca), &why);
     bool good;
 
     sign_keys(&pub, &sec, &kept->seed);
     sign_secret_clear(&sec);
-    good = ca && certificate_read(&c, ca, kept->cert_pem, &who, reason);
+    good = ca && certificate_read(c, ca, kept->cert_pem, &who, reason);
     cert_ca_free(ca);
     return good;
+}
+
+/* Did the CA of that time revoke it, as far as was heard? Then key and certificate are of no use.
+ */
+static bool certificate_removed(const struct join *j, const struct state_member *kept,
+                                const struct cert *cert)
+{
+    const struct blob *b = kept->blob;
+    const char *why = "";
+    struct cert_ca *ca = b->ca ? cert_ca_new(b->ca, strlen(b->ca), &why) : NULL;
+    struct removed *removed = removed_new();
+    bool listed = false;
+
+    if (ca && removed) {
+        state_load_removed(j->daemon->config.state, b->group, ca, removed);
+        listed = removed_lists(removed, cert);
+    }
+    removed_free(removed);
+    cert_ca_free(ca);
+    return listed;
 }
 
 /* What is not said anew is as it was said the last time. */
@@ -344,10 +364,12 @@ static void take_up_options(struct state_options *now, const struct state_option
     strcpy(now->device_given, kept->device_given);
 }
 
-/* A group that was left keeps its key, certificate, options and address for the next time. */
+/* A group that was left keeps its key, certificate, options and address for the next time; of a
+ * machine that was removed only the options and the address: it comes back as a new one. */
 static bool take_up_kept(struct join *j)
 {
     const char *root = j->daemon->config.state, *group = j->member.blob->group;
+    struct certificate c = {0};
     struct state_member kept;
     char why[STATE_WHY_SIZE];
 
@@ -360,10 +382,13 @@ static bool take_up_kept(struct join *j)
              root, group, group);
         return false;
     }
-    j->member.seed = kept.seed;
     j->member.address = kept.address;
     take_up_options(&j->member.options, &kept.options);
-    if (kept.cert_pem && j->member.blob->ca && certificate_still_good(j, &kept)) {
+    bool good = kept.cert_pem && j->member.blob->ca && certificate_still_good(j, &kept, &c);
+    bool removed = kept.cert_pem && certificate_removed(j, &kept, &c.cert);
+    if (!removed)
+        j->member.seed = kept.seed;
+    if (good && !removed) {
         j->member.cert_pem = kept.cert_pem;
         kept.cert_pem = NULL;
     }

@@ -100,3 +100,38 @@ def test_a_removed_member_that_hides_the_news_is_refused(lab, group):
     refused = wait_for("it is refused", lambda: [r for r in a.json("peers")["refused"] if "revoked" in r["why"]], 20)
     assert refused[0]["user"] == "c"
     assert all(gone not in peers(h) for h in (a, b, d, e))
+
+
+def test_a_lost_machine_goes_alone_and_comes_back_when_an_approver_agrees(lab):
+    """Two machines of bob's; one is removed. The other one talks on, and the lost one needs more than a file."""
+    lab.ca = Ca(lab.host("ca"))
+    a, b, c = (lab.host(n) for n in "abc")
+    lab.ca.group("club", f"{a.ip}:4747")
+    lab.ca.start()
+    for host, blob in ((a, lab.ca.blob("club", "alice")), (b, lab.ca.blob("club", "bob")),
+                       (c, lab.ca.again("club", "bob"))):
+        host.start()
+        host.join(blob, hostname=host.name)
+    for host in (a, b, c):
+        up(host)
+    unused, gone = lab.ca.again("club", "bob"), network(b)["id"]
+    wait_for("all ask the service", lambda: all(network(h)["removals"]["watching"] for h in (a, b, c)), 20)
+    lab.ca("machine", "revoke", "club", gone, "--reason", "left in a train")
+    wait_for("it knows", lambda: network(b)["state"] == "removed", 5)
+    for host in (a, c):
+        wait_for(f"{host.name} has cut it off", lambda h=host: gone not in peers(h), 5)
+    assert a.ping(c.address(), wait=5) and network(c)["state"] == "up"
+
+    refused = lab.ca("blob", "club", "bob", check=False)
+    assert refused.returncode == 4 and "an approver of the group has to agree" in refused.stderr
+    for leave in (True, False):  # as it is, and after the group was left
+        refused = b.peal("join", unused, check=False)
+        assert refused.returncode == 5 and "an approver of the group has to agree" in refused.stderr
+        if leave:
+            b.peal("leave", "club")
+    lab.ca("member", "request", "club", "bob", "--reason", "it is in my hands again")
+    lab.ca("member", "approve", "club", "bob")
+    b.join(lab.ca.again("club", "bob"), hostname="b")
+    up(b)
+    assert network(b)["id"] != gone
+    assert a.ping(b.address(), wait=5)
