@@ -37,6 +37,8 @@ enum {
 static const usec say_again_us = MSEC(300); /* at least; and more than two round trips */
 static const usec say_apart_us = MSEC(100); /* between two lists, unless the state changed */
 static const usec unused_us = SEC(5);       /* before a connection that nobody needs is closed */
+static const usec unmet_us = SEC(15); /* the same, of a peer that has not said what it needs: what
+                                         it says was lost, and it says it again */
 static const usec first_word_us = SEC(1);
 static const usec probe_near_us = SEC(10);
 static const usec probe_far_us = SEC(60);
@@ -292,6 +294,11 @@ static usec first_word_at(struct overlay *o, struct link *l)
     return o->env->now_us + first_word_us;
 }
 
+static usec unused_until(const struct link *l)
+{
+    return l->unused_us != 0 ? l->unused_us + (l->met ? unused_us : unmet_us) : USEC_NEVER;
+}
+
 /* Everything that follows from the link's facts. Ends with its alarm set, or the session closed. */
 static void think(struct overlay *o, struct link *l)
 {
@@ -304,13 +311,12 @@ static void think(struct overlay *o, struct link *l)
     set_shortcut(o, l);
     keep_as_needed(o, l);
     relay_follow(o, l);
-    if (l->unused_us != 0 && o->env->now_us >= l->unused_us + unused_us) {
+    if (o->env->now_us >= unused_until(l)) {
         session_close(l->session);
         return;
     }
     at_us = usec_min(say_what_is_due(o, l), first_word_at(o, l));
-    if (l->unused_us != 0)
-        at_us = usec_min(at_us, l->unused_us + unused_us);
+    at_us = usec_min(at_us, unused_until(l));
     if (l->demand_until_us != 0)
         at_us = usec_min(at_us, l->demand_until_us);
     alarm_set(o, &l->alarm, at_us);

@@ -349,6 +349,21 @@ static void trial_start(struct session *s, const struct path_addr *addr, bool ro
     trial_send(s, t);
 }
 
+static bool trial_sent_now(const struct session *s, const struct path_trial *t)
+{
+    return t->at_us == s->ss->env->now_us + trial_gaps_us[t->tries - 1];
+}
+
+/* With an answer that goes there: in the same packet it costs none, and both ends have proven the
+ * path when that one and its answer arrive. */
+static void trial_send_along(struct session *s, struct path_trial *t)
+{
+    if (t->roamed || trial_sent_now(s, t))
+        return;
+    t->again = true;
+    session_queue(s, &t->addr, MSG_PATH_CHALLENGE, t->challenge, sizeof(t->challenge));
+}
+
 /* The peer begins now, or is there: challenges follow each other fast again. */
 static void trial_again(struct session *s, struct path_trial *t)
 {
@@ -716,6 +731,7 @@ bool path_challenge_input(struct session *s, const struct path_addr *from, struc
     struct writer w = writer_of(body, sizeof(body));
     const struct endpoint none = {{0}, 0};
     const uint8_t *challenge = read_bytes(r, PATH_CHALLENGE_LEN);
+    struct path_trial *t = trial_find(&s->paths, from);
 
     if (challenge == NULL)
         return false;
@@ -724,6 +740,8 @@ bool path_challenge_input(struct session *s, const struct path_addr *from, struc
     write_endpoint(&w, from->kind == PATH_UDP ? &from->ep : &none);
     if (path_may_answer(s, from, MESSAGE_PACKET_LEN + writer_len(&w)))
         session_queue(s, from, MSG_PATH_RESPONSE, body, writer_len(&w));
+    if (t != NULL)
+        trial_send_along(s, t);
     ask_where_we_are(s, from);
     return true;
 }

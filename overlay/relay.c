@@ -6,7 +6,7 @@
 enum {
     OPENS_MAX = 6,    /* of one channel; then its relay failed */
     OPENS_QUICK = 3,  /* of these follow each other as fast as an answer may come */
-    ASKS_QUICK = 5,   /* of our questions, before the peer's list is here */
+    ASKS_QUICK = 8,   /* of our questions, before the peer's list is here */
     ASKS_DOUBLED = 6, /* times that the interval between two later ones grows */
     BAD_DOUBLED = 5,
     REPLACE_PERCENT = 90, /* of the sum of the worst way: what a new one must stay below */
@@ -15,8 +15,7 @@ static const usec ask_first_us = MSEC(50);
 static const usec ask_quick_us = MSEC(200);
 static const usec ask_again_us = MSEC(500);
 static const usec ask_idle_us = SEC(8);      /* with too few relays, but both lists known */
-static const usec checks_us = MSEC(300);     /* what direct checks take when they succeed */
-static const usec standby_us = MSEC(700);    /* when ways are opened beside one not proven yet */
+static const usec checks_us = MSEC(250);     /* what direct checks take when they succeed */
 static const usec open_quick_us = MSEC(150); /* and no less than the messages take, if known */
 static const usec open_again_us = MSEC(400);
 static const usec prove_us = SEC(3);
@@ -55,8 +54,9 @@ static bool is_detached(const struct link *l)
 static bool wants(const struct overlay *o, const struct link *l)
 {
     uint8_t roles = (uint8_t)((l->mine | l->theirs) & ~OVERLAY_ROLE_RELAY);
+    bool needed = roles != 0 || (!l->met && l->relay != NULL && l->relay->asked);
 
-    return is_detached(l) && roles != 0 && o->ring.state != OVERLAY_LEAVING &&
+    return is_detached(l) && needed && o->ring.state != OVERLAY_LEAVING &&
            l->peer.state != OVERLAY_LEAVING;
 }
 
@@ -187,8 +187,11 @@ void relay_follow(struct overlay *o, struct link *l)
 static struct relay *relay_asked(struct overlay *o, struct link *l)
 {
     if (l->relay == NULL && is_detached(l) && o->ring.state != OVERLAY_LEAVING)
-        return relay_begin(o, l);
-    return is_detached(l) ? l->relay : NULL;
+        (void)relay_begin(o, l);
+    if (l->relay == NULL || !is_detached(l))
+        return NULL;
+    l->relay->asked = true;
+    return l->relay;
 }
 
 /* Ways. */
@@ -343,15 +346,6 @@ static bool all_proven(const struct relay *r)
     for (size_t i = 0; i < r->way_count; i++)
         all = all && r->ways[i]->state == WAY_PROVEN;
     return all;
-}
-
-static bool any_proven(const struct relay *r)
-{
-    bool any = false;
-
-    for (size_t i = 0; i < r->way_count; i++)
-        any = any || r->ways[i]->state == WAY_PROVEN;
-    return any;
 }
 
 /* The one with the highest sum that does not carry. */
@@ -639,10 +633,8 @@ static bool may_open(const struct overlay *o, const struct relay *r,
 {
     const struct way *worst = worst_way(r);
 
-    if (r->way_count == 0)
-        return true;
     if (r->way_count < RELAY_WAYS)
-        return any_proven(r) || o->env->now_us >= r->began_us + standby_us;
+        return true;
     return r->way_count == RELAY_WAYS && all_proven(r) && worst != NULL &&
            choice->rtt_us + gain_us < worst->rtt_us * REPLACE_PERCENT / 100;
 }
@@ -667,9 +659,12 @@ static void open_ways(struct overlay *o, struct relay *r)
 /* One turn. */
 
 /* What was sent and not answered is sent again. */
-static usec resend_us(const struct relay *r)
+static usec resend_us(const struct overlay *o, const struct relay *r)
 {
     usec at_us = r->way_count < RELAY_WAYS && !r->heard ? r->ask_us : USEC_NEVER;
+
+    if (r->heard && drives(o, r->link) && o->env->now_us < r->began_us + checks_us)
+        at_us = r->began_us + checks_us;
 
     for (size_t i = 0; i < r->way_count; i++)
         if (r->ways[i]->state == WAY_ASKED && r->ways[i]->tries > 0)
@@ -707,7 +702,7 @@ static void relay_due(struct overlay *o, struct alarm *alarm)
     ask(o, r);
     measure(o, r);
     open_ways(o, r);
-    turn_by(o, r, usec_min(next_turn_us(o, r), resend_us(r)));
+    turn_by(o, r, usec_min(next_turn_us(o, r), resend_us(o, r)));
 }
 
 /* Endings. */

@@ -93,6 +93,7 @@ struct relay {
     uint8_t asks;
     uint8_t told_common; /* of the peer's candidates: measured by us when we told last */
     bool heard;          /* the peer's list is here */
+    bool asked;          /* the peer began: it needs one, even if what it says of that was lost */
     struct way *ways[RELAY_WAYS_MAX];
     size_t way_count;
     struct relay_candidate *candidates; /* RELAY_CANDIDATES_MAX, or NULL before the first list */

@@ -122,10 +122,11 @@ static void pair_look(const struct world *w, struct pair *p)
 static void on_ping(void *ctx, const struct overlay_ping_result *r)
 {
     struct pair *p = ctx;
+    struct overlay_data d;
 
     p->answered = r->answered;
-    if (r->answered && p->began_us == 0)
-        p->rtt_us = r->rtt_us;
+    if (r->answered && p->began_us == 0) /* the ring's, not that of a session that ends now */
+        p->rtt_us = sees(p->a, p->b, &d) ? 0 : r->rtt_us;
 }
 
 static void pair_ping(struct pair *p)
@@ -654,9 +655,9 @@ static void judge_times(struct grid_result *r, const struct options *o)
     if (o->loss == 0) {
         judge_one(r, &r->first_rtts, 1, 2, "round trips to the first packet");
         judge_one(r, &r->direct_rtts, 0.5, 3, "round trips, and 100 ms, to direct");
-        judge_one(r, &r->relay_ms, 0.5, 1000, "ms to a relay");
-        judge_one(r, &r->relay_ms, 0.99, 3000, "ms to a relay");
     }
+    judge_one(r, &r->relay_ms, 0.5, 1000, "ms to a relay");
+    judge_one(r, &r->relay_ms, 0.99, 3000, "ms to a relay");
     if (!o->port_search) /* a search takes what it takes */
         judge_one(r, &r->direct_ms, 0.99, 2000, "ms to direct");
 }
