@@ -165,8 +165,24 @@ static void world_copy(const struct world *from, struct world *to)
     assert_non_null(to->b.desk.store);
 }
 
+/* The owner's only one. */
+static struct id owners_node(struct world *w)
+{
+    struct query q = store_ask(w->b.desk.store,
+                               "SELECT c.node FROM machines c JOIN members m ON m.id = c.member_row"
+                               " WHERE m.user_row = ?1",
+                               VALUES(v_int(w->owner.row)));
+    struct id node = {{0}};
+
+    if (!query_row(&q) || !query_copy(&q, 0, node.b, ID_LEN))
+        _exit(1);
+    query_end(&q);
+    return node;
+}
+
 static void live(struct world *w, struct answers *a)
 {
+    struct desk owner = bench_as(&w->b, &w->owner);
     struct issued issued;
 
     if (bench_enrol(&w->b, "lab", "bob", w->secret[0], 1, &issued) != OUT_OK)
@@ -186,6 +202,10 @@ static void live(struct world *w, struct answers *a)
     if (member_revoke(&w->b.desk, &w->g, &w->bob, "") != OUT_OK)
         _exit(1);
     a->count = 4;
+    struct id node = owners_node(w);
+    if (machine_lost(&owner, &w->g, &node, "") != OUT_OK)
+        _exit(1);
+    a->count = 5;
     _exit(0);
 }
 
@@ -217,8 +237,12 @@ static void check(struct world *w, const struct answers *a)
     assert_true(a->count < 2 || has_certificate(w, a->second, a->second_len));
     int64_t gone = ask(w, "SELECT count(*) FROM machines WHERE revoked_s IS NOT NULL");
     assert_int_equal(gone, ask(w, "SELECT count(*) FROM removals"));
-    assert_int_equal(gone, ask(w, "SELECT count(*) FROM members WHERE state = 'revoked'"));
-    assert_true(a->count < 4 || gone == 1);
+    int64_t lost = ask(w, "SELECT count(*) FROM members WHERE further = 'asked'");
+    assert_int_equal(gone - lost, ask(w, "SELECT count(*) FROM members WHERE state = 'revoked'"));
+    assert_int_equal(gone, ask(w, "SELECT count(*) FROM members WHERE further <> 'free'"));
+    assert_int_equal(lost, ask(w, "SELECT count(*) FROM audit WHERE verb = 'machine.lost'"));
+    assert_true(a->count < 4 || gone - lost == 1);
+    assert_true(a->count < 5 || lost == 1);
     assert_true(ask(w, "SELECT max(number) FROM removals") <= ask(w, "SELECT number FROM groups"));
     assert_true(!gone ||
                 ask(w, "SELECT number FROM crls") == ask(w, "SELECT max(number) FROM removals"));
@@ -236,17 +260,19 @@ static void check(struct world *w, const struct answers *a)
 static void go_on(struct world *w, const struct answers *a)
 {
     struct issued issued;
-    bool gone = ask(w, "SELECT count(*) FROM removals") == 1;
+    bool gone = ask(w, "SELECT count(*) FROM members WHERE state = 'revoked'") == 1;
+    bool lost = ask(w, "SELECT count(*) FROM members WHERE further = 'asked'") == 1;
 
     assert_int_equal(bench_enrol(&w->b, "lab", "bob", w->secret[0], 1, &issued),
                      gone ? OUT_REVOKED : OUT_OK);
     if (a->count >= 1 && !gone)
         assert_memory_equal(issued.der, a->first, a->first_len);
-    assert_int_equal(bench_enrol(&w->b, "lab", "owner", w->secret[1], 2, &issued), OUT_OK);
+    assert_int_equal(bench_enrol(&w->b, "lab", "owner", w->secret[1], 2, &issued),
+                     lost ? OUT_REVOKED : OUT_OK);
     assert_int_equal(member_revoke(&w->b.desk, &w->g, &w->bob, ""), gone ? OUT_NOT_MEMBER : OUT_OK);
     assert_int_equal(ask(w, "SELECT count(DISTINCT enrolment) FROM machines"), 2);
     assert_int_equal(ask(w, "SELECT count(*) FROM machines"), 2);
-    assert_int_equal(ask(w, "SELECT count(*) FROM removals"), 1);
+    assert_int_equal(ask(w, "SELECT count(*) FROM removals"), lost ? 2 : 1);
 }
 
 /* False: it came to its end before that many writes. */
