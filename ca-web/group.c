@@ -231,10 +231,50 @@ enum outcome group_add(struct desk *d, const struct group_wish *wish, const stru
     return desk_close(d, o);
 }
 
+static void told_number(struct text *t, const char *what, int64_t before, int64_t now)
+{
+    if (before != now)
+        text_printf(t, "%s%s %lld, was %lld", t->len ? "; " : "", what, (long long)now,
+                    (long long)before);
+}
+
+static void told_text(struct text *t, const char *what, const char *before, const char *now)
+{
+    if (strcmp(before, now))
+        text_printf(t, "%s%s %s, was %s", t->len ? "; " : "", what, *now ? now : "none",
+                    *before ? before : "none");
+}
+
+/* What the settings are now that were others before, for whoever reads the log. */
+static enum outcome change_audit(struct desk *d, const struct group *before,
+                                 const struct group_edit *edit, const char *bootstrap,
+                                 const char *public_bootstrap)
+{
+    struct text t = {0};
+
+    text_str(&t, "");
+    told_number(&t, "lease hours", before->lease_s / 3600, edit->lease_hours);
+    told_number(&t, "certificate days", before->certificate_s / 86400, edit->certificate_days);
+    told_text(&t, "bootstrap", before->bootstrap, bootstrap);
+    told_text(&t, "public bootstrap", before->public_bootstrap, public_bootstrap);
+    told_text(&t, "who is a member is seen by", before->members_see ? "members" : "roles",
+              edit->members_see ? "members" : "roles");
+    enum outcome o = t.failed ? OUT_INTERNAL
+                              : desk_audit(d, VERB_GROUP_EDIT, before->row, before->name,
+                                           t.len ? t.p : "nothing changed");
+    text_clear(&t);
+    return o;
+}
+
 static enum outcome change_write(struct desk *d, const struct group *g,
                                  const struct group_edit *edit)
 {
-    char bootstrap[GROUP_ENDPOINTS_SIZE], public_bootstrap[GROUP_ENDPOINTS_SIZE], detail[96];
+    char bootstrap[GROUP_ENDPOINTS_SIZE], public_bootstrap[GROUP_ENDPOINTS_SIZE];
+    struct group before;
+    enum outcome o = group_find(d, g->name, &before);
+
+    if (o != OUT_OK)
+        return o;
 
     if (edit->lease_hours < 1 || edit->lease_hours > GROUP_LEASE_HOURS_MAX ||
         edit->certificate_days < 1 || edit->certificate_days > GROUP_CERTIFICATE_DAYS_MAX)
@@ -252,10 +292,7 @@ static enum outcome change_write(struct desk *d, const struct group *g,
                          v_text(public_bootstrap), v_int(edit->members_see)));
     if (changed != 1)
         return changed < 0 ? desk_failed(changed) : OUT_CHANGED;
-    snprintf(detail, sizeof detail, "leases %lld h, certificates %lld days, endpoints%s",
-             (long long)edit->lease_hours, (long long)edit->certificate_days,
-             edit->members_see ? ", members see each other" : "");
-    return desk_audit(d, VERB_GROUP_EDIT, g->row, g->name, detail);
+    return change_audit(d, &before, edit, bootstrap, public_bootstrap);
 }
 
 enum outcome group_change(struct desk *d, const struct group *g, const struct group_edit *edit)

@@ -180,6 +180,48 @@ static void members_see_each_other_where_the_group_says_so(void **state)
     bench_close(&b);
 }
 
+static void the_log_says_what_a_change_of_settings_changed(void **state)
+{
+    static const struct {
+        struct group_edit edit;
+        const char *want;
+    } rows[] = {
+        {{.lease_hours = 24, .certificate_days = 30, .bootstrap = "", .public_bootstrap = ""},
+         "nothing changed"},
+        {{.lease_hours = 12,
+          .certificate_days = 30,
+          .bootstrap = "a.example:4747",
+          .public_bootstrap = "",
+          .members_see = true},
+         "lease hours 12, was 24; bootstrap a.example:4747, was none; "
+         "who is a member is seen by members, was roles"},
+        {{.lease_hours = 12,
+          .certificate_days = 7,
+          .bootstrap = "b.example:1",
+          .public_bootstrap = "p.example:2"},
+         "certificate days 7, was 30; bootstrap b.example:1, was a.example:4747; "
+         "public bootstrap p.example:2, was none; who is a member is seen by roles, was members"},
+    };
+    struct bench b;
+
+    bench_open(&b);
+    struct account owner = bench_user(&b, "owner");
+    struct group g = bench_group(&b, "club", &owner);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct group_edit edit = rows[i].edit;
+        edit.version = (int64_t)i + 1;
+        assert_int_equal(group_change(&b.desk, &g, &edit), OUT_OK); /* g as it was at first */
+        struct query q = store_ask(b.desk.store,
+                                   "SELECT detail FROM audit WHERE verb = 'group.edit'"
+                                   " ORDER BY id DESC LIMIT 1",
+                                   VALUES());
+        assert_true(query_row(&q));
+        assert_string_equal(query_text(&q, 0), rows[i].want);
+        query_end(&q);
+    }
+    bench_close(&b);
+}
+
 static void what_is_not_said_has_a_default(void **state)
 {
     struct bench b;
@@ -545,6 +587,7 @@ int main(void)
         cmocka_unit_test(bootstrap_endpoints_are_hosts_with_ports),
         cmocka_unit_test(how_long_leases_and_certificates_last_may_be_said),
         cmocka_unit_test(members_see_each_other_where_the_group_says_so),
+        cmocka_unit_test(the_log_says_what_a_change_of_settings_changed),
         cmocka_unit_test(what_is_not_said_has_a_default),
         cmocka_unit_test(the_ipv6_range_follows_from_the_group_id),
         cmocka_unit_test(names_that_are_none_are_refused),
