@@ -155,9 +155,19 @@ void dht_message(struct dht *d, const struct overlay_from *from, const uint8_t *
     deliver(d);
 }
 
+/* Who begins a ring has all that it holds, however soon others are in it. */
+static bool begins_ring(const struct dht *d)
+{
+    struct id near[OVERLAY_NEAR];
+
+    return !d->replica.member && overlay_state(d->overlay) == OVERLAY_MEMBER &&
+           overlay_near_left(d->overlay, near) == 0 && overlay_near_right(d->overlay, near) == 0;
+}
+
 void dht_ring_changed(struct dht *d)
 {
     d->replica.changed = true;
+    d->fill.ever |= begins_ring(d);
 }
 
 void dht_peer_up(struct dht *d, const struct id *peer)
