@@ -746,8 +746,10 @@ static void answered(struct dht *d, struct op *op, unsigned i, uint8_t verdict)
     struct ask *ask = &op->asks[i];
 
     if (verdict == VERDICT_MOVED || verdict == VERDICT_NOT_READY) {
+        usec wait_us = ask->waits < 2 ? ASK_LATER_US / (4 >> ask->waits) : ASK_LATER_US;
+
         ask->state = ++ask->waits > ASK_WAITS_MAX ? ASK_FAILED : ASK_LATER;
-        ask->due_us = d->env->now_us + env_jitter(d->env, ASK_LATER_US, 30);
+        ask->due_us = d->env->now_us + env_jitter(d->env, wait_us, 30);
         ask->tries = 0;
     } else {
         measure(d, ask);
