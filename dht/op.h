@@ -16,8 +16,7 @@
  * is repeated ASK_TRIES times, first after RTT-based 250 to 1000 ms, then doubled (a lookup's
  * ASK_TRIES_GET times, never later than after ASK_TIMEOUT_MAX_US, and by another way); MOVED and
  * NOT_READY are asked again after ASK_LATER_US, at first after a quarter and a half of it,
- * ASK_WAITS_MAX times. Bounds: DHT_OPS_MAX
- * operations; more are refused.
+ * ASK_WAITS_MAX times. Bounds: DHT_OPS_MAX operations; more are refused.
  */
 #ifndef PEAL_DHT_OP_H
 #define PEAL_DHT_OP_H

@@ -157,6 +157,23 @@ static void those_who_join_together_are_ready_soon(void **state)
     world_clear(&w);
 }
 
+/* Before the first of them comes to look around in its ring, the second one is there. */
+static void who_begins_a_ring_does_not_wait_for_those_who_follow_at_once(void **state)
+{
+    struct world w;
+    struct overlay *first;
+
+    world_init(&w, 12);
+    first = world_add(&w);
+    (void)world_add(&w);
+    world_update_near(first);
+    dht_ring_changed(first->dht);
+    world_run(&w, MSEC(500));
+    for (size_t i = 0; i < w.count; i++)
+        assert_true(dht_ready(w.nodes[i]->dht));
+    world_clear(&w);
+}
+
 static void an_owner_without_memory_gets_its_key_again(void **state)
 {
     struct world w;
@@ -634,6 +651,7 @@ int main(void)
         cmocka_unit_test(of_many_claims_at_once_one_is_granted),
         cmocka_unit_test(claims_during_a_join_storm_are_all_different),
         cmocka_unit_test(those_who_join_together_are_ready_soon),
+        cmocka_unit_test(who_begins_a_ring_does_not_wait_for_those_who_follow_at_once),
         cmocka_unit_test(an_owner_without_memory_gets_its_key_again),
         cmocka_unit_test(an_offer_that_comes_home_gives_nothing_away),
         cmocka_unit_test(an_offer_that_goes_astray_gives_nothing_away),
