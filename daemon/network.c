@@ -1122,6 +1122,11 @@ const char *network_hostname_wanted(const struct network *n)
     return n->hostname_wanted;
 }
 
+const struct resolver *network_resolver(const struct network *n)
+{
+    return n->resolver;
+}
+
 const struct state_options *network_options(const struct network *n)
 {
     return &n->member.options;

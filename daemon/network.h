@@ -98,6 +98,9 @@ network_renewal(const struct network *n);            /* NULL: there is no servic
 const char *network_device(const struct network *n); /* "" none */
 int network_ifindex(const struct network *n);        /* 0 none */
 const char *network_hostname_wanted(const struct network *n);
+struct resolver;
+const struct resolver *
+network_resolver(const struct network *n); /* of its bootstraps' names; NULL: there are none */
 const struct state_options *network_options(const struct network *n);
 /* Requests of clients that wait for this network's node; commands.c owns the entries. */
 struct op **network_ops(struct network *n);

@@ -24,6 +24,7 @@ struct question {
 struct name {
     struct question *asked; /* NULL: not under way */
     bool done;
+    int status;                /* of the last answer; 0: none failed */
     unsigned wait_ms, left_ms; /* before the next question */
 };
 
@@ -52,6 +53,7 @@ static void failed(struct resolver *r, size_t i, int status)
 {
     struct name *n = &r->names[i];
 
+    n->status = status;
     /* Said once per name; after that it is a machine without network, not news. */
     if (n->wait_ms == 0)
         log_write(LOG_LEVEL_WARN, r->group[0] ? r->group : NULL,
@@ -185,4 +187,20 @@ void resolver_retry(struct resolver *r)
 {
     for (size_t i = 0; i < r->list.count; i++)
         r->names[i].left_ms = 0;
+}
+
+bool resolver_failure_next(const struct resolver *r, size_t *i, struct resolver_failure *out)
+{
+    for (; r && *i < r->list.count; (*i)++) {
+        const struct name *n = &r->names[*i];
+
+        if (n->done || n->status == 0)
+            continue;
+        hostport_text(&r->list.v[*i], out->name);
+        out->why = uv_strerror(n->status);
+        out->next_s = n->asked ? 0 : n->left_ms / 1000.0;
+        (*i)++;
+        return true;
+    }
+    return false;
 }

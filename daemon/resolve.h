@@ -21,4 +21,13 @@ void resolver_add(struct resolver *r, const struct hostports *names);
 /* The network is another one: ask what failed again now. */
 void resolver_retry(struct resolver *r);
 
+/* A name that has no address yet because asking failed, for people. */
+struct resolver_failure {
+    char name[HOSTPORT_TEXT_SIZE];
+    const char *why;
+    double next_s; /* until it is asked again; 0: now */
+};
+/* The next from *i on, which is moved behind it. False: no more. r may be NULL. */
+bool resolver_failure_next(const struct resolver *r, size_t *i, struct resolver_failure *out);
+
 #endif

@@ -4,6 +4,7 @@
 #include "daemon/membership.h"
 #include "daemon/network.h"
 #include "daemon/renewal.h"
+#include "daemon/resolve.h"
 #include "daemon/uv.h"
 
 #include <math.h>
@@ -150,13 +151,13 @@ static json_t *network_stub_json(const char *name, const char *state, const char
                                  const struct network *n, const struct blob *blob)
 {
     return json_pack("{s:s, s:s, s:o, s:n, s:n, s:o, s:n, s:s, s:n, s:n, s:{s:[], s:[]}, s:i, s:n, "
-                     "s:o, s:o, s:i, s:{s:b, s:n}, s:[]}",
+                     "s:o, s:o, s:i, s:{s:b, s:n}, s:[], s:[]}",
                      "name", name, "state", state, "reason", text_or_null(reason), "id", "hostname",
                      "domain", text_or_null(blob ? blob->network.domain : NULL), "device", "mode",
                      "workstation", "ipv4", "ipv6", "neighbours", "left", "right", "shortcuts", 0,
                      "ring_size_estimate", "certificate", certificate_json(n), "removals",
                      removals_json(n), "dht_records", 0, "gateway", "offering", 0, "using",
-                     "entries");
+                     "entries", "unresolved");
 }
 
 static json_t *neighbours_json(const struct overlay *o)
@@ -216,6 +217,18 @@ static json_t *entries_json(const struct overlay *o, usec now_us)
     return a;
 }
 
+/* Bootstraps whose names have no address. */
+static json_t *unresolved_json(const struct network *n)
+{
+    json_t *a = json_array();
+    struct resolver_failure f;
+
+    for (size_t i = 0; resolver_failure_next(network_resolver(n), &i, &f);)
+        json_array_append_new(a, json_pack("{s:s, s:s, s:f}", "endpoint", f.name, "error", f.why,
+                                           "next_try_s", f.next_s));
+    return a;
+}
+
 json_t *status_network_json(struct network *n)
 {
     struct node *node = network_enter(n);
@@ -226,18 +239,19 @@ json_t *status_network_json(struct network *n)
         return network_stub_json(network_name(n), "failed", network_failure(n), n, network_blob(n));
     node_status(node, &s);
     o = node_overlay(node);
-    return json_pack(
-        "{s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:I, s:I, s:o, s:o, "
-        "s:I, s:{s:b, s:n}, s:o}",
-        "name", network_name(n), "state", node_state_text(s.state), "reason",
-        text_or_null(s.reason), "id", id_json(network_id(n)), "hostname",
-        text_or_null(s.hostname[0] ? s.hostname : network_hostname_wanted(n)), "domain",
-        network_blob(n)->network.domain, "device", text_or_null(network_device(n)), "mode",
-        "workstation", "ipv4", net_json(&s.ipv4), "ipv6", net_json(&s.ipv6), "neighbours",
-        neighbours_json(o), "shortcuts", (json_int_t)overlay_shortcuts(o), "ring_size_estimate",
-        (json_int_t)llround(overlay_size_estimate(o)), "certificate", certificate_json(n),
-        "removals", removals_json(n), "dht_records", (json_int_t)s.dht_records, "gateway",
-        "offering", 0, "using", "entries", entries_json(o, network_now(n)));
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:I, s:I, s:o, s:o, "
+                     "s:I, s:{s:b, s:n}, s:o, s:o}",
+                     "name", network_name(n), "state", node_state_text(s.state), "reason",
+                     text_or_null(s.reason), "id", id_json(network_id(n)), "hostname",
+                     text_or_null(s.hostname[0] ? s.hostname : network_hostname_wanted(n)),
+                     "domain", network_blob(n)->network.domain, "device",
+                     text_or_null(network_device(n)), "mode", "workstation", "ipv4",
+                     net_json(&s.ipv4), "ipv6", net_json(&s.ipv6), "neighbours", neighbours_json(o),
+                     "shortcuts", (json_int_t)overlay_shortcuts(o), "ring_size_estimate",
+                     (json_int_t)llround(overlay_size_estimate(o)), "certificate",
+                     certificate_json(n), "removals", removals_json(n), "dht_records",
+                     (json_int_t)s.dht_records, "gateway", "offering", 0, "using", "entries",
+                     entries_json(o, network_now(n)), "unresolved", unresolved_json(n));
 }
 
 static json_t *networks_json(struct daemon *d)
@@ -265,10 +279,11 @@ static json_t *public_json(struct daemon *d)
         struct node *node = network_public(n) ? network_enter(n) : NULL;
 
         if (node)
-            return json_pack("{s:b, s:o, s:I}", "enabled", 1, "id", id_json(network_id(n)),
-                             "connections", (json_int_t)overlay_connections(node_overlay(node)));
+            return json_pack("{s:b, s:o, s:I, s:o}", "enabled", 1, "id", id_json(network_id(n)),
+                             "connections", (json_int_t)overlay_connections(node_overlay(node)),
+                             "unresolved", unresolved_json(n));
     }
-    return json_pack("{s:b, s:n, s:i}", "enabled", 0, "id", "connections", 0);
+    return json_pack("{s:b, s:n, s:i, s:[]}", "enabled", 0, "id", "connections", 0, "unresolved");
 }
 
 /* All networks go out by the same port: the one that knows most speaks for all. */

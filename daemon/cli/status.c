@@ -59,6 +59,22 @@ static void print_entry(const json_t *e)
     print_field("tried", text);
 }
 
+/* Bootstraps whose names have no address: said also when others were found. */
+static void print_unresolved(const json_t *of)
+{
+    const json_t *all = json_object_get(of, "unresolved"), *e;
+    char text[512];
+    size_t i;
+
+    json_array_foreach(all, i, e)
+    {
+        snprintf(text, sizeof text, "%s (bootstrap): cannot be resolved: %s, next in %.0f s",
+                 text_of(e, "endpoint", "?"), text_of(e, "error", "?"),
+                 json_number_value(json_object_get(e, "next_try_s")));
+        print_field("tried", text);
+    }
+}
+
 /* What somebody who is alone wants to know. */
 static void print_alone(const json_t *network)
 {
@@ -137,6 +153,7 @@ static void print_network(const json_t *network)
     print_field("device", text_of(network, "device", "none"));
     print_field("id", text_of(network, "id", "?"));
     print_ring(network);
+    print_unresolved(network);
     print_certificate(network);
     print_removals(network);
 }
@@ -155,6 +172,7 @@ static void print_status(const json_t *s)
         printf("public overlay: %lld connections, id %s\n",
                (long long)json_integer_value(json_object_get(public_node, "connections")),
                text_of(public_node, "id", "?"));
+    print_unresolved(public_node);
     json_array_foreach(networks, i, network) print_network(network);
     if (json_array_size(networks) == 0)
         printf("no group is joined; see: peal join --help\n");

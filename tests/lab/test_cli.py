@@ -116,6 +116,20 @@ def test_joining_again_takes_up_what_was_said_before(lab):
     assert (a.network()["hostname"], a.network()["device"]) == ("second", "tap-home")
 
 
+def test_a_bootstrap_whose_name_has_no_address_is_named(lab):
+    a = lab.host("a")
+    blob = lab.psk_blob("home", "--bootstrap", f"nowhere.invalid:4747,{a.ip}:4747")
+    a.start("[daemon]\npublic = yes\nbootstrap = public.invalid:4748\n",
+            wrap=("env", "RES_OPTIONS=timeout:1 attempts:1"))
+    a.join(blob, hostname="a")
+    for what, named in ((lambda: a.network(), "nowhere.invalid:4747"),
+                        (lambda: a.json("status")["public"], "public.invalid:4748")):
+        wait_for(f"{named} is unresolved", lambda: what()["unresolved"], 15)
+        (e,) = what()["unresolved"]
+        assert e["endpoint"] == named and e["error"] and 0 <= e["next_try_s"] <= 60
+        assert f"tried        {named} (bootstrap): cannot be resolved: {e['error']}" in a.peal("status").stdout
+
+
 def test_router_mode_is_refused_while_there_is_none(lab):
     a = lab.host("a")
     blob = lab.psk_blob("home")
