@@ -154,7 +154,39 @@ static bool copy_in(const char *from, const char *to)
     return out >= 0 && close(out) == 0 && n == 0;
 }
 
-static bool restore_from(const struct home *h, struct store *old, int64_t now_s, const char **why)
+/* Decisions of the live database that the backup, an earlier state of the same one, knows nothing
+ * of: nothing is told where there was another one, or none, before. */
+static void tell_undone(struct store *live, struct store *old,
+                        void (*undone)(void *ctx, const struct archive_undone *u), void *ctx)
+{
+    static const char last[] = "SELECT id, at_s, verb, object FROM audit ORDER BY id DESC LIMIT 1";
+    struct query end = store_ask(old, last, VALUES());
+
+    if (!query_row(&end))
+        return;
+    int64_t common = store_int(live, 0,
+                               "SELECT id FROM audit WHERE id = ?1 AND at_s = ?2 AND verb = ?3"
+                               " AND object = ?4",
+                               VALUES(v_int(query_int(&end, 0)), v_int(query_int(&end, 1)),
+                                      v_text(query_text(&end, 2)), v_text(query_text(&end, 3))));
+    query_end(&end);
+    if (!common)
+        return;
+    struct query q = store_ask(live,
+                               "SELECT a.verb, g.name, a.object, a.detail"
+                               " FROM audit a JOIN groups g ON g.id = a.group_row"
+                               " WHERE a.id > ?1 AND a.verb IN ('member.approve', 'member.deny',"
+                               " 'member.revoke', 'machine.revoke', 'machine.lost', 'role.set')"
+                               " ORDER BY a.id LIMIT ?2",
+                               VALUES(v_int(common), v_int(ARCHIVE_UNDONE_MAX)));
+    while (query_row(&q))
+        undone(ctx, &(struct archive_undone){query_text(&q, 0), query_text(&q, 1),
+                                             query_text(&q, 2), query_text(&q, 3)});
+}
+
+static bool restore_from(const struct home *h, struct store *old, int64_t now_s,
+                         void (*undone)(void *ctx, const struct archive_undone *u), void *ctx,
+                         const char **why)
 {
     char before[1300];
     struct store *live = NULL;
@@ -178,13 +210,18 @@ static bool restore_from(const struct home *h, struct store *old, int64_t now_s,
     live = age(old, now_s) ? home_store(h, why) : NULL;
     if (live) {
         snprintf(before, sizeof before, "%s/peal-ca.sqlite.before-%lld", h->dir, (long long)now_s);
-        ok = store_copy(live, before) == 0 && store_load(live, old) == 0;
+        ok = store_copy(live, before) == 0;
+        if (ok)
+            tell_undone(live, old, undone, ctx);
+        ok = ok && store_load(live, old) == 0;
     }
     store_close(live);
     return ok;
 }
 
-bool archive_restore(const struct home *h, const char *path, int64_t now_s, const char **why)
+bool archive_restore(const struct home *h, const char *path, int64_t now_s,
+                     void (*undone)(void *ctx, const struct archive_undone *u), void *ctx,
+                     const char **why)
 {
     char temporary[1300];
     struct store *old = NULL;
@@ -195,7 +232,7 @@ bool archive_restore(const struct home *h, const char *path, int64_t now_s, cons
     if (copy_in(path, temporary))
         old = store_open(temporary, why);
     if (old)
-        ok = restore_from(h, old, now_s, why);
+        ok = restore_from(h, old, now_s, undone, ctx, why);
     store_close(old);
     database_unlink(temporary);
     return ok;

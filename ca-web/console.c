@@ -431,13 +431,23 @@ static int backup_command(struct console *c, const char *const *args)
     return ok ? EXIT_STATUS_OK : EXIT_STATUS_FAILED;
 }
 
+static void collect_undone(void *ctx, const struct archive_undone *u)
+{
+    text_printf(ctx, "peal-ca: undone, since it was after the backup: %s %s %s%s%s%s\n", u->verb,
+                u->group, u->object, *u->detail ? " (" : "", u->detail, *u->detail ? ")" : "");
+}
+
 static int restore_command(struct console *c, const char *const *args)
 {
     const char *why = NULL;
-    bool ok = archive_restore(c->home, args[0], c->desk.now_s, &why);
+    struct text undone = {0};
+    bool ok = archive_restore(c->home, args[0], c->desk.now_s, collect_undone, &undone, &why);
 
     if (!ok)
         fprintf(stderr, "peal-ca: %s: %s\n", args[0], why);
+    else if (undone.len)
+        fputs(undone.p, stderr);
+    text_clear(&undone);
     return ok ? EXIT_STATUS_OK : EXIT_STATUS_FAILED;
 }
 
