@@ -431,10 +431,18 @@ static int backup_command(struct console *c, const char *const *args)
     return ok ? EXIT_STATUS_OK : EXIT_STATUS_FAILED;
 }
 
+/* One line each, whatever lines are in the words of users. */
 static void collect_undone(void *ctx, const struct archive_undone *u)
 {
-    text_printf(ctx, "peal-ca: undone, since it was after the backup: %s %s %s%s%s%s\n", u->verb,
+    struct text *t = ctx;
+    size_t begin = t->len;
+
+    text_printf(t, "peal-ca: undone, since it was after the backup: %s %s %s%s%s%s", u->verb,
                 u->group, u->object, *u->detail ? " (" : "", u->detail, *u->detail ? ")" : "");
+    for (size_t i = begin; i < t->len; i++)
+        if (t->p[i] == '\n' || t->p[i] == '\t')
+            t->p[i] = ' ';
+    text_str(t, "\n");
 }
 
 static int restore_command(struct console *c, const char *const *args)

@@ -1164,10 +1164,10 @@ def test_backup_and_restore_beside_a_running_service(lab, folder):
     removed = int(lab.http("GET", "/api/v1/groups/lab/crl").headers["ETag"].strip('"'))
     lab.user("dave")
     lab.run("member", "request", "lab", "dave")
-    lab.run("member", "deny", "lab", "dave", "--reason", "who?")
+    lab.run("member", "deny", "lab", "dave", "--reason", "who?\nwhy?")
     assert lab.run("restore", path).stderr.splitlines() == [
         "peal-ca: undone, since it was after the backup: member.revoke lab bob",
-        "peal-ca: undone, since it was after the backup: member.deny lab dave (who?)"]
+        "peal-ca: undone, since it was after the backup: member.deny lab dave (who? why?)"]
     # The service goes on with it: bob is in again, and no number that members have seen comes again.
     assert lab.post("/api/v1/renew", {"group": "lab", "csr": key.csr}).status == 200
     assert int(lab.http("GET", "/api/v1/groups/lab/crl").headers["ETag"].strip('"')) > removed
