@@ -391,7 +391,7 @@ static struct id node_of(struct bench *b, unsigned machine)
 {
     struct query q = store_ask(b->desk.store, "SELECT node FROM machines WHERE enrolment = ?1",
                                VALUES(v_int(machine)));
-    struct id id;
+    struct id id = {{0}};
 
     assert_true(query_row(&q) && query_copy(&q, 0, id.b, ID_LEN));
     query_end(&q);
