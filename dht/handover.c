@@ -214,6 +214,11 @@ static void postpone(struct dht *d, const struct moving *m, usec wait_us)
         look_again(d, e->again_us);
 }
 
+static usec answer_us(const struct dht *d, const struct handover *h)
+{
+    return !h->routed && replica_near(d, &h->target) ? HANDOVER_TRY_US : HANDOVER_ROUTED_TRY_US;
+}
+
 static void drive(struct dht *d, size_t slot)
 {
     struct handover *h = d->handovers.v[slot];
@@ -229,7 +234,7 @@ static void drive(struct dht *d, size_t slot)
         send_copies(d, h);
     else
         send_list(d, h);
-    h->due_us = d->env->now_us + (HANDOVER_TRY_US << h->tries);
+    h->due_us = d->env->now_us + (answer_us(d, h) << h->tries);
     h->tries++;
     if (h->copying && h->sent == 0) {
         look_again(d, d->env->now_us); /* maybe there are more */

@@ -21,7 +21,8 @@
 #include "dht/parcel.h"
 
 enum { HANDOVERS_MAX = 4, HANDOVER_BATCH = 32, HANDOVER_TRIES = 3 };
-#define HANDOVER_TRY_US MSEC(400) /* then doubled */
+#define HANDOVER_TRY_US MSEC(400)     /* at a neighbour; then doubled */
+#define HANDOVER_ROUTED_TRY_US SEC(1) /* at who is some hops away: while a ring forms, many */
 #define HANDOVER_AGAIN_US SEC(3)
 #define HANDOVER_REFUSED_US SEC(30) /* and what was refused: a quota is full there */
 #define HANDOVER_CHECK_US SEC(3600)

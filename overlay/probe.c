@@ -66,10 +66,11 @@ bool session_is_doubted(const struct session *s)
 
 usec session_silent_from(const struct session *s)
 {
-    usec rtt_us = session_rtt(s);
+    usec rtt_us;
 
-    if (s->probes == 0)
+    if (s->probes == 0) /* as nearly always: asked of every peer, for every message passed on */
         return USEC_NEVER;
+    rtt_us = session_rtt(s);
     return s->probe_since_us +
            (rtt_us != 0 ? rtt_us + rtt_us / 4 + answer_slack_us : path_timeout_us(s));
 }
