@@ -67,6 +67,13 @@ enum outcome desk_audit(struct desk *d, enum verb verb, int64_t group_row, const
     return err < 0 ? desk_failed(err) : OUT_OK;
 }
 
+enum outcome desk_end(struct desk *d, const char *sql, int64_t row, int64_t of, enum outcome none)
+{
+    int ended = store_run(d->store, sql, VALUES(v_int(row), v_int(of), v_int(d->now_s)));
+
+    return ended == 1 ? OUT_OK : ended < 0 ? desk_failed(ended) : none;
+}
+
 /* Bytes of the UTF-8 character at p, 0 when malformed (RFC 3629) or a control character. */
 static size_t character_len(const unsigned char *p)
 {

@@ -44,6 +44,10 @@ const char *desk_who(const struct desk *d);
 enum outcome desk_audit(struct desk *d, enum verb verb, int64_t group_row, const char *object,
                         const char *detail);
 
+/* Ends, inside the transaction, what `sql` updates: ?1 is its row, ?2 whose it is, ?3 the time now,
+ * which is its end. `none` when there is no such thing, or it has ended before. */
+enum outcome desk_end(struct desk *d, const char *sql, int64_t row, int64_t of, enum outcome none);
+
 /* Free text from a form: printable UTF-8, at most REASON_MAX bytes. */
 bool desk_text_valid(const char *text);
 

@@ -157,12 +157,12 @@ enum outcome invite_end(struct desk *d, const struct group *g, int64_t row)
 
     if (o != OUT_OK)
         return o;
-    int ended = store_run(d->store,
-                          "UPDATE invitations SET expires_s = ?3"
-                          " WHERE id = ?1 AND group_row = ?2 AND expires_s > ?3",
-                          VALUES(v_int(row), v_int(g->row), v_int(d->now_s)));
     snprintf(object, sizeof object, "%lld", (long long)row);
-    if (ended != 1)
-        return desk_close(d, ended < 0 ? desk_failed(ended) : OUT_NO_INVITATION);
-    return desk_close(d, desk_audit(d, VERB_INVITE_END, g->row, object, ""));
+    o = desk_end(d,
+                 "UPDATE invitations SET expires_s = ?3"
+                 " WHERE id = ?1 AND group_row = ?2 AND expires_s > ?3",
+                 row, g->row, OUT_NO_INVITATION);
+    if (o == OUT_OK)
+        o = desk_audit(d, VERB_INVITE_END, g->row, object, "");
+    return desk_close(d, o);
 }

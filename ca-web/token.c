@@ -108,12 +108,12 @@ enum outcome token_end(struct desk *d, const struct account *account, int64_t ro
 
     if (o != OUT_OK)
         return o;
-    int ended = store_run(d->store,
-                          "UPDATE tokens SET expires_s = ?3"
-                          " WHERE id = ?1 AND user_row = ?2 AND expires_s > ?3",
-                          VALUES(v_int(row), v_int(account->row), v_int(d->now_s)));
     snprintf(detail, sizeof detail, "token %lld", (long long)row);
-    if (ended != 1)
-        return desk_close(d, ended < 0 ? desk_failed(ended) : OUT_NO_TOKEN);
-    return desk_close(d, desk_audit(d, VERB_TOKEN_END, 0, account->name, detail));
+    o = desk_end(d,
+                 "UPDATE tokens SET expires_s = ?3"
+                 " WHERE id = ?1 AND user_row = ?2 AND expires_s > ?3",
+                 row, account->row, OUT_NO_TOKEN);
+    if (o == OUT_OK)
+        o = desk_audit(d, VERB_TOKEN_END, 0, account->name, detail);
+    return desk_close(d, o);
 }
