@@ -141,3 +141,19 @@ def test_streams_get_through_each_pair_of_kinds(grid):
     for a, b in itertools.combinations_with_replacement(KINDS, 2):
         r = grid.hosts[a + "1"].sh("iperf3", "-c", grid.hosts[b + "2"].inner, "-n", "500K", timeout=15)
         assert "iperf Done" in r.stdout, (a, b)
+
+
+def test_a_port_that_nobody_told_is_searched_for(lab):
+    roots = [lab.host(f"root{i}") for i in range(2)]
+    a, b = (nat.member(nat.router(lab, f"r{n}"), n, 10) for n in "ab")
+    # b's NAT counts upwards, a port for each remote: the one that a can reach comes after those that the roots know.
+    for port, remote in ((40001, roots[0]), (40002, roots[1]), (40009, lab.hosts["ra"])):
+        lab.hosts["rb"].sh("nft", f"insert rule ip lab postrouting ip daddr {remote.ip} udp sport 4747 masquerade to :{port}")
+    blob = lab.psk_blob("search", "--bootstrap", ",".join(f"{r.ip}:4747" for r in roots))
+    for h in (*roots, a, b):
+        h.start("[daemon]\nport_search = yes\n" if h is a else "")
+        h.join(blob, wait=0, hostname=h.name)
+    for x, y in ((a, "b"), (b, "a")):
+        wait_for(f"{x.name} is direct", lambda: (x.peer(y) or {}).get("path") == "direct", 15)
+    assert a.peer("b")["endpoint"] == f"{lab.hosts['rb'].ip}:40009"
+    assert f"{lab.hosts['rb'].ip}:40009 from {lab.hosts['ra'].ip}:4747, heard from: in use" in a.peal("why", "b").stdout
