@@ -116,7 +116,7 @@ bool carry_allowed(struct overlay *o, const uint8_t *body, size_t len)
 static void hand_in(struct overlay *o, struct parcel *p)
 {
     if (p->len > 0 && p->pkt[0] == PACKET_DATA)
-        o->host.data(o->ctx, p->pkt, p->len);
+        o->host.data(o->ctx, &(struct data_way){.from = NULL}, p->pkt, p->len);
     else if (o->ring.state != OVERLAY_LEAVING || p->len < 2 || p->pkt[0] != PACKET_HANDSHAKE ||
              p->pkt[1] != 1)
         (void)sessions_input(o->sessions, &p->path, p->pkt, p->len);

@@ -760,16 +760,15 @@ bool overlay_data_next(const struct overlay *o, size_t *i, struct overlay_data *
     return true;
 }
 
-void overlay_data_seen(struct overlay *o, uint32_t token, usec last_tx_us, usec last_rx_us,
-                       uint64_t tx_packets)
+void overlay_data_seen(struct overlay *o, uint32_t token, const struct data_seen *seen)
 {
     struct session *s = sessions_by_token(o->sessions, token);
     struct link *l = s != NULL ? session_user(s) : NULL;
-    usec last_us = last_tx_us > last_rx_us ? last_tx_us : last_rx_us;
+    usec last_us = seen->tx_us > seen->rx_us ? seen->tx_us : seen->rx_us;
 
     if (s == NULL)
         return;
-    session_data_seen(s, last_tx_us, last_rx_us, tx_packets);
+    session_data_seen(s, seen);
     if (session_path(s)->kind == PATH_TUNNEL && o->host.tunnel_used != NULL)
         o->host.tunnel_used(o->ctx, &session_path(s)->peer);
     if (l == NULL || !l->up || last_us + demand_us <= l->demand_until_us)
@@ -778,6 +777,30 @@ void overlay_data_seen(struct overlay *o, uint32_t token, usec last_tx_us, usec 
         return;
     l->demand_until_us = last_us + demand_us;
     link_need(o, l, OVERLAY_ROLE_DEMAND, 0);
+}
+
+bool overlay_data_is_back(const struct overlay *o, const struct id *peer,
+                          const struct data_way *way)
+{
+    const struct link *l = link_find(o, peer);
+    const struct path_addr *path = l != NULL && l->up ? session_path(l->session) : NULL;
+
+    if (path == NULL)
+        return false;
+    switch (path->kind) {
+    case PATH_NONE:
+        break;
+    case PATH_UDP:
+        return way->from != NULL && endpoint_eq(&path->ep, way->from);
+    case PATH_TCP:
+        return way->conn == path->conn;
+    case PATH_RELAY:
+        return way->relay != NULL && id_eq(&path->via, way->relay);
+    case PATH_RING:
+    case PATH_TUNNEL:
+        return way->from == NULL && way->conn == 0 && way->relay == NULL;
+    }
+    return false;
 }
 
 void overlay_data_roamed(struct overlay *o, uint32_t token, const struct endpoint *from)

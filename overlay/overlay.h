@@ -20,6 +20,7 @@
 #include "overlay/core/meter.h"
 #include "overlay/crypto/removed.h"
 #include "overlay/crypto/seal.h"
+#include "overlay/seen.h"
 
 enum {
     OVERLAY_NEAR = 3, /* near connections on each side */
@@ -101,9 +102,9 @@ struct overlay_host {
      * ourselves comes with the next tick. */
     void (*message)(void *ctx, const struct overlay_from *from, uint8_t proto, const uint8_t *body,
                     size_t len);
-    /* A data packet (type 0x83) that came over the ring instead of UDP; opened by the host with the
+    /* A data packet (type 0x83) that came over the ring or a relay; opened by the host with the
      * snapshot's keys. May be changed in place. */
-    void (*data)(void *ctx, uint8_t *pkt, size_t len);
+    void (*data)(void *ctx, const struct data_way *way, uint8_t *pkt, size_t len);
     void (*peer_up)(void *ctx, const struct id *peer);
     void (*peer_down)(void *ctx, const struct id *peer);
     /* Data keys or path of this peer changed. */
@@ -257,9 +258,10 @@ struct overlay_data {
 bool overlay_data(const struct overlay *o, const struct id *peer, struct overlay_data *out);
 bool overlay_data_next(const struct overlay *o, size_t *i,
                        struct overlay_data *out); /* all with a session up */
-/* What the data plane saw of a session, at most once a second while traffic flows. */
-void overlay_data_seen(struct overlay *o, uint32_t token, usec last_tx_us, usec last_rx_us,
-                       uint64_t tx_packets);
+void overlay_data_seen(struct overlay *o, uint32_t token, const struct data_seen *seen);
+/* Ours to that peer leave by the same way. */
+bool overlay_data_is_back(const struct overlay *o, const struct id *peer,
+                          const struct data_way *way);
 void overlay_data_roamed(struct overlay *o, uint32_t token, const struct endpoint *from);
 /* A sealed data packet out by the session's best path of any kind. */
 int overlay_send_data(struct overlay *o, const struct id *peer, const uint8_t *pkt, size_t len);

@@ -15,9 +15,8 @@
 static const usec silent_late_us = MSEC(2250);
 /* A path that is heard from another address than it leads to is asked so often, by both ends. */
 static const usec half_silent_us = SEC(10);
-/* Data out and nothing in for so long is suspicious; the data plane reports once a second. */
+/* Data out and nothing back for so long is suspicious; the data plane reports once a second. */
 static const usec data_silent_us = MSEC(1200);
-static const usec data_report_us = SEC(2);
 /* Heard on another path, and not on the best one for so long. */
 static const usec elsewhere_us = SEC(1);
 /* Probing goes on at least so long: a short outage, or the next report of data, may end it. */
@@ -201,41 +200,31 @@ void session_set_probe(struct session *s, uint32_t silent_us)
     session_schedule(s);
 }
 
-/* Data came: over the best path, unless session_data_roamed said otherwise since the last report.
- */
-static void data_heard(struct session *s, usec at_us)
+/* Data is back by the best path: it is alive. What was seen before the last move was another. */
+static void data_back(struct session *s, usec at_us)
 {
     struct path *best = paths_best(&s->paths);
 
-    if (at_us > s->heard_us)
-        s->heard_us = at_us;
-    if (best == NULL || s->ss->env->now_us < s->roamed_us + data_report_us)
+    if (best == NULL || at_us <= best->heard_us || at_us <= s->paths.moved_us)
         return;
-    if (at_us > best->heard_us)
-        best->heard_us = at_us;
+    best->heard_us = at_us;
     if (at_us > s->probe_since_us)
         probe_stop(s);
 }
 
-void session_data_seen(struct session *s, usec last_tx_us, usec last_rx_us, uint64_t tx_packets)
+void session_data_seen(struct session *s, const struct data_seen *seen)
 {
     usec now_us = s->ss->env->now_us;
+    usec tx_us = usec_min(seen->tx_us, now_us), rx_us = usec_min(seen->rx_us, now_us);
 
     if (s->state != SESSION_UP)
         return;
-    last_tx_us = usec_min(last_tx_us, now_us);
-    last_rx_us = usec_min(last_rx_us, now_us);
-    data_heard(s, last_rx_us);
-    if (last_tx_us > s->sent_us)
-        s->sent_us = last_tx_us;
-    if (last_tx_us > s->heard_us)
-        s->data_probe_us = s->heard_us + data_silent_us;
-    else
-        s->data_probe_us = USEC_NEVER;
-    if (last_tx_us > s->carried_us)
-        s->carried_us = last_tx_us;
-    if (last_rx_us > s->carried_us)
-        s->carried_us = last_rx_us;
-    datakey_seen(s, last_tx_us);
+    s->heard_us = usec_max(s->heard_us, rx_us);
+    s->sent_us = usec_max(s->sent_us, tx_us);
+    s->carried_us = usec_max(s->carried_us, usec_max(tx_us, rx_us));
+    data_back(s, usec_min(seen->back_us, now_us));
+    s->data_probe_us =
+        tx_us > session_last_reached(s) ? session_last_reached(s) + data_silent_us : USEC_NEVER;
+    datakey_seen(s, tx_us);
     session_schedule(s);
 }

@@ -369,7 +369,7 @@ static void check_ways(struct overlay *o, struct relay *r)
 {
     for (size_t i = r->way_count; i-- > 0;)
         if (!way_holds(o, r, r->ways[i]))
-            way_fail(o, r, r->ways[i], true, SEC(30));
+            way_fail(o, r, r->ways[i], true, SEC(r->ways[i]->state == WAY_LEFT ? 2 : 30));
     if (drives(o, r->link) && r->way_count > RELAY_WAYS && all_proven(r))
         way_close(o, r, worst_way(r), true);
 }
@@ -759,7 +759,7 @@ void relays_lost(struct overlay *o, const struct id *relay)
         struct way *w = r != NULL ? way_through(r, relay) : NULL;
 
         if (w != NULL)
-            way_fail(o, r, w, true, SEC(10));
+            way_fail(o, r, w, true, SEC(w->state == WAY_LEFT ? 2 : 10));
     }
 }
 
@@ -795,7 +795,7 @@ void relay_packet(struct overlay *o, const struct way *w, uint8_t *pkt, size_t l
     const struct path_addr from = way_path(w);
 
     if (pkt[0] == PACKET_DATA)
-        o->host.data(o->ctx, pkt, len);
+        o->host.data(o->ctx, &(struct data_way){.relay = &from.via}, pkt, len);
     else if (o->ring.state != OVERLAY_LEAVING || pkt[0] != PACKET_HANDSHAKE)
         (void)sessions_input(o->sessions, &from, pkt, len);
 }

@@ -795,7 +795,6 @@ void session_data_roamed(struct session *s, const struct endpoint *from)
 {
     if (s->state != SESSION_UP)
         return;
-    s->roamed_us = s->ss->env->now_us;
     path_roamed(s, from, PACKET_HEADER_LEN + PACKET_TAG_LEN);
     probe_heard(s, &(struct path_addr){.kind = PATH_UDP, .ep = *from});
     session_schedule(s);

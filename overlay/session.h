@@ -28,6 +28,7 @@
 #include "overlay/core/limits.h"
 #include "overlay/crypto/removed.h"
 #include "overlay/crypto/seal.h"
+#include "overlay/seen.h"
 
 enum __attribute__((packed))
 path_kind { /* every path has one */
@@ -251,9 +252,8 @@ void session_data(const struct session *s, struct session_data *out);
 /* Data is waiting: makes data keys if there are none (one round trip, then data_changed). Said of a
  * session of ours before it is up, the handshake may bring them along. */
 void session_want_data(struct session *s);
-/* What the data plane saw, told at most once a second while traffic flows: moves probe, idle and
- * renewal timers. */
-void session_data_seen(struct session *s, usec last_tx_us, usec last_rx_us, uint64_t tx_packets);
+/* Moves probe, idle and renewal timers. */
+void session_data_seen(struct session *s, const struct data_seen *seen);
 /* An authenticated data packet came from there: validate and maybe move the path. */
 void session_data_roamed(struct session *s, const struct endpoint *from);
 

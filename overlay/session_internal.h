@@ -100,7 +100,6 @@ struct session {
     usec probe_since_us;
     usec data_probe_us; /* data went out unanswered: probe then; USEC_NEVER */
     usec sent_us;       /* anything over the best path; a NAT's mapping lives from then */
-    usec roamed_us;     /* data came from elsewhere than the best path */
     usec rekey_at_us;
     const char *refusal;
     uint32_t silent_us; /* how long it may be silent before it is probed */

@@ -35,7 +35,8 @@ struct forward_flow {
     uint32_t token; /* the owner's name for this peer; unique in the daemon, never 0 */
     _Atomic uint64_t tx_packets, tx_bytes, rx_packets, rx_bytes; /* bytes of inner packets */
     _Atomic usec last_tx_us, last_rx_us;                         /* 0: never */
-    _Atomic usec roamed_us; /* the plane's: when it last reported a packet from elsewhere */
+    _Atomic usec last_back_us; /* the last packet in by the path that packets leave by */
+    _Atomic usec roamed_us;    /* the plane's: when it last reported a packet from elsewhere */
     _Atomic bool held; /* the node's: packets to this peer are about to leave by its thread; what
                           comes to workers now waits behind them */
     _Atomic usec plain_until_us; /* the plane's: joined messages were refused; 0: never */

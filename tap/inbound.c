@@ -40,12 +40,19 @@ static void hand_up(struct worker *w, const struct datagram *d)
                                           .len = d->len});
 }
 
+/* It came by the path that ours to this peer leave by. */
+static bool is_back(const struct forward_peer *peer, const struct datagram *d)
+{
+    bool behind_relay = peer->path == FORWARD_RELAY;
+    return peer->path != FORWARD_NONE && d->relayed == behind_relay && d->conn == peer->conn &&
+           (d->conn != 0 || endpoint_eq(&peer->to, &d->from));
+}
+
 /* A packet that authenticated came by UDP from elsewhere than we send to. One worker reports it. */
 static void note_roaming(struct worker *w, const struct forward_peer *peer,
                          const struct datagram *d)
 {
-    if (d->relayed || d->conn != 0 ||
-        (peer->path == FORWARD_UDP && endpoint_eq(&peer->to, &d->from))) {
+    if (d->relayed || d->conn != 0) {
         return;
     }
     usec before = atomic_load_explicit(&peer->flow->roamed_us, memory_order_relaxed);
@@ -68,6 +75,9 @@ static void run_end(struct worker *w)
         atomic_fetch_add_explicit(&flow->rx_packets, r->packets, memory_order_relaxed);
         atomic_fetch_add_explicit(&flow->rx_bytes, r->bytes, memory_order_relaxed);
         atomic_store_explicit(&flow->last_rx_us, w->now_us, memory_order_relaxed);
+        if (r->back) {
+            atomic_store_explicit(&flow->last_back_us, w->now_us, memory_order_relaxed);
+        }
     }
     *r = (struct run){0};
 }
@@ -242,7 +252,11 @@ static void data_in(struct worker *w, const struct datagram *d)
         return;
     }
     count_received(w, peer, (size_t)len);
-    note_roaming(w, peer, d);
+    if (is_back(peer, d)) {
+        w->run.back = true;
+    } else {
+        note_roaming(w, peer, d);
+    }
     inner_in(w, d, peer, (size_t)len);
 }
 

@@ -29,6 +29,7 @@ struct run {
     const struct forward_peer *peer; /* NULL: none yet */
     struct addr source;              /* known to be the peer's; family 0: not looked at */
     uint64_t packets, bytes;         /* not counted in the peer's flow yet */
+    bool back;                       /* one came by the path that ours leave by */
 };
 
 enum { WORKER_FRAME_ROOM = sizeof(struct virtio_net_hdr) + FRAME_MAX };

@@ -88,14 +88,16 @@ static void flow_tell(struct flow *flow, struct overlay *overlay)
     struct forward_flow *c = flow->counters;
     uint64_t tx = atomic_load_explicit(&c->tx_packets, memory_order_relaxed);
     uint64_t rx = atomic_load_explicit(&c->rx_packets, memory_order_relaxed);
+    struct data_seen seen = {.tx_packets = tx};
 
     if (tx == flow->told_tx && rx == flow->told_rx)
         return;
     flow->told_tx = tx;
     flow->told_rx = rx;
-    overlay_data_seen(overlay, flow->token,
-                      atomic_load_explicit(&c->last_tx_us, memory_order_relaxed),
-                      atomic_load_explicit(&c->last_rx_us, memory_order_relaxed), tx);
+    seen.tx_us = atomic_load_explicit(&c->last_tx_us, memory_order_relaxed);
+    seen.rx_us = atomic_load_explicit(&c->last_rx_us, memory_order_relaxed);
+    seen.back_us = atomic_load_explicit(&c->last_back_us, memory_order_relaxed);
+    overlay_data_seen(overlay, flow->token, &seen);
 }
 
 void flows_tick(struct flows *f, const struct env *env, struct overlay *overlay)

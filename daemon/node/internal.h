@@ -94,7 +94,7 @@ void node_set_forward_dirty(struct node *n);
 /* traffic.c */
 void traffic_data_changed(struct node *n, const struct id *peer);
 void traffic_peer_down(struct node *n, const struct id *peer);
-void traffic_data_packet(struct node *n, uint8_t *pkt,
+void traffic_data_packet(struct node *n, const struct data_way *way, uint8_t *pkt,
                          size_t len); /* sealed, from the ring or a host without a plane */
 void traffic_lease_shown(struct node *n, const struct overlay_from *from, struct reader *r);
 void traffic_show_lease_again(

@@ -131,7 +131,7 @@ static void on_message(void *ctx, const struct overlay_from *from, uint8_t proto
 }
 
 /* Behind a relay header, that is; in the public overlay it is some group's. */
-static void on_data(void *ctx, uint8_t *pkt, size_t len)
+static void on_data(void *ctx, const struct data_way *way, uint8_t *pkt, size_t len)
 {
     static const struct id nobody;
     struct node *n = ctx;
@@ -139,7 +139,7 @@ static void on_data(void *ctx, uint8_t *pkt, size_t len)
     if (n->config.rendezvous)
         n->host.tunnel_input(n->ctx, &nobody, pkt, len);
     else
-        traffic_data_packet(n, pkt, len);
+        traffic_data_packet(n, way, pkt, len);
 }
 
 static void on_peer_up(void *ctx, const struct id *peer)
@@ -508,7 +508,7 @@ bool node_input(struct node *n, const struct endpoint *from, uint8_t *pkt, size_
     bool taken = true;
 
     if (len > 0 && pkt[0] == PACKET_DATA)
-        traffic_data_packet(n, pkt, len);
+        traffic_data_packet(n, &(struct data_way){.from = from}, pkt, len);
     else
         taken = overlay_input(n->overlay, from, pkt, len);
     node_settle(n);
@@ -521,7 +521,7 @@ bool node_tcp_input(struct node *n, uint32_t conn, const struct endpoint *from, 
     bool taken = true;
 
     if (len > 0 && pkt[0] == PACKET_DATA)
-        traffic_data_packet(n, pkt, len);
+        traffic_data_packet(n, &(struct data_way){.conn = conn}, pkt, len);
     else
         taken = overlay_tcp_input(n->overlay, conn, from, pkt, len);
     node_settle(n);
@@ -535,7 +535,7 @@ bool node_tunnel_input(struct node *n, const struct id *from, uint8_t *pkt, size
     if (len > 0 && pkt[0] == PACKET_DATA && !n->config.public_relay)
         n->drops[NODE_DROP_PUBLIC]++;
     else if (len > 0 && pkt[0] == PACKET_DATA)
-        traffic_data_packet(n, pkt, len);
+        traffic_data_packet(n, &(struct data_way){.from = NULL}, pkt, len);
     else
         taken = overlay_tunnel_input(n->overlay, from, pkt, len);
     node_settle(n);

@@ -321,7 +321,7 @@ static void traffic_finish(uint8_t flags, uint8_t *packet, size_t len)
         transport_finish(&t, &ip, packet);
 }
 
-void traffic_data_packet(struct node *n, uint8_t *pkt, size_t len)
+void traffic_data_packet(struct node *n, const struct data_way *way, uint8_t *pkt, size_t len)
 {
     const struct forward *view = traffic_view(n);
     const struct forward_peer *peer = NULL;
@@ -340,6 +340,8 @@ void traffic_data_packet(struct node *n, uint8_t *pkt, size_t len)
     flow = flows_by_token(&n->flows, peer->flow->token);
     if (!flow)
         return;
+    if (overlay_data_is_back(n->overlay, &flow->peer, way))
+        atomic_store_explicit(&flow->counters->last_back_us, n->env->now_us, memory_order_relaxed);
     traffic_finish(pkt[1], pkt + PACKET_HEADER_LEN, (size_t)r);
     traffic_inner(n, flow, pkt[1], pkt + PACKET_HEADER_LEN, (size_t)r);
 }

@@ -68,7 +68,8 @@ static void step(struct world *w, uint8_t kind, const uint8_t *bytes, size_t len
     case 4:
         if (s != NULL && session_is_up(s)) {
             session_want_data(s);
-            session_data_seen(s, w->now_us, w->now_us - MSEC(len), len);
+            session_data_seen(s, &(struct data_seen){w->now_us, w->now_us - MSEC(len),
+                                                     w->now_us - MSEC(len % 7), len});
             world_data_send(b, s);
         }
         break;

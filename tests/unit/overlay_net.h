@@ -45,7 +45,8 @@ struct net_node {
     struct overlay_from last_from;
     uint8_t last[NET_BODY_MAX];
     size_t last_len;
-    usec data_us; /* data arrived last */
+    usec data_us;                      /* data arrived last, */
+    struct id data_via;                /* by this relay; zero: none */
     uint64_t sent_packets, sent_bytes; /* IP and UDP headers included */
 };
 
@@ -165,12 +166,13 @@ static inline void net_message(void *ctx, const struct overlay_from *from, uint8
     memcpy(n->last, body, n->last_len);
 }
 
-static inline void net_data(void *ctx, uint8_t *pkt, size_t len)
+static inline void net_data(void *ctx, const struct data_way *way, uint8_t *pkt, size_t len)
 {
     struct net_node *n = ctx;
 
     n->messages++;
     n->data_us = n->net->now_us;
+    n->data_via = way->relay != NULL ? *way->relay : (struct id){{0}};
     n->last_len = len < NET_BODY_MAX ? len : NET_BODY_MAX;
     memcpy(n->last, pkt, n->last_len);
 }

@@ -375,7 +375,12 @@ static inline void world_run(struct world *w, usec for_us)
 /* What a data plane reports once a second. */
 static inline void world_data_report(struct world_node *n, struct session *s)
 {
-    session_data_seen(s, n->data_tx_us, n->data_rx_us, n->data_sent);
+    const struct data_seen seen = {.tx_us = n->data_tx_us,
+                                   .rx_us = n->data_rx_us,
+                                   .back_us = n->data_rx_us,
+                                   .tx_packets = n->data_sent};
+
+    session_data_seen(s, &seen);
 }
 
 /* a's session with b, up or not; NULL. */

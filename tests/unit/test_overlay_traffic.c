@@ -290,7 +290,8 @@ static void demand_brings_a_session_with_data_keys_and_lets_it_go_when_idle(void
     assert_true(d.udp && endpoint_eq(&d.to, &b->ep));
     assert_non_null(d.tx);
     net_run(net, SEC(100));
-    overlay_data_seen(net_enter(a), d.token, net->now_us, net->now_us, 5);
+    overlay_data_seen(net_enter(a), d.token,
+                      &(struct data_seen){net->now_us, net->now_us, net->now_us, 5});
     net_run(net, SEC(100));
     assert_true(overlay_data(a->o, &b->config.node, &d));
     net_run(net, SEC(60));

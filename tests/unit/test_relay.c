@@ -1,6 +1,7 @@
 // link: peal_overlay
 /* Members that cannot reach each other directly: who relays, who takes over, who is refused. */
 #include "overlay/channel.c"
+#include "overlay/path.h"
 #include "overlay/relay.h"
 
 #include "tests/unit/overlay_net.h"
@@ -241,19 +242,29 @@ static struct overlay_net *relayed(uint64_t seed)
     return net;
 }
 
+/* The data plane's report of what `from` has from `to`. */
+static void report_data(struct overlay_net *net, unsigned from, unsigned to)
+{
+    struct net_node *n = net->nodes[from];
+    const struct data_way way = {.relay = &n->data_via};
+    struct data_seen seen = {.tx_us = net->now_us, .rx_us = n->data_us, .tx_packets = 1};
+
+    if (overlay_data_is_back(n->o, &net->nodes[to]->config.node, &way))
+        seen.back_us = n->data_us;
+    overlay_data_seen(net_enter(n), session_token(link_between(net, from, to)->session), &seen);
+}
+
 /* Data is offered all the time, and the data plane reports it. */
 static void carry_data(struct overlay_net *net, usec for_us)
 {
     for (usec t = 0; t < for_us; t += MSEC(100)) {
         for (unsigned i = 0; i < 2; i++) {
             unsigned from = i == 0 ? A : B, to = i == 0 ? B : A;
-            struct link *l = link_between(net, from, to);
             uint8_t pkt[32] = {PACKET_DATA, 1};
 
             (void)overlay_send_data(net_enter(net->nodes[from]), &net->nodes[to]->config.node, pkt,
                                     sizeof pkt);
-            overlay_data_seen(net_enter(net->nodes[from]), session_token(l->session), net->now_us,
-                              net->nodes[from]->data_us, 1);
+            report_data(net, from, to);
         }
         net_run(net, MSEC(100));
     }
@@ -273,6 +284,31 @@ static void another_takes_over_within_3_seconds_of_a_relays_death(void **state)
         net_run(net, SEC(5));
         assert_true(is_relayed(net, A, B));
         assert_int_not_equal(relay_of(net, A, B), dead);
+        net_free(net);
+    }
+}
+
+/* Each end has chosen for itself: what comes by the other's relay says nothing about its own. */
+static void a_relay_that_drops_is_left_although_the_peer_sends_by_another(void **state)
+{
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        struct overlay_net *net = relayed(seed);
+        bool a_is_lower = id_cmp(&net->nodes[A]->config.node, &net->nodes[B]->config.node) < 0;
+        unsigned low = a_is_lower ? A : B, high = a_is_lower ? B : A, drops;
+        struct overlay_peer_info info;
+        struct path_addr other = *path_between(net, high, low);
+
+        assert_true(overlay_peer(net->nodes[high]->o, &net->nodes[low]->config.node, &info));
+        assert_int_not_equal(info.standbys, 0);
+        other.via = info.standby[0];
+        net_enter(net->nodes[high]);
+        path_nominated(link_between(net, high, low)->session, &other);
+        drops = relay_of(net, low, high);
+        assert_int_not_equal(relay_of(net, high, low), drops);
+        world.relay = drops;
+        world.relay_is = DROPS;
+        carry_data(net, SEC(3));
+        assert_true(data_arrives(net, A, B) && data_arrives(net, B, A));
         net_free(net);
     }
 }
@@ -746,6 +782,7 @@ int main(void)
         cmocka_unit_test(the_quickest_of_those_that_both_reach_is_chosen),
         cmocka_unit_test(without_a_common_neighbour_one_is_made),
         cmocka_unit_test(another_takes_over_within_3_seconds_of_a_relays_death),
+        cmocka_unit_test(a_relay_that_drops_is_left_although_the_peer_sends_by_another),
         cmocka_unit_test(another_takes_over_at_once_when_the_relay_says_goodbye),
         cmocka_unit_test(relays_that_failed_are_told_while_they_are_left_alone),
         cmocka_unit_test(a_relay_that_drops_packets_is_left_for_another),
