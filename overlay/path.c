@@ -18,7 +18,6 @@ static const usec timeout_least_us = MSEC(250);
 static const usec timeout_most_us = MSEC(900); /* also when no RTT is known */
 static const usec rtt_similar_us = MSEC(1);    /* differences below do not count */
 static const usec lately_us = SEC(30);         /* heard within: it may still be there */
-static const usec lately_relay_us = SEC(60);   /* the same of a relay that stands by */
 
 /* How much we like a kind of path, whatever its RTT; lower is better. */
 enum rank {
@@ -554,8 +553,7 @@ static void replace_best(struct session *s)
     struct path *next = NULL;
 
     for (size_t i = 0; i < p->count; i++) {
-        bool relay = p->v[i].addr.kind == PATH_RELAY;
-        bool lately = s->ss->env->now_us < p->v[i].heard_us + (relay ? lately_relay_us : lately_us);
+        bool lately = s->ss->env->now_us < p->v[i].heard_us + lately_us;
 
         if (lately && (next == NULL || better(s, &p->v[i], next)))
             next = &p->v[i];

@@ -287,7 +287,7 @@ static bool way_proven_holds(struct overlay *o, struct relay *r, struct way *w)
     struct session_way found;
 
     if (!session_way(r->link->session, &path, &found) ||
-        o->env->now_us >= found.heard_us + SEC(RELAY_VERDICT_S))
+        o->env->now_us >= found.heard_us + 2 * SEC(RELAY_PING_S))
         return false;
     if (o->env->now_us >= w->at_us &&
         (found.rtt_us == 0 || o->env->now_us >= found.heard_us + SEC(RELAY_PING_S))) {

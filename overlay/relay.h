@@ -42,9 +42,8 @@ enum {
     RELAY_RTT_UNIT_US = 100,
     RELAY_MEETS = 6,
     RELAY_MEETS_ALL = 32,
-    RELAY_BAD_MAX = 8,    /* relays that failed one pair; victim: the oldest */
-    RELAY_PING_S = 40,    /* and again until it answers, or ... */
-    RELAY_VERDICT_S = 60, /* ... was silent so long: then it is no way any more */
+    RELAY_BAD_MAX = 8, /* relays that failed one pair; victim: the oldest */
+    RELAY_PING_S = 20,
     RELAY_SPARE_S = 10,
 };
 
