@@ -402,6 +402,21 @@ static bool roam_allowed(struct session *s)
     return true;
 }
 
+/* A direct path that is there while the best is none. */
+static bool has_failed(const struct session *s, const struct path *path)
+{
+    return path_addr_is_direct(&path->addr) && !path_addr_is_direct(&paths_best(&s->paths)->addr);
+}
+
+/* It is proven anew, like one that was never known. */
+static void forget_failed(struct session *s, const struct path_addr *addr)
+{
+    struct path *path = paths_find(&s->paths, addr);
+
+    if (path != NULL && has_failed(s, path))
+        path_remove(&s->paths, (size_t)(path - s->paths.v));
+}
+
 static bool is_new(const struct session *s, const struct path_addr *addr)
 {
     return trial_find(&s->paths, addr) == NULL && paths_find(&s->paths, addr) == NULL;
@@ -432,6 +447,7 @@ static void candidate_try(struct session *s, const struct endpoint *ep)
     const struct path_addr addr = {.kind = PATH_UDP, .ep = *ep};
     struct path_trial *t = trial_find(&s->paths, &addr);
 
+    forget_failed(s, &addr);
     if (t != NULL && !t->roamed && start_allowed(s))
         trial_again(s, t);
     else if (is_new(s, &addr) && sessions_may_try(s->ss, ep) && start_allowed(s))
@@ -635,8 +651,12 @@ static void trial_heard(struct session *s, struct path_trial *t, size_t len)
 
 static void path_carried(struct session *s, struct path *path, const struct path_addr *from)
 {
+    usec now_us = s->ss->env->now_us;
+
     if (both_ways(path, from))
-        path->heard_us = s->ss->env->now_us;
+        path->heard_us = now_us;
+    if (has_failed(s, path) && now_us >= path->pinged_us + timeout_least_us)
+        path_ping(s, path, 0); /* the peer is there again */
 }
 
 void path_roamed(struct session *s, const struct endpoint *from, size_t len)

@@ -250,6 +250,33 @@ static void a_dead_direct_path_falls_back_to_the_ring_and_returns(void **state)
     world_free(w);
 }
 
+/* The way that died was another one: this one is known still, and was not heard for a minute. */
+static void a_peer_is_reached_again_at_an_address_of_its_past(void **state)
+{
+    for (int i = 0; i < 2; i++) {
+        struct world *w = world_two_connected(16);
+        struct world_node *moves = &w->nodes[i], *stays = &w->nodes[1 - i];
+        const struct endpoint home = moves->ep;
+
+        w->ring = true;
+        moves->ep = world_ep(90, 9090);
+        session_send(world_session(moves, stays), MSG_UPPER, "x", 1);
+        world_run(w, SEC(60));
+        assert_true(endpoint_eq(&session_path(world_session(stays, moves))->ep, &moves->ep));
+        w->udp_cut = true;
+        moves->ep = home;
+        session_probe_now(world_session(stays, moves));
+        session_probe_now(world_session(moves, stays));
+        world_run(w, SEC(2));
+        assert_int_equal(session_path(world_session(stays, moves))->kind, PATH_RING);
+        w->udp_cut = false;
+        world_run(w, SEC(40));
+        assert_true(endpoint_eq(&session_path(world_session(stays, moves))->ep, &home));
+        assert_int_equal(session_path(world_session(moves, stays))->kind, PATH_UDP);
+        world_free(w);
+    }
+}
+
 static bool one_way(struct world *w, struct world_node *from, const struct path_addr *to,
                     uint8_t *pkt, size_t *len)
 {
@@ -625,6 +652,7 @@ int main(void)
         cmocka_unit_test(a_session_over_the_ring_finds_the_direct_path),
         cmocka_unit_test(without_a_direct_path_the_ring_carries_and_tries_grow_rarer),
         cmocka_unit_test(a_dead_direct_path_falls_back_to_the_ring_and_returns),
+        cmocka_unit_test(a_peer_is_reached_again_at_an_address_of_its_past),
         cmocka_unit_test(a_path_that_works_one_way_only_is_given_up_by_both),
         cmocka_unit_test(a_peer_that_returns_to_a_known_address_is_followed),
         cmocka_unit_test(a_reflexive_address_is_passed_on_and_tried),
