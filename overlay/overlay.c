@@ -764,7 +764,7 @@ void overlay_data_seen(struct overlay *o, uint32_t token, const struct data_seen
 {
     struct session *s = sessions_by_token(o->sessions, token);
     struct link *l = s != NULL ? session_user(s) : NULL;
-    usec last_us = seen->tx_us > seen->rx_us ? seen->tx_us : seen->rx_us;
+    usec last_us = usec_max(seen->tx_us, seen->rx_us);
 
     if (s == NULL)
         return;
@@ -797,8 +797,9 @@ bool overlay_data_is_back(const struct overlay *o, const struct id *peer,
     case PATH_RELAY:
         return way->relay != NULL && id_eq(&path->via, way->relay);
     case PATH_RING:
+        return way->from == NULL && way->conn == 0 && way->relay == NULL && !way->tunnelled;
     case PATH_TUNNEL:
-        return way->from == NULL && way->conn == 0 && way->relay == NULL;
+        return way->tunnelled;
     }
     return false;
 }

@@ -27,6 +27,7 @@ static const usec settling_us = SEC(6);
 static const usec answer_apart_us = MSEC(100);
 static const usec gain_us = MSEC(1);
 static const usec left_us = SEC(1); /* packets that were sent before a goodbye was heard arrive */
+static const usec bad_left_us = SEC(2); /* a relay that said goodbye may be back */
 
 static const struct id nobody;
 
@@ -144,6 +145,11 @@ static usec bad_us(enum relay_end why)
         return SEC(2);
     }
     return SEC(2);
+}
+
+static usec bad_after_us(const struct way *w, usec unless_left_us)
+{
+    return w->state == WAY_LEFT ? bad_left_us : unless_left_us;
 }
 
 /* Turns. */
@@ -369,7 +375,7 @@ static void check_ways(struct overlay *o, struct relay *r)
 {
     for (size_t i = r->way_count; i-- > 0;)
         if (!way_holds(o, r, r->ways[i]))
-            way_fail(o, r, r->ways[i], true, SEC(r->ways[i]->state == WAY_LEFT ? 2 : 30));
+            way_fail(o, r, r->ways[i], true, bad_after_us(r->ways[i], SEC(30)));
     if (drives(o, r->link) && r->way_count > RELAY_WAYS && all_proven(r))
         way_close(o, r, worst_way(r), true);
 }
@@ -658,14 +664,13 @@ static void open_ways(struct overlay *o, struct relay *r)
 
 /* One turn. */
 
-/* What was sent and not answered is sent again. */
-static usec resend_us(const struct overlay *o, const struct relay *r)
+/* The first ways are opened, and what was sent and not answered is sent again. */
+static usec send_us(const struct overlay *o, const struct relay *r)
 {
     usec at_us = r->way_count < RELAY_WAYS && !r->heard ? r->ask_us : USEC_NEVER;
 
     if (r->heard && drives(o, r->link) && o->env->now_us < r->began_us + checks_us)
         at_us = r->began_us + checks_us;
-
     for (size_t i = 0; i < r->way_count; i++)
         if (r->ways[i]->state == WAY_ASKED && r->ways[i]->tries > 0)
             at_us = usec_min(at_us, r->ways[i]->at_us);
@@ -702,7 +707,7 @@ static void relay_due(struct overlay *o, struct alarm *alarm)
     ask(o, r);
     measure(o, r);
     open_ways(o, r);
-    turn_by(o, r, usec_min(next_turn_us(o, r), resend_us(o, r)));
+    turn_by(o, r, usec_min(next_turn_us(o, r), send_us(o, r)));
 }
 
 /* Endings. */
@@ -759,7 +764,7 @@ void relays_lost(struct overlay *o, const struct id *relay)
         struct way *w = r != NULL ? way_through(r, relay) : NULL;
 
         if (w != NULL)
-            way_fail(o, r, w, true, SEC(w->state == WAY_LEFT ? 2 : 10));
+            way_fail(o, r, w, true, bad_after_us(w, SEC(10)));
     }
 }
 

@@ -13,11 +13,12 @@
 #include "overlay/core/env.h"
 #include "overlay/core/id.h"
 
-/* How a data packet came. Neither of the three: over the ring, or through another overlay. */
+/* How a data packet came. None of the four: over the ring. */
 struct data_way {
     const struct endpoint *from; /* straight by UDP; else NULL */
     uint32_t conn;               /* over this TCP connection; else 0 */
     const struct id *relay;      /* behind this one's relay header; else NULL */
+    bool tunnelled;              /* through another overlay */
 };
 
 struct data_seen {

@@ -30,18 +30,16 @@
 #include "overlay/crypto/seal.h"
 #include "overlay/seen.h"
 
-enum __attribute__((packed))
-path_kind { /* every path has one */
-            PATH_NONE,
-            PATH_UDP,   /* endpoint */
-            PATH_RING,  /* hop by hop over the ring to `peer`, if `via` is not zero through that
-                           node's leaf  connection */
-            PATH_TCP,   /* connection `conn` of the host, to or from `ep` */
-            PATH_RELAY, /* to `peer` by a channel through `via`, which both ends have a session with
-                         */
-            PATH_TUNNEL, /* through another overlay, to the node `peer` of that one */
-                         /* switches over this enum have no default */
-};
+/* Switches over it have no default. Every path has one: a byte. */
+enum path_kind {
+    PATH_NONE,
+    PATH_UDP,   /* endpoint */
+    PATH_RING,  /* hop by hop over the ring to `peer`, if `via` is not zero through that node's leaf
+                   connection */
+    PATH_TCP,   /* connection `conn` of the host, to or from `ep` */
+    PATH_RELAY, /* to `peer` by a channel through `via`, which both ends have a session with */
+    PATH_TUNNEL, /* through another overlay, to the node `peer` of that one */
+} __attribute__((packed));
 
 /* Where a packet goes to or came from. */
 struct path_addr {

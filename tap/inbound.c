@@ -48,7 +48,8 @@ static bool is_back(const struct forward_peer *peer, const struct datagram *d)
            (d->conn != 0 || endpoint_eq(&peer->to, &d->from));
 }
 
-/* A packet that authenticated came by UDP from elsewhere than we send to. One worker reports it. */
+/* A packet that authenticated came by another way than ours leave by: straight by UDP, it shows
+ * where the peer is. One worker reports it. */
 static void note_roaming(struct worker *w, const struct forward_peer *peer,
                          const struct datagram *d)
 {
@@ -225,13 +226,19 @@ static void inner_in(struct worker *w, const struct datagram *d, const struct fo
     } else if (network == NULL ||
                !(addr_eq(&in.ip.dst, &network->own4) || addr_eq(&in.ip.dst, &network->own6))) {
         worker_drop(w, PLANE_DROP_DESTINATION);
-    } else if (d->tunnelled && !network->public_relay) {
-        worker_drop(w, PLANE_DROP_PUBLIC);
     } else if (!source_ok(w, &in.ip.src)) {
         hand_up_unverified(w, d, peer, &in);
     } else {
         known_in(w, d, peer, &in, network);
     }
+}
+
+static bool may_come(const struct worker *w, const struct datagram *d,
+                     const struct forward_peer *peer)
+{
+    const struct forward_network *network =
+        d->tunnelled ? forward_network(w->forward, peer->network) : NULL;
+    return !d->tunnelled || (network != NULL && network->public_relay);
 }
 
 static void data_in(struct worker *w, const struct datagram *d)
@@ -249,6 +256,10 @@ static void data_in(struct worker *w, const struct datagram *d)
     int len = open_packet(w->seal, key, d->packet, d->len);
     if (len < 0) {
         worker_drop(w, len == -ERR_RANGE ? PLANE_DROP_REPLAY : PLANE_DROP_FORGED);
+        return;
+    }
+    if (!may_come(w, d, peer)) {
+        worker_drop(w, PLANE_DROP_PUBLIC);
         return;
     }
     count_received(w, peer, (size_t)len);

@@ -130,16 +130,18 @@ static void on_message(void *ctx, const struct overlay_from *from, uint8_t proto
         n->drops[NODE_DROP_MESSAGE]++;
 }
 
-/* Behind a relay header, that is; in the public overlay it is some group's. */
+/* In the public overlay it is some group's, and comes by a relay: its ring carries no data. */
 static void on_data(void *ctx, const struct data_way *way, uint8_t *pkt, size_t len)
 {
     static const struct id nobody;
     struct node *n = ctx;
 
-    if (n->config.rendezvous)
+    if (!n->config.rendezvous)
+        traffic_data_packet(n, way, pkt, len);
+    else if (way->relay != NULL)
         n->host.tunnel_input(n->ctx, &nobody, pkt, len);
     else
-        traffic_data_packet(n, way, pkt, len);
+        n->drops[NODE_DROP_PUBLIC]++;
 }
 
 static void on_peer_up(void *ctx, const struct id *peer)
@@ -535,7 +537,7 @@ bool node_tunnel_input(struct node *n, const struct id *from, uint8_t *pkt, size
     if (len > 0 && pkt[0] == PACKET_DATA && !n->config.public_relay)
         n->drops[NODE_DROP_PUBLIC]++;
     else if (len > 0 && pkt[0] == PACKET_DATA)
-        traffic_data_packet(n, &(struct data_way){.from = NULL}, pkt, len);
+        traffic_data_packet(n, &(struct data_way){.tunnelled = true}, pkt, len);
     else
         taken = overlay_tunnel_input(n->overlay, from, pkt, len);
     node_settle(n);

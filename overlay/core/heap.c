@@ -95,9 +95,9 @@ static void make_room(struct heap *h)
     size_t size = h->size > 0 ? 2 * h->size : HEAP_SIZE_MIN;
     struct timer **v;
 
+    CHECK(h->count < HEAP_TIMERS_MAX);
     if (h->count < h->size)
         return;
-    CHECK(h->count < HEAP_TIMERS_MAX);
     v = realloc(h->v, size * sizeof(struct timer *));
     CHECK(v != NULL);
     h->v = v;

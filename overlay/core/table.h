@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { TABLE_ENTRIES_MAX = 1 << 30 };
+enum { TABLE_ENTRIES_MAX = 1 << 29 };
 
 struct table {
     void **slots;  /* NULL, or the value */

@@ -273,8 +273,11 @@ class Lab:
         h.ip, h.ip6 = ip, ip6
 
     def psk_blob(self, name, *args):
-        """A pre-exchanged-key group; the path of its blob."""
-        path = os.path.join(self.dir, f"{name}-{next(_numbers)}.peal")
+        """A pre-exchanged-key group, with a range of its own; the path of its blob."""
+        n = next(_numbers)
+        path = os.path.join(self.dir, f"{name}-{n}.peal")
+        if "--ipv4" not in args:  # one that is drawn may be that of another group of the same host
+            args += ("--ipv4", f"10.{64 + n % 128}.0.0/16")
         with open(path, "w") as f:
             f.write(run(binary("peal"), "new", name, *args).stdout)
         os.chmod(path, 0o600)
