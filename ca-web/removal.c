@@ -283,9 +283,11 @@ static enum outcome machine_revoke_write(struct desk *d, enum verb verb, const s
         o = member_find(d, g, user, &m);
     if (o == OUT_OK)
         o = member_hold(d, &m);
+    if (o != OUT_OK)
+        return o;
     mail_decision(d, g, user, VERB_MACHINE_REVOKE, MAIL_TO_JOIN);
     snprintf(detail, sizeof detail, "%s%s%s", hostname, *note ? ": " : "", note);
-    return o == OUT_OK ? desk_audit(d, verb, g->row, user->name, detail) : o;
+    return desk_audit(d, verb, g->row, user->name, detail);
 }
 
 /* Inside the transaction; asks whether the actor may. */
@@ -316,19 +318,30 @@ enum outcome machine_revoke(struct desk *d, const struct group *g, const struct 
     return o;
 }
 
+/* A request holds less than a note and a name: then the note stands in the audit log alone. */
+static enum outcome lost_request(struct desk *d, const struct group *g, const struct account *user,
+                                 const char *hostname, const char *note)
+{
+    char reason[REASON_MAX + 1];
+    int len = snprintf(reason, sizeof reason, "lost %s%s%s", hostname, *note ? ": " : "", note);
+
+    if ((size_t)len >= sizeof reason)
+        snprintf(reason, sizeof reason, "lost %s", hostname);
+    return member_request_write(d, g, user, reason);
+}
+
 enum outcome machine_lost(struct desk *d, const struct group *g, const struct id *node,
                           const char *note)
 {
-    char hostname[LABEL_MAX + 1], reason[LABEL_MAX + REASON_MAX + 16];
+    char hostname[LABEL_MAX + 1];
     struct account user;
     enum outcome o = desk_begin(d);
 
     if (o != OUT_OK)
         return o;
     o = machine_revoke_ask(d, VERB_MACHINE_LOST, g, node, note, &user, hostname);
-    snprintf(reason, sizeof reason, "lost %s%s%s", hostname, *note ? ": " : "", note);
     if (o == OUT_OK)
-        o = member_request_write(d, g, &user, reason);
+        o = lost_request(d, g, &user, hostname, note);
     return desk_close(d, o);
 }
 

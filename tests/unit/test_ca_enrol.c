@@ -486,6 +486,49 @@ static void who_lost_a_machine_adds_another_when_an_approver_agrees(void **state
     bench_close(&w.b);
 }
 
+/* A note as long as a note may be does not keep a stolen machine in the group. */
+static void a_lost_machine_goes_whatever_is_said_about_it(void **state)
+{
+    static const struct {
+        size_t len;
+        bool whole; /* in the request */
+    } rows[] = {
+        {0, true},
+        {1, true},
+        {REASON_MAX - sizeof "lost ws:", true},
+        {REASON_MAX + 1 - sizeof "lost ws:", false},
+        {REASON_MAX, false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char secret[64], note[REASON_MAX + 1] = "", text[REASON_MAX + 16];
+        struct world w;
+        struct issued issued;
+        struct member m;
+
+        world_open(&w);
+        struct desk bob = bench_as(&w.b, &w.bob);
+        bench_secret(&w.b, &w.g, &w.bob, secret);
+        assert_int_equal(bench_enrol(&w.b, "lab", "bob", secret, 1, &issued), OUT_OK);
+        struct id node = node_of(&w.b, 1);
+        memset(note, 'x', rows[i].len);
+        assert_int_equal(machine_lost(&bob, &w.g, &node, note), OUT_OK);
+        assert_int_equal(bench_renew(&w.b, "lab", 1, &issued), OUT_REVOKED);
+        assert_int_equal(member_find(&w.b.desk, &w.g, &w.bob, &m), OUT_OK);
+        assert_int_equal(m.further, FURTHER_ASKED);
+        snprintf(text, sizeof text, "lost ws%s%s", rows[i].whole && *note ? ": " : "",
+                 rows[i].whole ? note : "");
+        assert_string_equal(m.reason, text);
+        snprintf(text, sizeof text, "ws%s%s", *note ? ": " : "", note);
+        assert_int_equal(store_int(w.b.desk.store, 0,
+                                   "SELECT count(*) FROM audit WHERE verb = 'machine.lost'"
+                                   " AND detail = ?1",
+                                   VALUES(v_text(text))),
+                         1);
+        bench_close(&w.b);
+    }
+}
+
 static void the_crl_is_signed_anew_every_day_and_forgets_the_expired(void **state)
 {
     struct world w;
@@ -600,6 +643,7 @@ int main(void)
         cmocka_unit_test(renewing_without_end_issues_a_bounded_number),
         cmocka_unit_test(a_removed_member_is_out_at_every_door),
         cmocka_unit_test(who_lost_a_machine_adds_another_when_an_approver_agrees),
+        cmocka_unit_test(a_lost_machine_goes_whatever_is_said_about_it),
         cmocka_unit_test(the_crl_is_signed_anew_every_day_and_forgets_the_expired),
         cmocka_unit_test(a_removal_is_signed_and_names_what_is_removed),
         cmocka_unit_test(a_group_keeps_an_owner),
