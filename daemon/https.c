@@ -224,10 +224,12 @@ static int explain_failure(CURL *curl, CURLcode rc, const struct reply *reply, c
 static int explain_status(long status, const struct reply *reply)
 {
     json_t *body = json_loadb(reply->bytes, reply->len, 0, NULL);
-    const char *message =
-        json_string_value(json_object_get(json_object_get(body, "error"), "message"));
-    const char *code =
-        status >= 400 && status < 500 && status != 429 ? HTTPS_REFUSED : HTTPS_FAILED;
+    const json_t *error = json_object_get(body, "error");
+    const char *message = json_string_value(json_object_get(error, "message"));
+    const char *why = json_string_value(json_object_get(error, "code"));
+    const char *code = status < 400 || status >= 500 || status == 429 ? HTTPS_FAILED
+                       : why && strcmp(why, "revoked") == 0           ? HTTPS_REVOKED
+                                                                      : HTTPS_REFUSED;
     char text[TEXT_MAX];
     int rc;
 

@@ -33,6 +33,7 @@ enum {
 #define HTTPS_UNREACHABLE "unreachable" /* nothing was sent */
 #define HTTPS_NO_REPLY "no_reply"       /* sent, but no answer came: it may have been carried out */
 #define HTTPS_REFUSED "refused"         /* the service understood and said no */
+#define HTTPS_REVOKED "revoked"         /* the same, because key or member were removed */
 #define HTTPS_FAILED "failed"
 
 #endif

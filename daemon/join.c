@@ -29,6 +29,7 @@ struct join {
     struct sign_public pub;
     struct sign_secret sec;
     struct id pending_tag;
+    bool key_old; /* it was not made just now: it may have been removed unheard of */
     void (*done)(void *ctx, const struct join_result *result);
     void *ctx;
 };
@@ -158,6 +159,23 @@ static void on_certificate(struct join *j, const json_t *answer)
 
 /* --- The service's answer --- */
 
+static void enrol(struct join *j);
+
+/* The machine was removed while it was off, or had left: it comes back as a new one. The service
+ * keeps the secret unspent when it refuses a key. */
+static bool try_new_key(struct join *j, const char *code)
+{
+    if (!j->key_old || strcmp(code, HTTPS_REVOKED) != 0)
+        return false;
+    j->key_old = false;
+    randombytes_buf(j->member.seed.b, sizeof j->member.seed.b);
+    sign_keys(&j->pub, &j->sec, &j->member.seed);
+    log_write(LOG_LEVEL_INFO, j->member.blob->group,
+              "the key kept from before was removed; asking with a new one");
+    enrol(j);
+    return true;
+}
+
 static void on_refusal(struct join *j, const struct helper_error *failure)
 {
     static const struct {
@@ -166,7 +184,7 @@ static void on_refusal(struct join *j, const struct helper_error *failure)
     } known[] = {
         {HTTPS_WRONG_PIN, PROTOCOL_WRONG_PIN}, {HTTPS_UNREACHABLE, PROTOCOL_NO_SERVICE},
         {HTTPS_NO_REPLY, PROTOCOL_NO_SERVICE}, {HTTPS_REFUSED, PROTOCOL_REFUSED},
-        {HTTPS_FAILED, PROTOCOL_FAILED},
+        {HTTPS_REVOKED, PROTOCOL_REFUSED},     {HTTPS_FAILED, PROTOCOL_FAILED},
     };
     enum protocol_error e = PROTOCOL_FAILED;
 
@@ -185,10 +203,10 @@ static void on_answer(void *ctx, const json_t *answer)
     struct helper_error failure;
     struct join *j = ctx;
 
-    if (helper_failed(answer, &failure))
-        on_refusal(j, &failure);
-    else
+    if (!helper_failed(answer, &failure))
         on_certificate(j, answer);
+    else if (!try_new_key(j, failure.code))
+        on_refusal(j, &failure);
 }
 
 static void enrol(struct join *j)
@@ -407,11 +425,17 @@ static void choose_key(struct join *j)
 {
     const struct blob *b = j->member.blob;
     const struct bytes parts[] = {{b->group_id.b, ID_LEN}, {b->secret, strlen(b->secret)}};
+    struct secret pending = {0};
 
     j->pending_tag = id_hash(parts, ARRAY_LEN(parts));
-    if (seed_is_zero(&j->member.seed) &&
-        !state_pending_load(j->daemon->config.state, &j->pending_tag, &j->member.seed))
+    /* The key that this secret was sent with once may be the only one that it is good for. */
+    if (!j->member.cert_pem &&
+        state_pending_load(j->daemon->config.state, &j->pending_tag, &pending))
+        j->member.seed = pending;
+    j->key_old = !seed_is_zero(&j->member.seed);
+    if (!j->key_old)
         randombytes_buf(j->member.seed.b, sizeof j->member.seed.b);
+    wipe(&pending, sizeof pending);
     sign_keys(&j->pub, &j->sec, &j->member.seed);
 }
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 
 import pytest
@@ -134,4 +135,16 @@ def test_a_lost_machine_goes_alone_and_comes_back_when_an_approver_agrees(lab):
     b.join(lab.ca.again("club", "bob"), hostname="b")
     up(b)
     assert network(b)["id"] != gone
+    assert a.ping(b.address(), wait=5)
+
+    # Removed after it left, it heard nothing of it; when its certificate is of no use any more, it asks for one with
+    # the key that it kept.
+    gone = network(b)["id"]
+    b.peal("leave", "club")
+    shutil.copy(os.path.join(a.state, "club", "cert.pem"), os.path.join(b.state, "club", "cert.pem"))
+    lab.ca("machine", "revoke", "club", gone)
+    lab.ca("member", "approve", "club", "bob")
+    b.join(lab.ca.again("club", "bob"), hostname="b")
+    up(b)
+    assert network(b)["id"] != gone and "asking with a new one" in b.daemon.log()
     assert a.ping(b.address(), wait=5)
