@@ -146,6 +146,16 @@ enum outcome member_hold(struct desk *d, const struct member *m)
     return err < 0 ? desk_failed(err) : OUT_OK;
 }
 
+bool member_may_agree(struct desk *d, const struct group *g, const struct account *user)
+{
+    if (d->actor.kind != ACTOR_USER || d->actor.row != user->row)
+        return true;
+    return store_int(d->store, 1,
+                     "SELECT count(*) FROM roles WHERE group_row = ?1 AND user_row <> ?2"
+                     " AND role <> 'auditor'",
+                     VALUES(v_int(g->row), v_int(user->row))) == 0;
+}
+
 /* About a member: may he add a machine? */
 static enum outcome further_decide(struct desk *d, enum verb verb, const struct group *g,
                                    const struct account *user, const struct member *m,
@@ -158,6 +168,8 @@ static enum outcome further_decide(struct desk *d, enum verb verb, const struct 
         return OUT_DENY_MEMBER;
     if (m->further == FURTHER_FREE)
         return OUT_OK;
+    if (approve && !member_may_agree(d, g, user))
+        return OUT_NOT_PERMITTED;
     int err = store_run(d->store,
                         "UPDATE members SET further = ?2, note = ?3, decided_s = ?4,"
                         " decided_by = ?5 WHERE id = ?1",

@@ -14,7 +14,11 @@
  *
  *   free --a machine is removed--> held --request--> asked --approve--> free
  *                                   |                  \---deny---> denied --request--> asked
- *                                   \--approve--> free
+ *                                   |                                   |\---approve--> free
+ *                                   \--approve--> free                  \--one more--> held
+ *
+ * Nobody agrees to his own next machine, whatever his role: whoever took the last one may be logged
+ * in as he is. Only who is alone in the group in being able to agree does: he would be locked out.
  *
  * Removing the member holds him too: only an approver lets him in again, no invitation.
  */
@@ -49,11 +53,14 @@ enum outcome member_find(struct desk *d, const struct group *g, const struct acc
 enum outcome member_request(struct desk *d, const struct group *g, const struct account *user,
                             const char *reason);
 /* OUT_NO_REQUEST when nothing is pending; approving a member again is no error, and frees one who
- * is held. */
+ * is held; OUT_NOT_PERMITTED when that is oneself. */
 enum outcome member_approve(struct desk *d, const struct group *g, const struct account *user,
                             const char *note);
 enum outcome member_deny(struct desk *d, const struct group *g, const struct account *user,
                          const char *note);
+
+/* May the actor, if he may approve at all, agree to another machine of this user's? */
+bool member_may_agree(struct desk *d, const struct group *g, const struct account *user);
 
 /* For removal.h, inside its transaction. Nothing more of his is enrolled, and files that he has not
  * used are worthless, also when he is free again. A request that waits goes on waiting. */

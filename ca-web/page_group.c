@@ -56,6 +56,7 @@ struct listing {
     struct visit *visit;
     const struct scene *scene;
     size_t lines;
+    bool own; /* he may agree to his own next machine */
 };
 
 static void pending_line(void *ctx, const struct member_line *line)
@@ -81,6 +82,11 @@ static void pending_line(void *ctx, const struct member_line *line)
     html_close(t, "p");
     if (*line->reason)
         html_element(t, "blockquote", line->reason, NULL);
+    if (line->further == FURTHER_ASKED && !l->own && !strcmp(line->user, l->scene->self.name)) {
+        html_element(t, "p", "Somebody else who approves has to agree.", "class", "muted", NULL);
+        html_close(t, "article");
+        return;
+    }
     page_form_begin(v, scene_path(&l->scene->group, "/approve", approve), "row");
     page_hidden(v, "user", line->user);
     page_field(v,
@@ -96,7 +102,8 @@ static void pending_card(struct visit *v, const struct scene *s)
 {
     const struct member_filter filter = {
         .state = MEMBER_REQUESTED, .search = "", .limit = PENDING_MAX};
-    struct listing l = {.visit = v, .scene = s};
+    struct listing l = {
+        .visit = v, .scene = s, .own = member_may_agree(&v->desk, &s->group, &s->self)};
     char more[80];
     int64_t total = 0;
 

@@ -117,7 +117,7 @@ static void further_card(struct visit *v, const struct scene *s, const struct ac
     char path[SCENE_PATH_SIZE];
 
     if (m->state != MEMBER_APPROVED || m->further == FURTHER_FREE ||
-        !scene_may(v, s, VERB_MEMBER_APPROVE))
+        !scene_may(v, s, VERB_MEMBER_APPROVE) || !member_may_agree(&v->desk, &s->group, user))
         return;
     page_card_begin(v, "Another machine");
     html_element(
@@ -130,7 +130,7 @@ static void further_card(struct visit *v, const struct scene *s, const struct ac
     page_field(v,
                &(struct field){
                    .name = "note", .label = "Note (optional)", .type = "text", .optional = true});
-    page_form_end(v, "Let add another machine", "primary");
+    page_form_end(v, "Allow another machine", "primary");
     page_card_end(v);
 }
 

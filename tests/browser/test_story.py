@@ -402,7 +402,7 @@ def test_a_lost_machine(ca, chromium, folder):
     chromium.become("alice")
     chromium.go(url + "/groups/lab/members/bob")
     chromium.look("member-held")
-    chromium.click("Let add another machine")
+    chromium.click("Allow another machine")
     chromium.sees("Approved")
     chromium.become("bob")
     chromium.go(url + "/groups/lab/blob")

@@ -1,6 +1,8 @@
 // link: peal_ca
 #include "test_ca_desk.h"
 
+#include "ca-web/role.h"
+
 /* What the members' own code says of a certificate that was issued. */
 static enum cert_verdict verdict(struct bench *b, const struct issued *issued,
                                  const struct cert_crl *crl, struct cert *out)
@@ -486,6 +488,48 @@ static void who_lost_a_machine_adds_another_when_an_approver_agrees(void **state
     bench_close(&w.b);
 }
 
+static void nobody_agrees_to_his_own_next_machine_but_who_is_alone(void **state)
+{
+    static const struct {
+        const char *own, *other; /* roles; "": none beside the owner */
+        bool owner;              /* is it the owner himself who lost one? */
+        enum outcome want;
+    } rows[] = {
+        {"approver", "", false, OUT_NOT_PERMITTED},
+        {"administrator", "", false, OUT_NOT_PERMITTED},
+        {"owner", "", false, OUT_NOT_PERMITTED},
+        {"", "", true, OUT_OK},
+        {"", "auditor", true, OUT_OK},
+        {"", "approver", true, OUT_NOT_PERMITTED},
+        {"", "administrator", true, OUT_NOT_PERMITTED},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char secret[64];
+        struct world w;
+        struct issued issued;
+        struct member m;
+
+        world_open(&w);
+        struct account *who = rows[i].owner ? &w.owner : &w.bob;
+        struct desk self = bench_as(&w.b, who);
+        const char *name = rows[i].owner ? "owner" : "bob";
+        if (*rows[i].own)
+            assert_int_equal(role_set(&w.b.desk, &w.g, &w.bob, rows[i].own), OUT_OK);
+        if (*rows[i].other)
+            assert_int_equal(role_set(&w.b.desk, &w.g, &w.bob, rows[i].other), OUT_OK);
+        bench_secret(&w.b, &w.g, who, secret);
+        assert_int_equal(bench_enrol(&w.b, "lab", name, secret, 1, &issued), OUT_OK);
+        struct id node = node_of(&w.b, 1);
+        assert_int_equal(machine_lost(&self, &w.g, &node, ""), OUT_OK);
+        assert_int_equal(member_approve(&self, &w.g, who, ""), rows[i].want);
+        assert_int_equal(member_find(&w.b.desk, &w.g, who, &m), OUT_OK);
+        assert_int_equal(m.further, rows[i].want == OUT_OK ? FURTHER_FREE : FURTHER_ASKED);
+        assert_int_equal(member_approve(&w.b.desk, &w.g, who, ""), OUT_OK);
+        bench_close(&w.b);
+    }
+}
+
 /* A note as long as a note may be does not keep a stolen machine in the group. */
 static void a_lost_machine_goes_whatever_is_said_about_it(void **state)
 {
@@ -644,6 +688,7 @@ int main(void)
         cmocka_unit_test(a_removed_member_is_out_at_every_door),
         cmocka_unit_test(who_lost_a_machine_adds_another_when_an_approver_agrees),
         cmocka_unit_test(a_lost_machine_goes_whatever_is_said_about_it),
+        cmocka_unit_test(nobody_agrees_to_his_own_next_machine_but_who_is_alone),
         cmocka_unit_test(the_crl_is_signed_anew_every_day_and_forgets_the_expired),
         cmocka_unit_test(a_removal_is_signed_and_names_what_is_removed),
         cmocka_unit_test(a_group_keeps_an_owner),
