@@ -176,19 +176,32 @@ static void tell_undone(struct store *live, struct store *old,
                                "SELECT a.verb, g.name, a.object, a.detail"
                                " FROM audit a JOIN groups g ON g.id = a.group_row"
                                " WHERE a.id > ?1 AND a.verb IN ('member.approve', 'member.deny',"
-                               " 'member.revoke', 'machine.revoke', 'machine.lost', 'role.set')"
+                               " 'member.revoke', 'machine.revoke', 'machine.lost', 'role.set',"
+                               " 'invite.use', 'ca.roll', 'group.add')"
                                " ORDER BY a.id LIMIT ?2",
-                               VALUES(v_int(common), v_int(ARCHIVE_UNDONE_MAX)));
-    while (query_row(&q))
+                               VALUES(v_int(common), v_int(ARCHIVE_UNDONE_MAX + 1)));
+    int told = 0;
+    while (told < ARCHIVE_UNDONE_MAX && query_row(&q)) {
         undone(ctx, &(struct archive_undone){query_text(&q, 0), query_text(&q, 1),
                                              query_text(&q, 2), query_text(&q, 3)});
+        told++;
+    }
+    if ((told == ARCHIVE_UNDONE_MAX && query_row(&q)) || q.failed)
+        undone(ctx, NULL);
+    query_end(&q);
+}
+
+char *archive_before(const struct home *h, int64_t now_s, char out[ARCHIVE_PATH_SIZE])
+{
+    snprintf(out, ARCHIVE_PATH_SIZE, "%s/peal-ca.sqlite.before-%lld", h->dir, (long long)now_s);
+    return out;
 }
 
 static bool restore_from(const struct home *h, struct store *old, int64_t now_s,
                          void (*undone)(void *ctx, const struct archive_undone *u), void *ctx,
                          const char **why)
 {
-    char before[1300];
+    char before[ARCHIVE_PATH_SIZE];
     struct store *live = NULL;
     bool ok = false;
 
@@ -209,8 +222,7 @@ static bool restore_from(const struct home *h, struct store *old, int64_t now_s,
     *why = "the database cannot be written";
     live = age(old, now_s) ? home_store(h, why) : NULL;
     if (live) {
-        snprintf(before, sizeof before, "%s/peal-ca.sqlite.before-%lld", h->dir, (long long)now_s);
-        ok = store_copy(live, before) == 0;
+        ok = store_copy(live, archive_before(h, now_s, before)) == 0;
         if (ok)
             tell_undone(live, old, undone, ctx);
         ok = ok && store_load(live, old) == 0;

@@ -10,15 +10,15 @@
  * invitations end, since some of them may have been used or taken back meanwhile. What was there
  * before is kept beside it. The live database changes in one transaction.
  *
- * Going back also undoes who was approved and removed since: whoever restores is told, so that he
- * does it again.
+ * Going back also undoes who was approved and removed since, who came in by an invitation, groups
+ * and CAs: whoever restores is told, so that he does it again.
  */
 #ifndef PEAL_CA_ARCHIVE_H
 #define PEAL_CA_ARCHIVE_H
 
 #include "ca-web/home.h"
 
-enum { ARCHIVE_JUMP = 1000, ARCHIVE_UNDONE_MAX = 1000 };
+enum { ARCHIVE_JUMP = 1000, ARCHIVE_UNDONE_MAX = 1000, ARCHIVE_PATH_SIZE = 1300 };
 
 /* A line of the log that ends with the backup. Borrowed while the callback runs. */
 struct archive_undone {
@@ -27,10 +27,13 @@ struct archive_undone {
 
 /* Into a new file (0600). False and *why. */
 bool archive_write(const struct home *h, const char *path, const char **why);
-/* False and *why; then nothing has changed. undone: for each decision about members, machines and
- * roles that was made since the backup, the oldest first, at most ARCHIVE_UNDONE_MAX. */
+/* False and *why; then nothing has changed. undone: for each decision about members, machines,
+ * roles, groups and CAs that was made since the backup, the oldest first, at most
+ * ARCHIVE_UNDONE_MAX; then with NULL when there were more, or when they could not all be read. */
 bool archive_restore(const struct home *h, const char *path, int64_t now_s,
                      void (*undone)(void *ctx, const struct archive_undone *u), void *ctx,
                      const char **why);
+/* Where a restore of that time keeps what was there before. */
+char *archive_before(const struct home *h, int64_t now_s, char out[ARCHIVE_PATH_SIZE]);
 
 #endif

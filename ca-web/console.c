@@ -431,12 +431,22 @@ static int backup_command(struct console *c, const char *const *args)
     return ok ? EXIT_STATUS_OK : EXIT_STATUS_FAILED;
 }
 
+struct undone {
+    struct text lines;
+    bool more;
+};
+
 /* One line each, whatever lines are in the words of users. */
 static void collect_undone(void *ctx, const struct archive_undone *u)
 {
-    struct text *t = ctx;
+    struct undone *all = ctx;
+    struct text *t = &all->lines;
     size_t begin = t->len;
 
+    if (!u) {
+        all->more = true;
+        return;
+    }
     text_printf(t, "peal-ca: undone, since it was after the backup: %s %s %s%s%s%s", u->verb,
                 u->group, u->object, *u->detail ? " (" : "", u->detail, *u->detail ? ")" : "");
     for (size_t i = begin; i < t->len; i++)
@@ -448,14 +458,18 @@ static void collect_undone(void *ctx, const struct archive_undone *u)
 static int restore_command(struct console *c, const char *const *args)
 {
     const char *why = NULL;
-    struct text undone = {0};
+    char before[ARCHIVE_PATH_SIZE];
+    struct undone undone = {0};
     bool ok = archive_restore(c->home, args[0], c->desk.now_s, collect_undone, &undone, &why);
 
     if (!ok)
         fprintf(stderr, "peal-ca: %s: %s\n", args[0], why);
-    else if (undone.len)
-        fputs(undone.p, stderr);
-    text_clear(&undone);
+    else if (undone.lines.len)
+        fputs(undone.lines.p, stderr);
+    if (ok && (undone.more || undone.lines.failed))
+        fprintf(stderr, "peal-ca: more was undone: it stands in the audit log in %s\n",
+                archive_before(c->home, c->desk.now_s, before));
+    text_clear(&undone.lines);
     return ok ? EXIT_STATUS_OK : EXIT_STATUS_FAILED;
 }
 

@@ -11,6 +11,7 @@ import resource
 import shutil
 import signal
 import socket
+import sqlite3
 import ssl
 import stat
 import subprocess
@@ -1176,6 +1177,37 @@ def test_backup_and_restore_beside_a_running_service(lab, folder):
     assert lab.sql("SELECT max(enrolment) FROM machines")[0][0] > 1000
     assert [n for n in os.listdir(lab.data) if n.startswith(("restore", "backup"))] == []
     assert any(n.startswith("peal-ca.sqlite.before-") for n in os.listdir(lab.data))
+
+
+def test_all_that_a_restore_undoes_is_told(lab, folder):
+    path = os.path.join(folder, "backup")
+    lab.run("backup", path)
+    lab.run("group", "add", "new", "--owner", "alice")
+    lab.run("group", "roll", "lab")
+
+    def used(count):
+        """As if so many users had come in by an invitation."""
+        with sqlite3.connect(os.path.join(lab.data, "peal-ca.sqlite"), timeout=20) as db:
+            db.executemany("INSERT INTO audit (at_s, actor, address, verb, group_row, object, detail) SELECT at_s, ?,"
+                           " '', 'invite.use', group_row, ?, '' FROM audit WHERE verb = 'ca.roll'",
+                           [(f"u{i}", f"u{i}") for i in range(count)])
+        db.close()
+
+    used(998)
+    told = lab.run("restore", path).stderr.splitlines()
+    said = "peal-ca: undone, since it was after the backup: "
+    assert told[:3] == [said + "group.add new new (" + told[0].rpartition("(")[2], said + "ca.roll lab lab (a new CA signs)",
+                        said + "invite.use lab u0"]
+    assert len(told) == 1000 and told[-1] == said + "invite.use lab u997"
+    time.sleep(1)  # the file that is kept is named after the second
+    lab.run("group", "roll", "lab")
+    used(1000)
+    told = lab.run("restore", path).stderr.splitlines()
+    assert len(told) == 1001 and told[-2] == said + "invite.use lab u998"
+    kept = told[-1].removeprefix("peal-ca: more was undone: it stands in the audit log in ")
+    with sqlite3.connect(kept) as db:
+        assert db.execute("SELECT count(*) FROM audit WHERE verb = 'invite.use'").fetchone() == (1000,)
+    db.close()
 
 
 def test_a_backup_comes_back_elsewhere_with_its_master_key_only(lab, folder):
