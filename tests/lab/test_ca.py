@@ -934,9 +934,16 @@ def test_a_renewed_certificate_is_shown_from_a_reload_on(ca, folder):
     context = ssl._create_unverified_context()
     kept = http.client.HTTPSConnection("127.0.0.1", ca.port, context=context, timeout=20)
     held = http.client.HTTPSConnection("127.0.0.1", ca.port, context=context, timeout=20)
-    kept.request("GET", "/healthz")
-    assert kept.getresponse().read() and shown(ca) == first
-    held.request("GET", "/api/v1/groups/lab/events?after=0")
+    kept.connect()
+    before = kept.sock
+
+    def goes_on():
+        """On the connection from before the first reload; asked each time, since an idle one is cut after 15 s."""
+        kept.request("GET", "/healthz")
+        answer = kept.getresponse()
+        assert answer.status == 200 and answer.read() and kept.sock is before
+    goes_on()
+    assert shown(ca) == first
 
     # Who asks again and again, on a new connection each time, never fails meanwhile.
     seen, enough = [], threading.Event()
@@ -953,6 +960,7 @@ def test_a_renewed_certificate_is_shown_from_a_reload_on(ca, folder):
             make_certificate(certificate, key)
             reload_says(ca, "reloaded: the certificate that is served now ends 20")
             assert shown(ca) == content(certificate) != first
+            goes_on()
         enough.set()
         for one in asking:
             one.result()
@@ -967,6 +975,7 @@ def test_a_renewed_certificate_is_shown_from_a_reload_on(ca, folder):
         wrong()
         reload_says(ca, f"{words}; the certificate before is served on")
         assert shown(ca) == good
+        goes_on()
     shutil.move(key, key + ".before")
     make_certificate(certificate, key)
     reload_says(ca, "announce the next one first (peal-ca tls announce); the certificate before is served on")
@@ -980,9 +989,12 @@ def test_a_renewed_certificate_is_shown_from_a_reload_on(ca, folder):
     ca.run("tls", "announce", "--tls-key", next_key)
     announced = ca.blob("lab", "alice")["server_pins"]
     assert announced[0] == pin and len(announced) == 2
-    # Connections that were there before felt nothing: one goes on, one's answer is held.
-    kept.request("GET", "/healthz")
-    assert kept.getresponse().status == 200
+    # Connections that were there before feel nothing: one goes on, one's answer is held.
+    held.request("GET", "/api/v1/groups/lab/events?after=0")
+    make_certificate(certificate, key)
+    reload_says(ca, "reloaded:")
+    assert shown(ca) == content(certificate) != good
+    goes_on()
     ca.run("group", "roll", "lab")
     assert json.loads(held.getresponse().read())["events"]
     ca.stop()
