@@ -14,19 +14,19 @@ enum outcome server_load(struct desk *d, struct server *out)
 {
     bool known = store_get_meta(d->store, "server_url", out->url, sizeof out->url) &&
                  store_get_meta(d->store, "server_pins", out->pins, sizeof out->pins);
+    char given[8] = "";
+
+    out->given = store_get_meta(d->store, "server_given", given, sizeof given) && *given == '1';
     return known ? OUT_OK : OUT_NO_ADDRESS;
 }
 
-enum outcome server_save(struct desk *d, const struct server *server)
+enum outcome server_write(struct desk *d, const struct server *server)
 {
-    enum outcome o = desk_begin(d);
+    bool ok = !store_set_meta(d->store, "server_url", server->url) &&
+              !store_set_meta(d->store, "server_pins", server->pins) &&
+              !store_set_meta(d->store, "server_given", server->given ? "1" : "0");
 
-    if (o != OUT_OK)
-        return o;
-    if (store_set_meta(d->store, "server_url", server->url) ||
-        store_set_meta(d->store, "server_pins", server->pins))
-        o = OUT_INTERNAL;
-    return desk_close(d, o);
+    return ok ? OUT_OK : OUT_INTERNAL;
 }
 
 void server_url_host(const char *url, char *out, size_t size)

@@ -21,10 +21,12 @@ enum {
 struct server {
     char url[SERVER_URL_MAX + 1]; /* https://host:port */
     char pins[256];               /* base64 SHA-256 of SPKIs, with commas between */
+    bool given;                   /* the certificate and its key: not the service's own */
 };
 /* OUT_NO_ADDRESS before the first serve. */
 enum outcome server_load(struct desk *d, struct server *out);
-enum outcome server_save(struct desk *d, const struct server *server);
+/* Inside a transaction, in which the pins before were read. */
+enum outcome server_write(struct desk *d, const struct server *server);
 /* https://host[:port], no path; out is lower-cased and without a trailing slash. */
 bool server_url_read(char out[SERVER_URL_MAX + 1], const char *text);
 /* The host of such a URL, without brackets. */

@@ -473,6 +473,35 @@ static int restore_command(struct console *c, const char *const *args)
     return ok ? EXIT_STATUS_OK : EXIT_STATUS_FAILED;
 }
 
+/* In the place of one that was announced before. */
+static enum outcome pin_announce(struct desk *d, const char *pin)
+{
+    struct server server;
+    enum outcome o = desk_begin(d);
+
+    if (o != OUT_OK)
+        return o;
+    o = server_load(d, &server);
+    if (o == OUT_OK && !strstr(server.pins, pin)) {
+        size_t used = strcspn(server.pins, ",");
+        snprintf(server.pins + used, sizeof server.pins - used, ",%s", pin);
+        o = server_write(d, &server);
+    }
+    return desk_close(d, o);
+}
+
+/* NULL: this is the way to announce this service's next key. */
+static const char *announce_wrong(const struct server *server, bool file)
+{
+    if (!*server->pins)
+        return "members see a reverse proxy's key and pin none";
+    if (server->given && !file)
+        return "the service is given its certificate: name its next key with --tls-key";
+    if (!server->given && file)
+        return "the service makes its own keys: leave out --tls-key";
+    return NULL;
+}
+
 /* The pin of the next key beside the present one, for everybody who renews from now on: of a key
  * that was given, or of one that is made here. */
 static int tls_announce_command(struct console *c, const char *const *args)
@@ -484,8 +513,9 @@ static int tls_announce_command(struct console *c, const char *const *args)
 
     if (o != OUT_OK)
         return report(o, "tls announce");
-    if (!*server.pins) {
-        fputs("peal-ca: tls announce: members see a reverse proxy's key and pin none\n", stderr);
+    why = announce_wrong(&server, c->o->tls_key != NULL);
+    if (why) {
+        fprintf(stderr, "peal-ca: tls announce: %s\n", why);
         return EXIT_STATUS_FAILED;
     }
     if (c->o->tls_key ? !tls_key_pin(c->o->tls_key, pin, &why)
@@ -493,12 +523,7 @@ static int tls_announce_command(struct console *c, const char *const *args)
         fprintf(stderr, "peal-ca: %s: %s\n", c->o->tls_key ? c->o->tls_key : "tls announce", why);
         return EXIT_STATUS_FAILED;
     }
-    if (!strstr(server.pins, pin)) {
-        size_t used = strcspn(server.pins, ",");
-        snprintf(server.pins + used, sizeof server.pins - used, ",%s", pin);
-        o = server_save(&c->desk, &server);
-    }
-    return report(o, "tls announce");
+    return report(pin_announce(&c->desk, pin), "tls announce");
 }
 
 static int tls_switch_command(struct console *c, const char *const *args)

@@ -192,7 +192,7 @@ static bool prepare_tls(struct service *s, const struct serve_options *o, struct
     return tls_make(tls, &s->home, names, s->name_count, time(NULL), why);
 }
 
-/* Are pins those of members who never see our own key? */
+/* Members see a proxy's key, not ours: they pin none. */
 static bool unpinned(const struct serve_options *o)
 {
     return o->proxy && !o->tls_cert;
@@ -227,9 +227,13 @@ static enum outcome publish(const struct service *s, const struct serve_options 
 {
     struct desk d = {.store = store, .vault = s->home.vault, .now_s = time(NULL)};
     struct server server = s->server;
+    enum outcome out = desk_begin(&d);
 
+    if (out != OUT_OK)
+        return out;
     collect_pins(&d, s, o, tls, server.pins);
-    return server_save(&d, &server);
+    server.given = o->tls_cert != NULL;
+    return desk_close(&d, server_write(&d, &server));
 }
 
 static void offer_setup(struct service *s)

@@ -987,6 +987,7 @@ def test_a_renewed_certificate_is_shown_from_a_reload_on(ca, folder):
     make_certificate(certificate, key)
     assert "cannot read a private key" in ca.run("tls", "announce", "--tls-key", certificate, check=False).stderr
     ca.run("tls", "announce", "--tls-key", next_key)
+    assert "name its next key with --tls-key" in ca.run("tls", "announce", check=False).stderr
     announced = ca.blob("lab", "alice")["server_pins"]
     assert announced[0] == pin and len(announced) == 2
     # Connections that were there before feel nothing: one goes on, one's answer is held.
@@ -1253,6 +1254,7 @@ def test_the_next_tls_key_is_announced_ahead(lab, folder):
     assert lab.run("tls", "switch", check=False).returncode == 1
     lab.run("tls", "announce")
     lab.run("tls", "announce")  # twice is once
+    assert "leave out --tls-key" in lab.run("tls", "announce", "--tls-key", key.path, check=False).stderr
     # At once, without a restart, for who renews and for new blobs; and after one.
     pins = lab.post("/api/v1/renew", {"group": "lab", "csr": key.csr}).json["server_pins"]
     assert pins[0] == pin and len(pins) == 2

@@ -540,7 +540,7 @@ static void a_blob_has_what_joining_needs(void **state)
     assert_int_equal(server_load(&b.desk, &server), OUT_NO_ADDRESS);
     strcpy(server.url, "https://ca.example:8443");
     strcpy(server.pins, "pin1,pin2");
-    assert_int_equal(server_save(&b.desk, &server), OUT_OK);
+    assert_int_equal(server_write(&b.desk, &server), OUT_OK);
     assert_int_equal(server_load(&b.desk, &server), OUT_OK);
     assert_int_equal(blob_make(&b.desk, &g, &owner, &server, &out), OUT_OK);
     json_t *j = json_loadb(out.p, out.len, 0, NULL);

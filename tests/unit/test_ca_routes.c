@@ -119,7 +119,7 @@ static void world_open(struct world *w)
     assert_true(service_start(&w->service, &why));
     service_add_name(&w->service, "ca.example");
     strcpy(w->service.server.url, "https://ca.example");
-    assert_int_equal(server_save(&w->b.desk, &w->service.server), OUT_OK);
+    assert_int_equal(server_write(&w->b.desk, &w->service.server), OUT_OK);
     w->watch = home_store(&w->b.home, &why);
     assert_non_null(w->watch);
 }
