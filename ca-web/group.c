@@ -252,7 +252,6 @@ static enum outcome change_audit(struct desk *d, const struct group *before,
 {
     struct text t = {0};
 
-    text_str(&t, "");
     told_number(&t, "lease hours", before->lease_s / 3600, edit->lease_hours);
     told_number(&t, "certificate days", before->certificate_s / 86400, edit->certificate_days);
     told_text(&t, "bootstrap", before->bootstrap, bootstrap);
@@ -271,10 +270,6 @@ static enum outcome change_write(struct desk *d, const struct group *g,
 {
     char bootstrap[GROUP_ENDPOINTS_SIZE], public_bootstrap[GROUP_ENDPOINTS_SIZE];
     struct group before;
-    enum outcome o = group_find(d, g->name, &before);
-
-    if (o != OUT_OK)
-        return o;
 
     if (edit->lease_hours < 1 || edit->lease_hours > GROUP_LEASE_HOURS_MAX ||
         edit->certificate_days < 1 || edit->certificate_days > GROUP_CERTIFICATE_DAYS_MAX)
@@ -282,6 +277,9 @@ static enum outcome change_write(struct desk *d, const struct group *g,
     if (!endpoints_read(bootstrap, edit->bootstrap) ||
         !endpoints_read(public_bootstrap, edit->public_bootstrap))
         return OUT_BAD_ENDPOINT;
+    enum outcome o = group_find(d, g->name, &before);
+    if (o != OUT_OK)
+        return o;
     int changed =
         store_run(d->store,
                   "UPDATE groups SET lease_s = ?3, certificate_s = ?4, bootstrap = ?5,"

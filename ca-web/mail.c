@@ -35,7 +35,7 @@ static void group_link(struct desk *d, const struct group *g, char *out, size_t 
 void mail_request(struct desk *d, const struct group *g, const char *user, enum mail_wish wish)
 {
     const char *asks =
-        wish == MAIL_TO_JOIN ? "asks to join" : "lost a machine and asks to add another to";
+        wish == MAIL_TO_JOIN ? "asks to join" : "asks to add a machine, after one was removed, to";
     char subject[4 * LABEL_MAX], body[SERVER_URL_MAX + 4 * LABEL_MAX + 128];
     char link[SERVER_URL_MAX + LABEL_MAX + 16], to[MAIL_DECIDERS_MAX][EMAIL_MAX + 1];
     size_t count = 0;

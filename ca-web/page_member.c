@@ -219,7 +219,9 @@ static const struct field field_what = {
     .name = "note",
     .label = "What happened",
     .type = "text",
-    .hint = "Left in a train, stolen, broken, sold: whoever decides on another machine reads it.",
+    .hint =
+        "Left in a train, stolen, broken, sold. It stands in the audit log; with a report, whoever "
+        "decides on another machine reads it too.",
     .optional = true};
 
 void page_revoke(struct visit *v)

@@ -72,8 +72,8 @@ void scene_begin(struct visit *v, const struct scene *s, enum outcome o, const c
     char whole[2 * LABEL_MAX + 32];
 
     /* Whose settings, whose roles: who runs several groups sees it on each page. */
-    snprintf(whole, sizeof whole, "%s%s%s", s->group.name, here && !*here ? "" : ": ",
-             here && !*here ? "" : title);
+    bool first = here && !*here;
+    snprintf(whole, sizeof whole, "%s%s%s", s->group.name, first ? "" : ": ", first ? "" : title);
     page_begin(v, outcome_http(o), whole);
     if (scene_may(v, s, VERB_MEMBER_LIST))
         tabs_write(v, s, here);

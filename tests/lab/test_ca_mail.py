@@ -108,8 +108,9 @@ def test_who_hears_of_what(ca, tmp_path):
     assert enrol(ca, ca.blob("lab", "bob"), Key(tmp_path)).status == 200
     ca.run("machine", "revoke", "lab", ca.sql("SELECT lower(hex(node)) FROM machines")[0][0])
     assert "Subject: A machine of yours was removed from lab" in server.wait(8)[1]
-    for number, words, to, subject in ((9, "request", "alice", "bob lost a machine and asks to add another to lab"),
-                                       (10, "approve", "bob", "You may add another machine to lab")):
+    for number, words, to, subject in (
+            (9, "request", "alice", "bob asks to add a machine, after one was removed, to lab"),
+            (10, "approve", "bob", "You may add another machine to lab")):
         ca.run("member", words, "lab", "bob")
         assert server.wait(number)[0] == [f"<{to}@example.org>"] and f"Subject: {subject}" in server.mails[-1][1]
     assert ca.sql("SELECT count(*) FROM mails") == [(0,)]
