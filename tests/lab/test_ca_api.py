@@ -82,7 +82,7 @@ def test_a_members_way_in_and_out(ca, program, folder):
     assert program("POST", "/groups/lab/members/alice/revoke", {}).code == "last_owner"
 
 
-def test_a_file_for_ones_own_machine_and_the_one_after_a_loss(ca, program, folder):
+def test_a_file_for_ones_own_machine_and_the_one_after_a_loss(ca, alice, program, folder):
     blob = program("POST", "/groups/lab/blob", {}).json
     assert blob["user"] == "alice" and enrol(ca, blob, Key(folder)).status == 200
     (machine,) = program("GET", "/groups/lab/members/alice").json["machines"]
@@ -94,6 +94,15 @@ def test_a_file_for_ones_own_machine_and_the_one_after_a_loss(ca, program, folde
     assert ca.run("blob", "lab", "alice", check=False).returncode == 4
     assert ca.run("member", "deny", "lab", "alice").returncode == 0
     assert program("POST", "/groups/lab/members/alice/request", {"reason": "really"}).status == 200
+    # Her own she agrees to only while nobody else could.
+    ca.run("member", "role", "lab", "carol", "approver")
+    assert program("POST", "/groups/lab/members/alice/approve", {"note": "well"}).code == "not_permitted"
+    page = alice.get("/groups/lab").text
+    assert "Somebody else who approves has to agree." in page and 'action="/groups/lab/approve"' not in page
+    assert "Allow another machine" not in alice.get("/groups/lab/members/alice").text
+    ca.run("member", "role", "lab", "carol", "member")
+    assert 'action="/groups/lab/approve"' in alice.get("/groups/lab").text
+    assert "Allow another machine" in alice.get("/groups/lab/members/alice").text
     assert program("POST", "/groups/lab/members/alice/approve", {"note": "well"}).status == 200
     assert program("GET", "/groups/lab/members/alice").json["further"] == "free"
     assert program("POST", "/groups/lab/blob", {}).status == 200
