@@ -102,14 +102,14 @@ static void on_tcp_send(void *ctx, uint32_t conn, const uint8_t *pkt, size_t len
 {
     struct network *n = ctx;
 
-    tcp_send(host_tcp(n->daemon->host), conn, pkt, len);
+    host_tcp_send(n->daemon->host, conn, pkt, len);
 }
 
 static void on_tcp_close(void *ctx, uint32_t conn)
 {
     struct network *n = ctx;
 
-    tcp_close(host_tcp(n->daemon->host), conn);
+    host_tcp_close(n->daemon->host, conn);
 }
 
 static void on_frame(void *ctx, const uint8_t *frame, size_t len)

@@ -1,5 +1,6 @@
 #include "daemon/uv.h"
 
+#include "daemon/frame.h"
 #include "daemon/log.h"
 #include "daemon/network.h"
 #include "daemon/tcp.h"
@@ -25,15 +26,16 @@ enum {
     OUTBOX_BYTES = 64 * 1024, /* full: published and sent at once */
 };
 
-/* Datagrams of this turn. They leave after the forwarding table was published: an answer that makes
+/* Packets of this turn. They leave after the forwarding table was published: an answer that makes
  * the far end send data must not arrive before the workers know the key that opens it. */
 struct outbox {
     size_t used;
-    uint8_t bytes[OUTBOX_BYTES]; /* each: struct outbox_head, then the datagram */
+    uint8_t bytes[OUTBOX_BYTES]; /* each: struct outbox_head, then the packet */
 };
 
 struct outbox_head {
-    struct endpoint to;
+    struct endpoint to; /* by UDP, */
+    uint32_t conn;      /* or over this connection; else 0 */
     size_t len;
 };
 
@@ -399,8 +401,11 @@ static void flush(struct host *h)
 
         memcpy(&head, out->bytes + at, sizeof head);
         at += sizeof head;
-        (void)!plane_send(h->plane, &head.to, out->bytes + at,
-                          head.len); /* the plane counts losses */
+        if (head.conn != 0)
+            tcp_send(h->tcp, head.conn, out->bytes + at, head.len);
+        else
+            (void)!plane_send(h->plane, &head.to, out->bytes + at,
+                              head.len); /* the plane counts losses */
         at += head.len;
     }
     out->used = 0;
@@ -610,11 +615,30 @@ unsigned host_workers(const struct host *h)
     return h->workers;
 }
 
+static void outbox_put(struct host *h, struct outbox_head head, const uint8_t *pkt)
+{
+    CHECK(sizeof head + head.len <= OUTBOX_BYTES);
+    if (h->outbox.used + sizeof head + head.len > OUTBOX_BYTES)
+        flush(h);
+    memcpy(h->outbox.bytes + h->outbox.used, &head, sizeof head);
+    memcpy(h->outbox.bytes + h->outbox.used + sizeof head, pkt, head.len);
+    h->outbox.used += sizeof head + head.len;
+}
+
+void host_tcp_send(struct host *h, uint32_t conn, const uint8_t *pkt, size_t len)
+{
+    if (len <= FRAME_PACKET_MAX)
+        outbox_put(h, (struct outbox_head){.conn = conn, .len = len}, pkt);
+}
+
+void host_tcp_close(struct host *h, uint32_t conn)
+{
+    flush(h);
+    tcp_close(h->tcp, conn);
+}
+
 void host_send(struct host *h, const struct endpoint *to, const uint8_t *pkt, size_t len)
 {
-    struct outbox_head head = {*to, len};
-
-    CHECK(sizeof head + len <= OUTBOX_BYTES);
     if (!may_send_to(h, &to->addr)) {
         h->dropped_inside++;
         return;
@@ -623,11 +647,7 @@ void host_send(struct host *h, const struct endpoint *to, const uint8_t *pkt, si
         if (h->networks[i])
             network_sent(h->networks[i], &to->addr);
     }
-    if (h->outbox.used + sizeof head + len > OUTBOX_BYTES)
-        flush(h);
-    memcpy(h->outbox.bytes + h->outbox.used, &head, sizeof head);
-    memcpy(h->outbox.bytes + h->outbox.used + sizeof head, pkt, len);
-    h->outbox.used += sizeof head + len;
+    outbox_put(h, (struct outbox_head){.to = *to, .len = len}, pkt);
 }
 
 void host_forward_changed(struct host *h)

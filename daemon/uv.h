@@ -57,6 +57,8 @@ void host_forward_changed(struct host *h);
 struct tcp;
 struct tcp *host_tcp(struct host *h);
 uint32_t host_tcp_open(struct host *h, unsigned number, const struct endpoint *to);
+void host_tcp_send(struct host *h, uint32_t conn, const uint8_t *pkt, size_t len);
+void host_tcp_close(struct host *h, uint32_t conn); /* what was sent before goes out before */
 
 /* Counters for metrics; names are static. False past the last. */
 bool host_counter(const struct host *h, size_t i, const char **name, uint64_t *value);
