@@ -102,11 +102,26 @@ static usec probe_verdict_us(const struct session *s)
     return s->probe_since_us + (three_us > verdict_us ? three_us : verdict_us);
 }
 
+/* It may be we who are cut off from the relay, by a NAT that restarted: only its own session with
+ * us can tell. */
+static void ask_relay(const struct session *s)
+{
+    const struct path *best = paths_best(&s->paths);
+    struct session *relay = best != NULL && best->addr.kind == PATH_RELAY
+                                ? sessions_find(s->ss, &best->addr.via)
+                                : NULL;
+
+    if (relay != NULL)
+        session_probe_now(relay);
+}
+
 /* From the second on they go every way there is: the address may be gone while the peer lives. */
 static void probe_send(struct session *s)
 {
-    if (++s->probes == DOUBT)
+    if (++s->probes == DOUBT) {
         session_event(s, EVENT_DATA);
+        ask_relay(s);
+    }
     s->probe_at_us =
         usec_min(s->ss->env->now_us + probe_interval_us(s, s->probes), probe_verdict_us(s));
     if (paths_best(&s->paths) != NULL)
