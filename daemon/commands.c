@@ -588,7 +588,7 @@ static json_t *ping_way_json(struct op *op, const struct overlay_ping_result *p)
 
 static json_t *ping_json(struct op *op, const struct overlay_ping_result *p)
 {
-    const struct node *node = network_node(op->network);
+    struct node *node = network_enter(op->network);
     char id[ID_TEXT_SIZE], hostname[NODE_HOSTNAME_SIZE] = "", ipv4_text[ADDR_TEXT_SIZE];
     struct addr ipv4 = {0};
     json_t *o, *way;

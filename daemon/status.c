@@ -397,7 +397,7 @@ static json_t *hostname_json(struct network *n, const struct id *peer)
     struct addr ipv4;
 
     if (!id_is_zero(peer))
-        (void)!node_peer_facts(network_node(n), peer, hostname, &ipv4);
+        (void)!node_peer_facts(network_enter(n), peer, hostname, &ipv4);
     return text_or_null(hostname);
 }
 
@@ -441,7 +441,7 @@ json_t *status_way_json(struct network *n, const struct id *peer)
 
 static json_t *peer_json(struct network *n, const struct overlay_peer_info *p)
 {
-    const struct node *node = network_node(n);
+    struct node *node = network_enter(n);
     char hostname[NODE_HOSTNAME_SIZE] = "";
     struct addr ipv4 = {0};
     uint64_t tx = 0, rx = 0;

@@ -66,6 +66,13 @@ void acquaintances_tell(struct overlay *overlay, const struct id *peer, const st
     (void)overlay_send(overlay, peer, OVERLAY_PROTO_NODE, body, 1 + facts_write(ours, body + 1));
 }
 
+void acquaintances_ask(struct overlay *overlay, const struct id *peer)
+{
+    const uint8_t body[] = {NODE_MSG_FACTS_ASK};
+
+    (void)overlay_send(overlay, peer, OVERLAY_PROTO_NODE, body, sizeof(body));
+}
+
 void acquaintances_tell_all(struct overlay *overlay, const struct facts *ours)
 {
     struct overlay_peer_info peers[256];

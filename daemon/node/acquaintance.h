@@ -1,7 +1,8 @@
 /*
  * acquaintance.h - names of the peers that we have a session with, as they tell them themselves
- * when the session comes up and when they change. For people only: the virtual network believes
- * nothing but signed leases.
+ * when the session comes up and when they change. That may be lost on the way, so whoever is looked
+ * at without a name is asked. For people only: the virtual network believes nothing but signed
+ * leases.
  */
 #ifndef PEAL_NODE_ACQUAINTANCE_H
 #define PEAL_NODE_ACQUAINTANCE_H
@@ -24,6 +25,7 @@ void acquaintances_told(struct acquaintances *as, const struct overlay_from *fro
                         struct reader *r);
 void acquaintances_forget(struct acquaintances *as, const struct id *peer);
 void acquaintances_tell(struct overlay *overlay, const struct id *peer, const struct facts *ours);
+void acquaintances_ask(struct overlay *overlay, const struct id *peer);
 void acquaintances_tell_all(struct overlay *overlay, const struct facts *ours);
 
 #endif

@@ -53,7 +53,8 @@ enum node_msg {
     NODE_MSG_REMOVED_ASK = 7,
     NODE_MSG_CRL_ASK = 8,
     NODE_MSG_CRL_PART = 9,
-    NODE_MSG_TUNNEL = 10, /* in the public overlay only: tunnel.h */
+    NODE_MSG_TUNNEL = 10,    /* in the public overlay only: tunnel.h */
+    NODE_MSG_FACTS_ASK = 11, /* empty; answered by FACTS */
 };
 
 #endif

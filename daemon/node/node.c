@@ -110,6 +110,10 @@ static void on_node_message(struct node *n, const struct overlay_from *from, con
     case NODE_MSG_FACTS:
         acquaintances_told(&n->acquaintances, from, &r);
         break;
+    case NODE_MSG_FACTS_ASK:
+        if (from->direct && own_has_name(&n->own))
+            acquaintances_tell(n->overlay, &from->node, &n->own.facts);
+        break;
     default:
         if (!removals_input(&n->removals, type, from, &r))
             n->drops[NODE_DROP_MESSAGE]++;
@@ -756,12 +760,14 @@ void node_members_cancel(struct node *n, void *ctx)
     members_cancel(n->members, ctx);
 }
 
-bool node_peer_facts(const struct node *n, const struct id *peer, char hostname[NODE_HOSTNAME_SIZE],
+bool node_peer_facts(struct node *n, const struct id *peer, char hostname[NODE_HOSTNAME_SIZE],
                      struct addr *ipv4)
 {
     struct facts facts;
     bool known = acquaintances_get(&n->acquaintances, peer, &facts);
 
+    if (!known && !n->config.rendezvous && overlay_is_linked(n->overlay, peer))
+        acquaintances_ask(n->overlay, peer);
     memcpy(hostname, facts.hostname, NODE_HOSTNAME_SIZE);
     *ipv4 = facts.ipv4;
     return known;

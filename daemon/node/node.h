@@ -226,8 +226,9 @@ int node_members(struct node *n, void (*member)(void *ctx, const struct node_mem
                  void (*end)(void *ctx, uint32_t nodes, uint32_t inconsistent), void *ctx);
 void node_members_cancel(struct node *n, void *ctx);
 
-/* What we know of a peer by its session or recent lookups, for `peal peers`: false when nothing. */
-bool node_peer_facts(const struct node *n, const struct id *peer, char hostname[NODE_HOSTNAME_SIZE],
+/* What we know of a peer by its session, for `peal peers`: false when nothing; then it is asked,
+ * for the next time. */
+bool node_peer_facts(struct node *n, const struct id *peer, char hostname[NODE_HOSTNAME_SIZE],
                      struct addr *ipv4);
 /* Inner bytes to and from it, by its data session's token; false when none. */
 bool node_peer_traffic(const struct node *n, uint32_t token, uint64_t *tx_bytes,
