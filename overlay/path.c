@@ -402,24 +402,18 @@ static bool roam_allowed(struct session *s)
     return true;
 }
 
-/* A direct path that is there while the best is none. */
+/* A direct path that is there while the best is none: it is proven anew, like one that was never
+ * known. */
 static bool has_failed(const struct session *s, const struct path *path)
 {
     return path_addr_is_direct(&path->addr) && !path_addr_is_direct(&paths_best(&s->paths)->addr);
 }
 
-/* It is proven anew, like one that was never known. */
-static void forget_failed(struct session *s, const struct path_addr *addr)
-{
-    struct path *path = paths_find(&s->paths, addr);
-
-    if (path != NULL && has_failed(s, path))
-        path_remove(&s->paths, (size_t)(path - s->paths.v));
-}
-
 static bool is_new(const struct session *s, const struct path_addr *addr)
 {
-    return trial_find(&s->paths, addr) == NULL && paths_find(&s->paths, addr) == NULL;
+    const struct path *path = paths_find(&s->paths, addr);
+
+    return trial_find(&s->paths, addr) == NULL && (path == NULL || has_failed(s, path));
 }
 
 static struct path_named *named_find(struct path_named *v, size_t n, const struct endpoint *ep)
@@ -447,7 +441,6 @@ static void candidate_try(struct session *s, const struct endpoint *ep)
     const struct path_addr addr = {.kind = PATH_UDP, .ep = *ep};
     struct path_trial *t = trial_find(&s->paths, &addr);
 
-    forget_failed(s, &addr);
     if (t != NULL && !t->roamed && start_allowed(s))
         trial_again(s, t);
     else if (is_new(s, &addr) && sessions_may_try(s->ss, ep) && start_allowed(s))
@@ -794,10 +787,13 @@ static void trial_passed(struct session *s, struct path_trial *t, const struct p
 
     path_log(s, "proven,", &done.addr);
     trial_remove(&s->paths, t);
-    struct path *path = path_add(s, &done.addr);
+    struct path *path = paths_find(&s->paths, &done.addr);
 
     if (path == NULL)
+        path = path_add(s, &done.addr);
+    if (path == NULL)
         return;
+    path->heard_us = s->ss->env->now_us;
     path->us = *us;
     set_source(s, path, from);
     if (done.tries == 1 && !done.again)

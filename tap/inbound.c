@@ -236,9 +236,11 @@ static void inner_in(struct worker *w, const struct datagram *d, const struct fo
 static bool may_come(const struct worker *w, const struct datagram *d,
                      const struct forward_peer *peer)
 {
-    const struct forward_network *network =
-        d->tunnelled ? forward_network(w->forward, peer->network) : NULL;
-    return !d->tunnelled || (network != NULL && network->public_relay);
+    if (!d->tunnelled) {
+        return true;
+    }
+    const struct forward_network *network = forward_network(w->forward, peer->network);
+    return network != NULL && network->public_relay;
 }
 
 static void data_in(struct worker *w, const struct datagram *d)
