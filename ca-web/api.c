@@ -343,4 +343,7 @@ void api_metrics(struct visit *v)
            "Connections cut and requests refused before they were read whole.");
     text_printf(out, "peal_ca_connections_refused_total %lld\n",
                 (long long)atomic_load(&s->refused));
+    metric(out, "peal_ca_held_answers", "gauge",
+           "Machines that wait for removals: answers held until there is one.");
+    text_printf(out, "peal_ca_held_answers %lld\n", (long long)atomic_load(&s->held));
 }

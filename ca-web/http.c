@@ -207,6 +207,7 @@ static void unhold(struct exchange *x)
         x->next->prev = x->prev;
     x->next = x->prev = NULL;
     x->is_held = false;
+    atomic_fetch_sub(x->http->config.held, 1);
 }
 
 static void on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
@@ -404,13 +405,14 @@ static void resume(struct exchange *x)
     MHD_resume_connection(x->connection);
 }
 
-/* Under the lock: whoever has waited for the longest is not held again. */
+/* Under the lock: whoever has waited for the longest is not held again; of one second the one that
+ * was held first, which is the last in the list. */
 static void release_oldest(struct http *h)
 {
     struct exchange *oldest = h->held;
 
     for (struct exchange *x = h->held; x; x = x->next)
-        if (x->held_since_s < oldest->held_since_s)
+        if (x->held_since_s <= oldest->held_since_s)
             oldest = x;
     oldest->released = true;
     resume(oldest);
@@ -427,6 +429,7 @@ static void hold(struct exchange *x)
     link_enter(h, x->link, LINK_HELD);
     pthread_mutex_lock(&h->lock);
     x->is_held = true;
+    atomic_fetch_add(h->config.held, 1);
     x->prev = NULL;
     x->next = h->held;
     if (x->next)

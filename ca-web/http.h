@@ -83,6 +83,7 @@ struct http_config {
     void (*handle)(void *ctx, const struct request *request, struct response *response);
     void *ctx;
     atomic_llong *refused; /* counts connections cut and requests refused before a handler */
+    atomic_llong *held;    /* how many answers wait for an event now */
 };
 struct http *http_start(const struct http_config *config, const char **why);
 /* Another certificate for every handshake from now on; connections that are there go on as they

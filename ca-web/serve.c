@@ -345,7 +345,8 @@ static int run(struct service *s, const struct serve_options *o, int fd, const s
                                                          .proxies = *proxies,
                                                          .handle = service_handle,
                                                          .ctx = s,
-                                                         .refused = &s->refused},
+                                                         .refused = &s->refused,
+                                                         .held = &s->held},
                                    &why);
     if (http) {
         offer_setup(s);

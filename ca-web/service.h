@@ -30,7 +30,7 @@ struct service {
     size_t store_count;
     atomic_llong requests[SERVICE_ROUTES_MAX][SERVICE_CODES_MAX];
     atomic_llong refusals[OUT_COUNT]; /* what was not done, by why */
-    atomic_llong login_failures, issued, refused;
+    atomic_llong login_failures, issued, refused, held;
 };
 
 /* Opens the stores; home, server and names are filled in by the caller. False and *why. */

@@ -36,10 +36,11 @@ def wait_for(what, condition, timeout=20, every=0.05):
     """Polls until condition() is true and returns its value; fails with `what` after timeout seconds."""
     end = time.monotonic() + timeout
     while True:
+        last = time.monotonic() > end  # looked at once more after the time: this process may have stood still itself
         value = condition()
         if value:
             return value
-        if time.monotonic() > end:
+        if last:
             raise AssertionError(f"not within {timeout} s: {what}")
         time.sleep(every)
 
@@ -188,10 +189,16 @@ class Ca:
             f.write("correct horse battery\n")
 
     def start(self):
+        path = os.path.join(self.host.dir, "ca.log")
+        before = os.path.getsize(path) if os.path.exists(path) else 0
         self.process = self.host.spawn(*self.wrap, binary("peal-ca"), "serve", "--data", self.data, "--listen",
                                        f"{self.host.ip}:{self.port}", log="ca.log")
-        wait_for("peal-ca listens", lambda: self.host.sh("curl", "-sk", f"https://{self.host.ip}:{self.port}/healthz",
-                                                         check=False).returncode == 0, 15)
+
+        def listens():
+            """It says so after all else that it says at its start; it answers earlier."""
+            assert self.process.alive(), self.process.log()
+            return "listening on" in self.process.log()[before:]
+        wait_for("peal-ca listens", listens, 15)
         return self
 
     def stop(self):

@@ -83,8 +83,9 @@ def test_an_installed_daemon_finds_its_helper(tree, lab):
         f.write(run(f"{tree}/usr/bin/peal-ca", "blob", "lab", "admin", "--url", f"https://{ca.ip}:8443", "--data",
                     data).stdout)
     h.spawn(f"{tree}/usr/sbin/peald", "--config", "/dev/null", "--state", h.state, "--socket", h.socket)
-    wait_for("peald", lambda: os.path.exists(h.socket), 10)
-    r = h.sh(f"{tree}/usr/bin/peal", "--socket", h.socket, "join", blob, check=False)
+    peal = (f"{tree}/usr/bin/peal", "--socket", h.socket)
+    wait_for("peald answers", lambda: h.sh(*peal, "status", check=False).returncode == 0, 10)
+    r = h.sh(*peal, "join", blob, check=False)
     assert r.returncode == 1 and f"cannot reach https://{ca.ip}:8443" in r.stderr, r.stderr
 
 

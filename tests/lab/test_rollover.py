@@ -52,7 +52,7 @@ def test_a_new_ca_and_the_end_of_the_old_one(lab):
 
     lab.ca("group", "end-old", "club")
     wait_for("theirs are of the new one", lambda: all(serial(h) != before[h] for h in before), 20)
-    assert all(trusted(h) == 1 for h in (a, b, d))
+    wait_for("the old one is trusted no more", lambda: all(trusted(h) == 1 for h in (a, b, d)), 20)
     wait_for("ping is through", lambda: " 0% packet loss" in ping.log(), 20)
 
     # What they know now is kept; and who was away hears of it from the service, and comes back by himself.
