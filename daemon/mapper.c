@@ -159,7 +159,9 @@ static bool pcp_map(struct mapper *m, struct mapping *w, uint32_t lifetime_s)
 
 /* NAT-PMP. */
 
-static bool natpmp_answer(natpmp_t *n, natpmpresp_t *out)
+/* What a slow router says to a repeated request comes after the answer, and is none to the next
+ * request: the library leaves it to us to tell. */
+static bool natpmp_answer(natpmp_t *n, uint16_t type, natpmpresp_t *out)
 {
     struct timespec nap = {0, 20000000};
     int rc = NATPMP_TRYAGAIN;
@@ -167,20 +169,26 @@ static bool natpmp_answer(natpmp_t *n, natpmpresp_t *out)
     for (int ms = 0; ms < NATPMP_WAIT_MS && rc == NATPMP_TRYAGAIN; ms += 20) {
         nanosleep(&nap, NULL);
         rc = readnatpmpresponseorretry(n, out);
+        if (rc == 0 && out->type != type) {
+            n->has_pending_request = 1;
+            rc = NATPMP_TRYAGAIN;
+        }
     }
     return rc == 0;
 }
 
 static bool natpmp_ask(natpmp_t *n, struct mapping *w, uint32_t lifetime_s)
 {
+    bool tcp = is_tcp(w);
     natpmpresp_t r;
 
-    if (sendpublicaddressrequest(n) < 0 || !natpmp_answer(n, &r))
+    if (sendpublicaddressrequest(n) < 0 || !natpmp_answer(n, NATPMP_RESPTYPE_PUBLICADDRESS, &r))
         return false;
     w->grant.external.addr = addr_v4(ntohl(r.pnu.publicaddress.addr.s_addr));
-    if (sendnewportmappingrequest(n, is_tcp(w) ? NATPMP_PROTOCOL_TCP : NATPMP_PROTOCOL_UDP, w->port,
+    if (sendnewportmappingrequest(n, tcp ? NATPMP_PROTOCOL_TCP : NATPMP_PROTOCOL_UDP, w->port,
                                   lifetime_s ? w->external_port : 0, lifetime_s) < 0 ||
-        !natpmp_answer(n, &r))
+        !natpmp_answer(n, tcp ? NATPMP_RESPTYPE_TCPPORTMAPPING : NATPMP_RESPTYPE_UDPPORTMAPPING,
+                       &r))
         return false;
     w->grant.external.port = r.pnu.newportmapping.mappedpublicport;
     w->grant.lifetime_s = r.pnu.newportmapping.lifetime;

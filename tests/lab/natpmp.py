@@ -1,4 +1,7 @@
-"""A router that speaks NAT-PMP only (RFC 6886): natpmp.py EXTERNAL_ADDRESS. Prints what it is asked."""
+"""A router that speaks NAT-PMP only (RFC 6886): natpmp.py EXTERNAL_ADDRESS. Prints what it is asked.
+
+Says its address twice, as one does that was slow to answer and was asked again meanwhile.
+"""
 
 import socket
 import struct
@@ -14,7 +17,8 @@ while True:
     if version != 0:
         s.sendto(struct.pack("!BBHI", 0, 0x80 | op, 1, 1), who)  # unsupported version
     elif op == 0:
-        s.sendto(struct.pack("!BBHI", 0, 128, 0, 1) + external, who)
+        for _ in range(2):
+            s.sendto(struct.pack("!BBHI", 0, 128, 0, 1) + external, who)
     elif op in (1, 2):
         _, inside, outside, life = struct.unpack("!HHHI", ask[2:12])
         name, other = (("map", 1), ("tcp", outside < 1024))[op - 1]  # TCP elsewhere than asked for only below 1024
