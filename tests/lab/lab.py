@@ -8,7 +8,9 @@ Every wait has an end, every process is killed by its pid.
 import contextlib
 import itertools
 import json
+import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -43,6 +45,18 @@ def wait_for(what, condition, timeout=20, every=0.05):
         if last:
             raise AssertionError(f"not within {timeout} s: {what}")
         time.sleep(every)
+
+
+def ping_argv(to, count, wait, interval):
+    """Waits for the last answer, too: once one came, -W is nothing to ping, and it ends an interval or two round trips
+    after the last request. With -w it waits, and sends more meanwhile, which ping_answers leaves out."""
+    end = ("-w", str(math.ceil(count * interval + wait))) if count > 1 else ("-W", str(wait))
+    return "ping", "-n", "-c", str(count), "-i", str(interval), *end, to
+
+
+def ping_answers(text, count):
+    """Round trips in ms of the first `count` requests, as far as they were answered."""
+    return [float(ms) for number, ms in re.findall(r" icmp_seq=(\d+) .*time=([0-9.]+)", text) if int(number) <= count]
 
 
 class Process:
@@ -159,9 +173,8 @@ class Host:
 
     def ping(self, to, count=1, wait=3, interval=0.2, check=True):
         """Round trips in ms of the pings that were answered."""
-        r = self.sh("ping", "-n", "-c", str(count), "-i", str(interval), "-W", str(wait), to, check=False,
-                    timeout=count * interval + wait + 10)
-        rtts = [float(line.split("time=")[1].split()[0]) for line in r.stdout.splitlines() if "time=" in line]
+        r = self.sh(*ping_argv(to, count, wait, interval), check=False, timeout=count * interval + wait + 10)
+        rtts = ping_answers(r.stdout, count)
         if check:
             assert len(rtts) == count, f"{self.name} to {to}: {len(rtts)} of {count} answered\n{r.stdout}{r.stderr}"
         return rtts
@@ -169,7 +182,9 @@ class Host:
     def resolver(self, server, search=None):
         """What /etc/resolv.conf is for programs in this namespace."""
         etc = f"/etc/netns/{self.ns}"
-        os.makedirs(etc, exist_ok=True)
+        while not os.path.isdir(etc):
+            with contextlib.suppress(FileNotFoundError):  # another lab that ends takes the empty parent away
+                os.makedirs(etc, exist_ok=True)
         with open(f"{etc}/resolv.conf", "w") as f:
             f.write(f"nameserver {server}\noptions timeout:2 attempts:2\n")
             if search:

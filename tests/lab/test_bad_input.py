@@ -146,7 +146,8 @@ for i in range(2000):
 
 def test_a_frame_with_a_foreign_source_does_not_pass(pair):
     a, b = pair.a, pair.b
-    third = a.address().rsplit(".", 1)[0] + ".199"
+    head = a.address().rsplit(".", 1)[0]
+    third = next(ip for ip in (f"{head}.{n}" for n in (199, 200, 201)) if ip not in (a.address(), b.address()))
     a.sh("ip", "addr", "add", f"{third}/32", "dev", "peal0")
     try:
         r = a.sh("ping", "-c", "2", "-W", "1", "-I", third, b.address(), check=False)

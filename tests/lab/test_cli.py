@@ -74,10 +74,7 @@ def test_two_members_look_around(lab):
     assert "alone" in a.peal("status").stdout
     b.start()
     b.join(blob, hostname="b")
-    wait_for("a session", lambda: a.json("peers")["peers"])
-
-    status = a.peal("status", "-n", "pair").stdout
-    assert "about 2 members; 1 near connection, 0 shortcuts" in status
+    wait_for("each other", lambda: "about 2 members; 1 near connection, 0 shortcuts" in a.peal("status", "-n", "pair").stdout)
     assert [n["name"] for n in a.json("status", "-n", "pair")["networks"]] == ["pair"]
     for command in ("status", "peers", "members", "crawl"):
         assert a.peal(command, "-n", "other", check=False).returncode == 5

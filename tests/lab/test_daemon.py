@@ -12,6 +12,7 @@ DNS_SERVER = r"""
 import socket, struct, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.bind((sys.argv[1], 53))
+print("ready", flush=True)
 while True:
     q, peer = s.recvfrom(2048)
     end = 12
@@ -30,7 +31,8 @@ def alone(lab, name, config="", **kw):
 
 def test_foreign_names_are_forwarded_where_configured(lab):
     server = lab.host("server")
-    server.spawn("/usr/bin/python3", "-c", DNS_SERVER, server.ip, log="dns.log")
+    dns = server.spawn("/usr/bin/python3", "-c", DNS_SERVER, server.ip, log="dns.log")
+    wait_for("the server listens", lambda: "ready" in dns.log(), 10)
     h = alone(lab, "h", f"[network solo]\ndns_forward = {server.ip}\n")
 
     def dig(name):
@@ -60,7 +62,7 @@ def test_the_supervisor_hears_ready_and_stopping(lab):
     wait_for("READY=1", lambda: any("READY=1" in m for m in heard), 10)
     assert h.stop() == 0
     t.join(10)
-    assert not t.is_alive()
+    assert not t.is_alive() and "STOPPING=1" in "\n".join(heard)
 
 
 def test_reload_takes_what_it_can_and_says_what_needs_a_restart(lab):
@@ -90,6 +92,8 @@ def test_a_second_daemon_on_the_same_state_is_refused(lab):
 
 def test_state_is_for_its_owner_only(lab):
     h = alone(lab, "h")
+    h.daemon.popen.send_signal(signal.SIGSTOP)  # it writes now and then, and renames what it wrote
+    wait_for("it stands still", lambda: "State:\tT" in open(f"/proc/{h.daemon.pid}/status").read(), 5)
     for path, _, files in os.walk(h.state):
         assert os.stat(path).st_mode & 0o77 == 0, path
         for f in files:
@@ -104,6 +108,8 @@ def test_terminated_or_killed_the_machine_is_as_before(lab):
         return [h.sh(*c).stdout for c in (("ls", "/sys/class/net"), ("ip", "route"), ("ip", "-6", "route"), ("ip", "rule"),
                                           ("nft", "list", "ruleset"))]
 
+    # The kernel takes its time to find that a link is up.
+    wait_for("the link is up", lambda: "fe80::" in seen()[2] and "linkdown" not in "".join(seen()), 10)
     before = seen()
     h.start()
     h.join(lab.psk_blob("solo"), hostname="h")

@@ -14,6 +14,7 @@ def test_members_of_one_lan_find_each_other_without_any_bootstrap(lab):
     blob = lab.psk_blob("home", "--bootstrap", NOBODY)
     other = lab.psk_blob("other", "--bootstrap", NOBODY)
     spy = quiet.spawn("timeout", "20", "tcpdump", "-nn", "-l", "-i", "eth0", "udp port 4748", log="spy.log")
+    wait_for("tcpdump listens", lambda: "listening on" in spy.log(), 10)
     for h in (*hosts, quiet):
         h.start("[daemon]\nlan_discovery = no\n" if h is quiet else "")
         h.join(blob, wait=0, hostname=h.name)
@@ -28,7 +29,7 @@ def test_members_of_one_lan_find_each_other_without_any_bootstrap(lab):
         wait_for(f"{a.name} up", lambda: (a.network("home") or {})["state"] == "up", 10)
     wait_for("traffic", lambda: hosts[0].ping(hosts[1].address("home"), wait=1, check=False), 10)
     assert quiet.json("peers")["peers"] == []                       # lan_discovery = no
-    assert f"tried        {NOBODY} (bootstrap): " in quiet.peal("status").stdout
+    wait_for("it says what it tries", lambda: f"tried        {NOBODY} (bootstrap): " in quiet.peal("status").stdout, 10)
     assert not any(p["network"] == "other" for p in hosts[2].json("peers")["peers"])
     lines = [line for line in spy.log().splitlines() if "UDP, length" in line]
     assert lines and all(line.endswith("length 80") for line in lines)

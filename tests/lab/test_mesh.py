@@ -28,6 +28,14 @@ def members(lab):
     return [lab.hosts[n] for n in NAMES]
 
 
+def one_ring(h, members):
+    """A crawl from h that met so many, all consistent."""
+    def look():
+        crawl = h.json("crawl")
+        return crawl if len(crawl["nodes"]) == members and crawl["inconsistent"] == 0 else None
+    return wait_for(f"a consistent ring of {members}", look)
+
+
 def test_everybody_is_up_with_an_address_of_his_own(mesh):
     for h in members(mesh):
         wait_for(f"{h.name} up", h.up)
@@ -51,7 +59,12 @@ def test_full_ping_matrix_on_ipv6_inside(mesh):
 
 def test_paths_are_direct_and_sessions_are_one_for_each_pair(mesh):
     alice = mesh.hosts["alice"]
-    peers = alice.json("peers")["peers"]
+
+    def direct():
+        peers = alice.json("peers")["peers"]
+        return peers if all(p["path"] == "direct" and p["hostname"] and p["rtt_ms"] for p in peers) else None
+
+    peers = wait_for("direct paths to all", direct)
     assert sorted(p["hostname"] for p in peers) == NAMES[1:]
     for p in peers:
         assert p["path"] == "direct", p
@@ -96,8 +109,7 @@ def test_status_members_lookup_crawl_ping_by_contract(mesh):
         assert key in net, key
     assert len(net["id"]) == 40 and net["domain"] == "demo.peal" and net["device"] == "peal0"
     assert net["certificate"]["not_after"] and net["certificate"]["serial"]
-    crawl = alice.json("crawl")
-    assert crawl["inconsistent"] == 0 and len(crawl["nodes"]) == len(NAMES)
+    crawl = one_ring(alice, len(NAMES))
     assert sorted(n["hostname"] for n in crawl["nodes"]) == NAMES
     out = alice.peal("members").stdout
     assert all(n in out and mesh.hosts[n].address() in out for n in NAMES)
@@ -110,8 +122,8 @@ def test_status_members_lookup_crawl_ping_by_contract(mesh):
 
 def test_tcp_carries_what_was_sent(mesh):
     alice, bob = mesh.hosts["alice"], mesh.hosts["bob"]
-    server = bob.spawn("iperf3", "-s", "-1", log="iperf.log")
-    time.sleep(0.3)
+    server = bob.spawn("iperf3", "-s", "-1", "--forceflush", log="iperf.log")
+    wait_for("iperf3 listens", lambda: "listening" in server.log(), 5)
     r = json.loads(alice.sh("iperf3", "-c", bob.address(), "-t", "1", "-J").stdout)
     assert r["end"]["sum_received"]["bits_per_second"] > 20e6
     server.stop()
@@ -164,8 +176,7 @@ def test_leaving_frees_name_and_address(mesh):
     assert erin.network() is None
     wait_for("the name is free", lambda: "status: NXDOMAIN" in alice.sh("dig", "erin.demo.peal").stdout, 10)
     wait_for("the address is free", lambda: alice.peal("lookup", address, check=False).returncode == 5, 10)
-    crawl = wait_for("four left", lambda: (lambda c: c if len(c["nodes"]) == 4 else None)(alice.json("crawl")))
-    assert crawl["inconsistent"] == 0
+    one_ring(alice, 4)
     erin.join(mesh.ca.again("demo", "erin"), hostname="erin")
     wait_for("erin up", erin.up)
     alice.ping(erin.address())

@@ -6,8 +6,9 @@ import itertools
 import pytest
 
 import nat
-from lab import wait_for
+from lab import ping_answers, ping_argv, wait_for
 
+_logs = itertools.count(1)
 KINDS = ["none", "preserving", "random", "double", "blocked", "hairpin", "same"]
 # What a NAT is to others: `cone` keeps one port for all and lets in who was sent to, `random` has a port for each peer,
 # `blocked` lets out TCP only.
@@ -75,10 +76,9 @@ def ping_all(members, count):
     """Everybody pings everybody at once. {(from, to): answered}"""
     flows = {}
     for a, b in itertools.permutations(members, 2):
-        flows[a.name, b.name] = a.spawn("ping", "-nq", "-c", str(count), "-i", "0.2", "-W", "3", b.inner,
-                                        log=f"ping-{b.name}.log")
+        flows[a.name, b.name] = a.spawn(*ping_argv(b.inner, count, 3, 0.2), log=f"ping-{b.name}-{next(_logs)}.log")
     wait_for("all pings", lambda: not any(p.alive() for p in flows.values()), count * 0.2 + 15, every=0.2)
-    return {pair: int(p.log().rsplit(" received", 1)[0].split()[-1]) for pair, p in flows.items()}
+    return {pair: len(ping_answers(p.log(), count)) for pair, p in flows.items()}
 
 
 def test_each_reaches_each_by_the_path_that_theory_promises(grid):
@@ -92,12 +92,17 @@ def test_each_reaches_each_by_the_path_that_theory_promises(grid):
         return [(a.name, b.name, found[a.name].get(b.name)) for a, b in itertools.permutations(grid.members, 2)
                 if found[a.name].get(b.name) not in expected(a, b)]
 
+    found = {}
+
+    def as_promised():
+        found.update(paths())
+        return not surprises(found)
+
     with contextlib.suppress(AssertionError):  # said better below
-        wait_for("direct where it can be", lambda: not surprises(paths()), 20, every=0.5)
-    found = paths()
+        wait_for("direct where it can be", as_promised, 20, every=0.5)
     print("\n" + " " * 12 + "".join(f"{k:>12}" for k in KINDS))
     for a in KINDS:
-        print(f"{a:>12}" + "".join(f"{found[a + '1'][b + '2']:>12}" for b in KINDS))
+        print(f"{a:>12}" + "".join(f"{found[a + '1'].get(b + '2') or '-':>12}" for b in KINDS))
     assert surprises(found) == []
 
 
@@ -131,13 +136,16 @@ def test_why_knows_both_nats_and_what_they_mean(grid):
 
 def test_members_of_one_site_talk_over_their_lan(grid):
     a, b = grid.hosts["same1"], grid.hosts["same2"]
-    assert a.peer("same2")["endpoint"] == f"{b.ip}:{b.port}"
+    wait_for("the LAN's path", lambda: (a.peer("same2") or {}).get("endpoint") == f"{b.ip}:{b.port}")
 
 
 def test_streams_get_through_each_pair_of_kinds(grid):
     for h in grid.members:
         if h.name.endswith("2"):
-            h.spawn("iperf3", "-s", log="iperf.log")
+            h.server = h.spawn("iperf3", "-s", "--forceflush", log="iperf.log")
+    for h in grid.members:
+        if h.name.endswith("2"):
+            wait_for(f"iperf3 listens at {h.name}", lambda: "listening" in h.server.log(), 10)
     for a, b in itertools.combinations_with_replacement(KINDS, 2):
         r = grid.hosts[a + "1"].sh("iperf3", "-c", grid.hosts[b + "2"].inner, "-n", "500K", timeout=15)
         assert "iperf Done" in r.stdout, (a, b)

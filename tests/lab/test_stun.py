@@ -23,8 +23,9 @@ def test_a_foreign_client_learns_its_address_from_peald(lab):
 
 def test_peald_learns_its_address_from_a_foreign_server(lab):
     server = lab.host("server")
-    server.spawn("turnserver", "-n", "-S", "-L", server.ip, "-p", "3478", "--no-cli", "--no-tls", "--no-dtls",
+    turn = server.spawn("turnserver", "-n", "-S", "-L", server.ip, "-p", "3478", "--no-cli", "--no-tls", "--no-dtls",
                  "--log-file=stdout", f"--pidfile={server.dir}/turn.pid", log="turn.log")
+    wait_for("it listens", lambda: server.sh("ss", "-Hlun", "sport", "=", ":3478").stdout and turn.alive(), 10)
     member, r = member_behind(lab, "member")
     member.start(f"[daemon]\nstun = {server.ip}:3478\n")
     member.join(lab.psk_blob("alone"), hostname="member")

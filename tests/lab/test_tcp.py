@@ -61,7 +61,7 @@ def test_through_a_connect_proxy(lab):
     c.start(f"[daemon]\nproxy = {p.ip}:3128\n")
     join_all(blob, a, c)
     settled(c, a, "tcp")
-    assert a.peer("c")["endpoint"].startswith(p.ip + ":")
+    assert settled(a, c, "tcp")["endpoint"].startswith(p.ip + ":")
     assert f"CONNECT {a.ip}:4747" in proxy.log()
     assert stream(c, a) > 10e6
     proxy.stop()
@@ -80,21 +80,20 @@ def test_strangers_on_tcp_get_nothing_and_do_not_keep_others_out(lab):
     blob = lab.psk_blob("calm", "--bootstrap", f"{a.ip}:4747")
     for h in (a, b):
         h.start()
-    bad.spawn("/usr/bin/python3", os.path.join(HERE, "strangers.py"), a.ip, "4747", log="strangers.log")
+    strangers = bad.spawn("/usr/bin/python3", os.path.join(HERE, "strangers.py"), a.ip, "4747", log="strangers.log")
     a.join(blob, hostname="a")
-    wait_for("strangers are there", lambda: "held" in lab.logs()[os.path.join(bad.dir, "strangers.log")], 10)
+    wait_for("strangers are there", lambda: "held" in strangers.log(), 10)
     b.sh("nft", "-f", "-", input="table ip lab { chain o { type filter hook output priority 0; "
                                  "udp sport 4747 drop; }\n}\n")
     b.sh("ip", "-6", "addr", "flush", "dev", "eth0")
     join_all(blob, b)
     settled(b, a, "tcp")
-    text = wait_for("all closed", lambda: (lambda t: t if "done" in t else None)(
-        lab.logs()[os.path.join(bad.dir, "strangers.log")]), 15)
-    result = json.loads(text.splitlines()[-1])
+    wait_for("all closed", lambda: not strangers.alive(), 15)
+    result = json.loads(strangers.log().splitlines()[-1])
     assert result["held"] == 4          # of one source, the rest was turned away at once
     assert result["answered"] == 0      # not a byte to anybody who is nobody
     assert result["garbage_s"] < 1      # what is no packet ends it
-    assert 4 <= result["idle_s"] <= 8   # and silence does after 5 s
+    assert 4.9 <= result["idle_s"] <= 8 # and silence does after 5 s
 
 
 def test_more_than_a_connection_carries_is_dropped_and_the_session_stays(lab):
