@@ -269,20 +269,23 @@ static void what_is_no_stream_of_packets_ends_it(void **state)
     machine_stop(&m);
 }
 
+static void read_all(int fd, uint8_t *bytes, size_t len)
+{
+    for (size_t at = 0; at < len;) {
+        assert_true(wait_readable(fd));
+        ssize_t n = read(fd, bytes + at, len - at);
+        assert_true(n > 0);
+        at += (size_t)n;
+    }
+}
+
 /* Reads the next packet of a stream that is open; its length. */
 static size_t read_packet(int fd, uint8_t *packet)
 {
     uint8_t head[STREAM_HEADER_LEN];
-    size_t len = 0, at = 0;
-    assert_true(wait_readable(fd));
-    assert_int_equal(recv(fd, head, sizeof(head), MSG_WAITALL), sizeof(head));
-    for (len = get_u16(head); at < len;) {
-        assert_true(wait_readable(fd));
-        ssize_t n = read(fd, packet + at, len - at);
-        assert_true(n > 0);
-        at += (size_t)n;
-    }
-    return len;
+    read_all(fd, head, sizeof(head));
+    read_all(fd, packet, get_u16(head));
+    return get_u16(head);
 }
 
 /* Above what fits nothing is sent in parts, nothing changes places, and what the control thread has
