@@ -273,6 +273,13 @@ static void on_observed(void *ctx, const struct endpoint *by, const struct endpo
     }
 }
 
+static void on_where(void *ctx, const struct endpoint *server)
+{
+    struct network *n = ctx;
+
+    host_ask_where(n->daemon->host, server);
+}
+
 static const struct node_host public_host = {
     .send = on_send,
     .tcp_open = on_tcp_open,
@@ -287,6 +294,7 @@ static const struct node_host public_host = {
     .tunnel_input = on_tunnel_input,
     .met = on_met,
     .observed = on_observed,
+    .where = on_where,
 };
 
 static const struct node_host node_host = {
@@ -303,6 +311,7 @@ static const struct node_host node_host = {
     .tunnel_send = on_tunnel_send,
     .tunnel_used = on_tunnel_used,
     .tunnel_way = on_tunnel_way,
+    .where = on_where,
 };
 
 /* --- The machine's side --- */

@@ -476,12 +476,14 @@ static void on_before_sleep(uv_prepare_t *prepare)
     usec least;
 
     outside_changed(h);
+    for (unsigned i = 0; i < NETWORKS_MAX; i++) {
+        if (h->networks[i])
+            network_turn(h->networks[i]);
+    }
     least = stun_deadline(h->stun);
     for (unsigned i = 0; i < NETWORKS_MAX; i++) {
-        if (h->networks[i]) {
-            network_turn(h->networks[i]);
+        if (h->networks[i])
             least = usec_min(least, network_deadline(h->networks[i]));
-        }
     }
     flush(h);
     all_left(h);
@@ -531,6 +533,11 @@ void host_add_stun(struct host *h, const struct endpoint *server)
     if (stun_add_server(h->stun, server) != 0)
         log_write(LOG_LEVEL_WARN, NULL, "more than %d STUN servers: %s is not asked",
                   STUN_SERVERS_MAX, endpoint_text(server, text));
+}
+
+void host_ask_where(struct host *h, const struct endpoint *server)
+{
+    stun_ask(h->stun, server);
 }
 
 struct host *host_new(uv_loop_t *loop, int udp_fd, bool udp_is_v6, unsigned workers)

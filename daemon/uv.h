@@ -45,6 +45,8 @@ void host_set_outside(struct host *h, const struct links_outside *outside);
 /* A STUN server that is asked how it sees our port; every network is told. Anybody's Binding
  * requests to our port are answered. */
 void host_add_stun(struct host *h, const struct endpoint *server);
+/* The same, for one answer. */
+void host_ask_where(struct host *h, const struct endpoint *server);
 /* Our addresses changed, or there is a new network to tell: asks them now. */
 void host_ask_again(struct host *h);
 

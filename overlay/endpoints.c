@@ -72,11 +72,11 @@ static bool same_endpoints(const struct endpoint *a, const struct endpoint *b, s
     return true;
 }
 
-void sessions_set_endpoints(struct sessions *ss, const struct endpoint *eps, size_t n)
+bool sessions_set_endpoints(struct sessions *ss, const struct endpoint *eps, size_t n)
 {
     n = n < HELLO_ENDPOINTS_MAX ? n : HELLO_ENDPOINTS_MAX;
     if (n == ss->own_count && same_endpoints(eps, ss->own, n))
-        return;
+        return false;
     if (n > 0)
         memcpy(ss->own, eps, n * sizeof(*eps));
     ss->own_count = (uint8_t)n;
@@ -86,6 +86,7 @@ void sessions_set_endpoints(struct sessions *ss, const struct endpoint *eps, siz
     for (size_t i = 0; i < ss->count; i++)
         session_moved(ss->all[i]);
     sessions_flush(ss);
+    return true;
 }
 
 enum {
@@ -269,6 +270,20 @@ void sessions_observed_by(struct sessions *ss, const struct endpoint *by, const 
     i = i < SESSION_OUTSIDE_MAX ? i : SESSION_OUTSIDE_MAX - 1;
     memmove(&ss->outside[1], &ss->outside[0], i * sizeof(ss->outside[0]));
     ss->outside[0] = (struct nat_report){.by = *by, .us = *us, .since_us = ss->env->now_us};
+    seen_refresh(ss);
+    sessions_flush(ss);
+}
+
+void sessions_unobserved_by(struct sessions *ss, const struct endpoint *by)
+{
+    size_t i = 0;
+
+    while (i < ss->outside_count && !endpoint_eq(&ss->outside[i].by, by))
+        i++;
+    if (i == ss->outside_count)
+        return;
+    ss->outside_count--;
+    memmove(&ss->outside[i], &ss->outside[i + 1], (ss->outside_count - i) * sizeof(ss->outside[0]));
     seen_refresh(ss);
     sessions_flush(ss);
 }

@@ -178,11 +178,13 @@ static void on_up(void *ctx, struct session *s)
 static void on_down(void *ctx, struct session *s, enum session_end why)
 {
     link_down(ctx, s, why);
+    reflexive_news(ctx);
 }
 
 static void on_data_changed(void *ctx, struct session *s)
 {
     link_data_changed(ctx, s);
+    reflexive_news(ctx);
 }
 
 static void on_observed(void *ctx, struct session *s, const struct endpoint *us)
@@ -193,6 +195,7 @@ static void on_observed(void *ctx, struct session *s, const struct endpoint *us)
     if (o->host.observed != NULL && by->kind == PATH_UDP)
         o->host.observed(o->ctx, &by->ep, us);
     natcheck_news(o);
+    reflexive_news(o);
 }
 
 /* Between the doors. */
@@ -415,6 +418,7 @@ struct overlay *overlay_new(const struct overlay_config *config, struct env *env
     alarm_init(&o->detour_alarm, detours_due);
     alarm_init(&o->leave_alarm, leave_due);
     alarm_init(&o->natcheck.alarm, natcheck_due);
+    alarm_init(&o->reflexive.alarm, reflexive_due);
     alarm_init(&o->join.alarm, NULL);
     alarm_init(&o->join.seek, NULL);
     alarm_init(&o->contacts.alarm, NULL);
@@ -516,7 +520,8 @@ size_t overlay_contacts(const struct overlay *o, struct overlay_contact *out, si
 
 void overlay_set_endpoints(struct overlay *o, const struct endpoint *eps, size_t n)
 {
-    sessions_set_endpoints(o->sessions, eps, n);
+    if (sessions_set_endpoints(o->sessions, eps, n))
+        reflexive_forget(o);
 }
 
 void overlay_set_cert(struct overlay *o, const uint8_t *der, size_t len)
@@ -1039,6 +1044,7 @@ void overlay_observed(struct overlay *o, const struct endpoint *by, const struct
 {
     sessions_observed_by(o->sessions, by, us);
     natcheck_news(o);
+    reflexive_answered(o, by);
 }
 
 size_t overlay_refusals(const struct overlay *o, struct overlay_refusal *out, size_t max)

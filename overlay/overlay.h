@@ -122,6 +122,8 @@ struct overlay_host {
     void (*tunnel_used)(void *ctx, const struct id *to);
     /* The peer at `by` sees us as `us`. As above, and may be NULL. */
     void (*observed)(void *ctx, const struct endpoint *by, const struct endpoint *us);
+    /* Ask there by STUN where we are; overlay_observed tells. NULL: not possible. */
+    void (*where)(void *ctx, const struct endpoint *server);
 };
 /* Callbacks come last, with the object consistent; they may call any function below but input, tick
  * and free. */
@@ -425,7 +427,7 @@ struct stun_id;
 void overlay_indication(struct overlay *o, const struct endpoint *from, const struct stun_id *id);
 /* Another overlay, or STUN, sent there by our port: our NAT lets it in from now on. */
 void overlay_sent(struct overlay *o, const struct addr *to);
-/* A STUN server outside sees us so. */
+/* A STUN server outside, or a peer that was asked (host.where), sees us so. */
 void overlay_observed(struct overlay *o, const struct endpoint *by, const struct endpoint *us);
 
 /* Handshakes lately refused: endpoint, user or id, verdict. */

@@ -23,6 +23,7 @@
 #include "overlay/msg.h"
 #include "overlay/natcheck.h"
 #include "overlay/overlay.h"
+#include "overlay/reflexive.h"
 #include "overlay/ring.h"
 #include "overlay/route.h"
 #include "overlay/session.h"
@@ -110,6 +111,13 @@ struct natcheck {
     uint32_t sent_s[NATCHECK_SENT]; /* second after the last packet to an address; 0: never */
     uint16_t pokes;                 /* sent for others since pokes_us */
     usec pokes_us;
+};
+
+struct reflexive {
+    struct alarm alarm;
+    usec again_us;                          /* all are asked then */
+    struct endpoint asked[REFLEXIVE_PEERS]; /* last; what they answered counts */
+    uint8_t count;
 };
 
 /* A message to ourselves, for the next tick. */
@@ -259,6 +267,7 @@ struct overlay {
     bool relay_refused;
     bool legs_changed; /* the host is to be told */
     struct natcheck natcheck;
+    struct reflexive reflexive;
     struct alarm leave_alarm;
     uint16_t parcel_number;
     usec leave_us; /* when we said goodbye */

@@ -120,8 +120,8 @@ usec sessions_deadline(const struct sessions *ss);
 void sessions_flush(struct sessions *ss);
 
 /* Our own candidate endpoints, told to peers in handshakes and MSG_ENDPOINTS; at most 8 are kept.
- */
-void sessions_set_endpoints(struct sessions *ss, const struct endpoint *eps, size_t n);
+ * False: they are the same as before. */
+bool sessions_set_endpoints(struct sessions *ss, const struct endpoint *eps, size_t n);
 /* config.removed grew: ends the sessions of those that it lists now, and the attempts to them. */
 void sessions_removed(struct sessions *ss);
 /* Ends all that are up, as silent: what the peers have for them is gone. */
@@ -129,6 +129,8 @@ void sessions_give_up(struct sessions *ss);
 /* Somebody who is no peer, at `by`, sees us as `us`. */
 void sessions_observed_by(struct sessions *ss, const struct endpoint *by,
                           const struct endpoint *us);
+/* What it said counts no more. */
+void sessions_unobserved_by(struct sessions *ss, const struct endpoint *by);
 struct overlay_nat;
 /* All that is known of our NAT. */
 void sessions_nat(const struct sessions *ss, struct overlay_nat *out);

@@ -26,7 +26,7 @@ enum {
     SESSION_REFUSED_MAX = 16,  /* refusals remembered; victim: the oldest */
     SESSION_PREDICTED_MAX = 2,
     SESSION_SEEN_MAX = 4,     /* reflexive endpoints told of; victim: that of fewest reporters */
-    SESSION_OUTSIDE_MAX = 8,  /* STUN servers' reports kept; victim: the oldest */
+    SESSION_OUTSIDE_MAX = 8,  /* STUN answers kept; victim: the oldest */
     SESSION_SUSPECT_S = 5,    /* between two rounds of asking whether our NAT has changed */
     SESSION_KEEPALIVE_S = 20, /* longest silence on a path through a NAT of ours that is not known
                                  to bear more */

@@ -146,6 +146,7 @@ struct server {
     struct endpoint ep;
     struct stun_id id;
     uint8_t tries; /* of the question under way; 0: none is */
+    bool once;     /* to be forgotten when it has answered, or did not */
     usec at_us;
 };
 
@@ -153,9 +154,9 @@ struct stun {
     struct env *env;
     struct stun_host host;
     void *ctx;
-    struct server servers[STUN_SERVERS_MAX];
-    size_t server_count;
-    usec second_us; /* the second that these count */
+    struct server servers[STUN_SERVERS_MAX + STUN_ONCE_MAX]; /* in the order that they came in */
+    size_t server_count, once_count;                         /* once_count: of them */
+    usec second_us;                                          /* the second that these count */
     uint16_t all;
     uint8_t each[SOURCES];
     uint64_t counts[STUN_COUNT_MAX];
@@ -178,15 +179,69 @@ void stun_free(struct stun *s)
     free(s);
 }
 
-int stun_add_server(struct stun *s, const struct endpoint *ep)
+static struct server *server_find(struct stun *s, const struct endpoint *ep)
 {
     for (size_t i = 0; i < s->server_count; i++)
         if (endpoint_eq(&s->servers[i].ep, ep))
-            return 0;
-    if (s->server_count == STUN_SERVERS_MAX)
+            return &s->servers[i];
+    return NULL;
+}
+
+static struct server *server_add(struct stun *s, const struct endpoint *ep)
+{
+    struct server *server = &s->servers[s->server_count++];
+
+    *server = (struct server){.ep = *ep, .at_us = s->env->now_us};
+    return server;
+}
+
+int stun_add_server(struct stun *s, const struct endpoint *ep)
+{
+    struct server *server = server_find(s, ep);
+
+    if (server != NULL && !server->once)
+        return 0;
+    if (s->server_count - s->once_count == STUN_SERVERS_MAX)
         return -ERR_FULL;
-    s->servers[s->server_count++] = (struct server){.ep = *ep, .at_us = s->env->now_us};
+    if (server == NULL) {
+        server_add(s, ep);
+        return 0;
+    }
+    server->once = false;
+    s->once_count--;
     return 0;
+}
+
+static void server_forget(struct stun *s, struct server *server)
+{
+    size_t i = (size_t)(server - s->servers);
+
+    s->server_count--;
+    s->once_count--;
+    memmove(server, server + 1, (s->server_count - i) * sizeof(*server));
+}
+
+static void forget_oldest(struct stun *s)
+{
+    for (size_t i = 0; i < s->server_count; i++)
+        if (s->servers[i].once) {
+            server_forget(s, &s->servers[i]);
+            return;
+        }
+}
+
+void stun_ask(struct stun *s, const struct endpoint *ep)
+{
+    struct server *server = server_find(s, ep);
+
+    if (server != NULL && server->tries == 0)
+        server->at_us = s->env->now_us;
+    if (server != NULL)
+        return;
+    if (s->once_count == STUN_ONCE_MAX)
+        forget_oldest(s);
+    server_add(s, ep)->once = true;
+    s->once_count++;
 }
 
 void stun_ask_again(struct stun *s)
@@ -197,13 +252,21 @@ void stun_ask_again(struct stun *s)
     }
 }
 
+/* It answered, or did not: no question is under way. */
+static void server_rest(struct stun *s, struct server *server)
+{
+    server->tries = 0;
+    server->at_us = s->env->now_us + SEC(STUN_AGAIN_S);
+    if (server->once)
+        server_forget(s, server);
+}
+
 static void server_ask(struct stun *s, struct server *server)
 {
     uint8_t pkt[STUN_HEADER_LEN];
 
     if (server->tries == STUN_TRIES) {
-        server->tries = 0;
-        server->at_us = s->env->now_us + SEC(STUN_AGAIN_S);
+        server_rest(s, server);
         return;
     }
     if (server->tries == 0)
@@ -217,7 +280,7 @@ static void server_ask(struct stun *s, struct server *server)
 
 void stun_tick(struct stun *s)
 {
-    for (size_t i = 0; i < s->server_count; i++)
+    for (size_t i = s->server_count; i-- > 0;) /* one may go */
         if (s->servers[i].at_us <= s->env->now_us)
             server_ask(s, &s->servers[i]);
 }
@@ -271,8 +334,7 @@ static enum stun_count response_input(struct stun *s, const struct endpoint *fro
         if (server->tries == 0 || !endpoint_eq(&server->ep, from) ||
             memcmp(server->id.b, m->id.b, STUN_ID_LEN) != 0)
             continue;
-        server->tries = 0;
-        server->at_us = s->env->now_us + SEC(STUN_AGAIN_S);
+        server_rest(s, server);
         if (m->type == STUN_BINDING_ERROR || m->unknown || m->mapped.addr.family == 0)
             return STUN_COUNT_UNKNOWN;
         s->host.seen(s->ctx, from, &m->mapped);

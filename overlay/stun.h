@@ -36,6 +36,7 @@ enum {
     STUN_ANSWER_MAX = STUN_HEADER_LEN + 24, /* an IPv6 address */
     STUN_FIRST_BYTE_MAX = 0x3f,             /* RFC 8489 5: the two most significant bits are zero */
     STUN_SERVERS_MAX = 8,                   /* further ones are refused */
+    STUN_ONCE_MAX = 8, /* asked for one answer; victim: the one asked longest ago */
     STUN_ANSWERS_EACH = 8,
     STUN_ANSWERS_ALL = 256,
     STUN_TRIES = 7,     /* RFC 8489 6.2.1: Rc */
@@ -94,6 +95,8 @@ struct stun *stun_new(struct env *env, const struct stun_host *host, void *ctx);
 void stun_free(struct stun *s);
 /* Asks it from the next tick on. 0 (also when it is there already) or -ERR_FULL. */
 int stun_add_server(struct stun *s, const struct endpoint *server);
+/* Asks it from the next tick on, for one answer. */
+void stun_ask(struct stun *s, const struct endpoint *server);
 /* Our addresses changed: asks all of them from the next tick on. */
 void stun_ask_again(struct stun *s);
 void stun_input(struct stun *s, const struct endpoint *from, const uint8_t *pkt, size_t len);

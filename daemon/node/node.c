@@ -214,6 +214,13 @@ static void on_observed(void *ctx, const struct endpoint *by, const struct endpo
     n->host.observed(n->ctx, by, us);
 }
 
+static void on_where(void *ctx, const struct endpoint *server)
+{
+    struct node *n = ctx;
+
+    n->host.where(n->ctx, server);
+}
+
 static void on_tunnelled(void *ctx, const struct id *from, uint8_t *pkt, size_t len)
 {
     struct node *n = ctx;
@@ -381,6 +388,7 @@ static struct overlay *node_overlay_new(struct node *n)
         .tunnel = n->host.tunnel_send != NULL ? on_tunnel : NULL,
         .tunnel_used = n->host.tunnel_used != NULL ? on_tunnel_used : NULL,
         .observed = n->host.observed != NULL ? on_observed : NULL,
+        .where = n->host.where != NULL ? on_where : NULL,
     };
 
     return overlay_new(&n->config.overlay, n->env, &host, n);

@@ -94,6 +94,8 @@ struct node_host {
     void (*tunnel_input)(void *ctx, const struct id *from, uint8_t *pkt, size_t len);
     void (*met)(void *ctx, uint32_t token, const struct id *end, const struct id *member);
     void (*observed)(void *ctx, const struct endpoint *by, const struct endpoint *us);
+    /* As in struct overlay_host. */
+    void (*where)(void *ctx, const struct endpoint *server);
 };
 /* Callbacks come last; they may call status functions and node_forward, nothing that changes the
  * node. */

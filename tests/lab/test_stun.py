@@ -3,7 +3,7 @@
 import re
 
 import nat
-from lab import wait_for
+from lab import run, wait_for
 
 
 def member_behind(lab, name):
@@ -31,3 +31,26 @@ def test_peald_learns_its_address_from_a_foreign_server(lab):
     member.join(lab.psk_blob("alone"), hostname="member")
     seen = wait_for("the outer address", lambda: member.json("netcheck")["nat"]["reflexive"], 15)
     assert [e.rsplit(":", 1)[0] for e in seen] == [r.ip]
+
+
+def test_who_reaches_all_over_ipv6_learns_of_his_ipv4_nat_and_is_direct_with_those_who_have_no_ipv6(lab):
+    """His neighbours have both families and see him over IPv6; they are asked by STUN over IPv4."""
+    roots = [lab.host(f"root{i}") for i in range(2)]
+    both, r = member_behind(lab, "both")
+    leg6 = next(lab.networks)
+    run("ip", "link", "add", f"v{leg6}", "netns", f"{lab.tag}inet", "type", "veth", "peer", "name", "eth6", "netns", both.ns)
+    lab.inet("sh", "-c", f"ip addr add 2001:db8:{leg6:x}::1/64 dev v{leg6} nodad; ip link set v{leg6} up")
+    both.sh("sh", "-c", "sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.eth6.disable_ipv6=0 && "
+                        f"ip addr add 2001:db8:{leg6:x}::2/64 dev eth6 nodad && ip link set eth6 up && "
+                        f"ip -6 route add default via 2001:db8:{leg6:x}::1")
+    four, _ = member_behind(lab, "four")
+    blob = lab.psk_blob("dual", "--bootstrap", f"{roots[0].ip}:4747,[{roots[0].ip6}]:4747")
+    for h in (*roots, both, four):
+        h.start()
+        h.join(blob, hostname=h.name)
+    for root in roots:
+        wait_for("IPv6", lambda: "2001:db8:" in (both.peer(root.name) or {}).get("endpoint", ""), 15)
+    wait_for("a direct path", lambda: both.ping(four.address(), wait=1, check=False) and
+             (both.peer("four") or {}).get("path") == "direct", 15)
+    netcheck = both.json("netcheck")["nat"]
+    assert netcheck["mapping"] == "endpoint-independent" and f"{r.ip}:4747" in netcheck["reflexive"], netcheck

@@ -208,6 +208,52 @@ static void more_servers_than_fit_are_refused(void **state)
     }
 }
 
+static void a_peer_is_asked_for_one_answer(void **state)
+{
+    struct endpoint server = ep("198.51.100.9:4747");
+    uint8_t pkt[STUN_ANSWER_MAX];
+    const struct endpoint mapped = ep("203.0.113.5:6000");
+    size_t len;
+
+    stun_ask(world.stun, &server);
+    stun_ask(world.stun, &server);
+    stun_tick(world.stun);
+    assert_int_equal(world.sent, 1);
+    len = stun_write_success(&(struct stun_id){{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}}, &mapped, pkt);
+    stun_input(world.stun, &server, pkt, len);
+    assert_true(endpoint_eq(&world.us, &mapped));
+    assert_int_equal(stun_deadline(world.stun), USEC_NEVER);
+    stun_input(world.stun, &server, pkt, len); /* the question is closed */
+    assert_int_equal(world.seen, 1);
+    stun_ask(world.stun, &server); /* and without an answer it ends, too */
+    for (int i = 0; i < 2 * STUN_TRIES && stun_deadline(world.stun) != USEC_NEVER; i++) {
+        world.env.now_us = usec_max(world.env.now_us, stun_deadline(world.stun));
+        stun_tick(world.stun);
+    }
+    assert_int_equal(world.sent, 1 + STUN_TRIES);
+    assert_int_equal(stun_deadline(world.stun), USEC_NEVER);
+}
+
+static void of_too_many_the_one_asked_longest_ago_is_forgotten(void **state)
+{
+    struct endpoint server = ep("192.0.2.1:3478");
+
+    assert_int_equal(stun_add_server(world.stun, &server), 0);
+    for (uint16_t i = 0; i <= STUN_ONCE_MAX; i++)
+        stun_ask(world.stun, &(struct endpoint){addr_v4(0xcb007101), (uint16_t)(4000 + i)});
+    stun_tick(world.stun);
+    assert_int_equal(world.sent, 1 + STUN_ONCE_MAX);
+    assert_int_equal(world.stun->servers[0].ep.port, 3478);
+    assert_int_equal(world.stun->servers[1].ep.port, 4001);
+    server = world.stun->servers[1].ep; /* now it is to be asked for good */
+    for (uint16_t i = 1; i < STUN_SERVERS_MAX; i++, server.port++)
+        assert_int_equal(stun_add_server(world.stun, &server), 0);
+    assert_int_equal(stun_add_server(world.stun, &server), -ERR_FULL);
+    assert_int_equal(world.stun->server_count, STUN_SERVERS_MAX + 1);
+    stun_ask_again(world.stun);
+    assert_int_equal(stun_deadline(world.stun), world.env.now_us);
+}
+
 static void an_indication_is_handed_on_and_not_answered(void **state)
 {
     struct endpoint from = ep("192.0.2.9:53");
@@ -232,6 +278,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(only_the_asked_servers_answer_to_the_open_question_counts,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(more_servers_than_fit_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_peer_is_asked_for_one_answer, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(of_too_many_the_one_asked_longest_ago_is_forgotten, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(an_indication_is_handed_on_and_not_answered, set_up,
                                         tear_down),
     };
