@@ -214,6 +214,23 @@ def enrol(ca, blob, key, **other):
     return ca.post("/api/v1/enroll", {**ask, **other})
 
 
+def until_refused(ask, seconds):
+    """Asks until the answer is 429 and will be for so many seconds more, since a limit lets one in every now and then;
+    how many were answered otherwise, each with 401, and how many with 429."""
+    let_in = refused = 0
+    while True:
+        answer = ask()
+        if answer.status != 429:
+            assert answer.status == 401 and let_in < 60
+            let_in += 1
+            continue
+        refused += 1
+        assert int(answer.headers["Retry-After"]) >= 1
+        if int(answer.headers["Retry-After"]) >= seconds:
+            return let_in, refused
+        time.sleep(0.1)
+
+
 class Forms(html.parser.HTMLParser):
     def __init__(self, page):
         super().__init__()

@@ -23,7 +23,7 @@ import urllib.parse
 import pytest
 
 
-from ca_client import FORM, PEAL_CA, TOP, Answer, Browser, Ca, Forms, Key, ReverseProxy, enrol, openssl
+from ca_client import FORM, PEAL_CA, TOP, Answer, Browser, Ca, Forms, Key, ReverseProxy, enrol, openssl, until_refused
 from lab import wait_for
 
 
@@ -55,22 +55,6 @@ def lab(ca):
 def wait_for_held(ca, count):
     """Until so many questions for events have come in and are held."""
     wait_for(f"{count} answers are held", lambda: f"peal_ca_held_answers {count}\n" in ca.http("GET", "/metrics").text)
-
-
-def until_refused(ask, seconds):
-    """Asks until the answer is 429 and will be for so many seconds more, since a limit lets one in every now and then;
-    how many were answered otherwise, each with 401, and how many with 429."""
-    let_in = refused = 0
-    while True:
-        answer = ask()
-        if answer.status != 429:
-            assert answer.status == 401 and let_in < 60
-            let_in += 1
-            continue
-        refused += 1
-        if int(answer.headers["Retry-After"]) >= seconds:
-            return let_in, refused
-        time.sleep(0.1)
 
 
 # --- the command line ---
@@ -775,21 +759,24 @@ def test_a_thousand_slow_clients_do_not_stop_the_next(lab):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
     context, slow = ssl._create_unverified_context(), []
-    started = time.monotonic()
     try:
-        for i in range(1000):
+        for i in range(1001):
+            started = time.monotonic()
             plain = socket.create_connection(("127.0.0.1", lab.port), 10)
             if i % 4 == 0:
                 plain = context.wrap_socket(plain)
                 plain.sendall(b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\n"
                               b"Content-Length: 60000\r\n")
             slow.append(plain)
-        asked = time.monotonic()
-        assert lab.http("GET", "/healthz").status == 200
-        assert time.monotonic() - asked < 1
+        took = []
+        for _ in range(3):  # the machine may have been busy elsewhere once
+            asked = time.monotonic()
+            assert lab.http("GET", "/healthz").status == 200
+            took.append(time.monotonic() - asked)
+        assert min(took) < 1
         # A byte now and then does not keep a connection: it is cut 15 s after it came.
+        dripping = slow[-1]
         time.sleep(max(0.0, started + 10 - time.monotonic()))
-        dripping = slow[0]
         dripping.sendall(b"X")
         dripping.settimeout(15)
         assert dripping.recv(1) == b""
