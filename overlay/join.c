@@ -297,7 +297,7 @@ static void meet(struct overlay *o, const struct introduction *in)
     }
     l->peer.welcome = true;
     l->touched = true;
-    ring_touch(&o->ring);
+    ring_peer_changed(&o->ring, &l->peer);
     if (l->peer.state == OVERLAY_MEMBER && (in->flags & ASK_MEMBER) == 0)
         session_probe_now(l->session); /* it started again, and our session is the old one */
 }

@@ -242,7 +242,7 @@ static void set_shortcut(struct overlay *o, struct link *l)
         return;
     l->peer.shortcut = shortcut;
     o->ring.shortcut_version++;
-    ring_touch(&o->ring);
+    ring_peer_changed(&o->ring, &l->peer);
 }
 
 static void follow_path(struct overlay *o, struct link *l)
@@ -257,7 +257,7 @@ static void follow_path(struct overlay *o, struct link *l)
     indirect |= session_is_doubted(l->session); /* nothing is passed on by it meanwhile */
     if (l->peer.indirect != indirect) {
         l->peer.indirect = indirect;
-        ring_touch(&o->ring);
+        ring_peer_changed(&o->ring, &l->peer);
     }
     l->peer.rtt = ring_rtt_code(session_rtt(l->session));
 }
@@ -614,10 +614,13 @@ static void hear_state(struct overlay *o, struct link *l, enum overlay_state sta
 {
     enum overlay_state before = l->peer.state;
     const struct path_addr *path = session_path(l->session);
+    bool welcome = state == OVERLAY_JOINING && ((l->mine | l->theirs) & OVERLAY_ROLE_NEAR) != 0;
 
     l->peer.state = (uint8_t)state;
-    if (state == OVERLAY_JOINING && ((l->mine | l->theirs) & OVERLAY_ROLE_NEAR) != 0)
-        l->peer.welcome = true;
+    if (state != before || (welcome && !l->peer.welcome)) {
+        l->peer.welcome |= welcome;
+        ring_peer_changed(&o->ring, &l->peer);
+    }
     if (state == before)
         return;
     if (state == OVERLAY_MEMBER && path->kind == PATH_RING && !id_is_zero(&path->via)) {

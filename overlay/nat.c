@@ -91,12 +91,13 @@ void nat_judge(const struct nat_report *v, size_t n, const struct endpoint *own,
         any = true;
         mapped |= !is_own(&v[i].us, own, own_count);
         kept &= own_count > 0 && v[i].us.port == own[0].port;
-        for (size_t k = 0; k < i; k++)
-            if (counts(&v[k], outside))
-                compare(&v[i], &v[k], &c);
     }
     if (!any)
         return;
+    for (size_t i = 0; mapped && i < n; i++)
+        for (size_t k = 0; k < i; k++)
+            if (counts(&v[i], outside) && counts(&v[k], outside))
+                compare(&v[i], &v[k], &c);
     out->mapping = mapped ? mapping_of(&c) : OVERLAY_NAT_MAPPING_NONE;
     out->keeps_ports = kept ? OVERLAY_KNOWN_YES : OVERLAY_KNOWN_NO;
     if (!mapped)

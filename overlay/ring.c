@@ -27,6 +27,8 @@ void ring_init(struct ring *ring, const struct id *self, struct env *env)
                           .self = *self,
                           .members = 1,
                           .stale = true,
+                          .picks_stale = true,
+                          .gaps_stale = true,
                           .near_version = 1,
                           .shortcut_version = 1};
 }
@@ -43,12 +45,57 @@ void ring_clear(struct ring *ring)
 void ring_set_state(struct ring *ring, enum overlay_state state)
 {
     ring->state = state;
-    ring->stale = true;
+    ring->stale = ring->picks_stale = true;
 }
 
 void ring_touch(struct ring *ring)
 {
     ring->stale = true;
+}
+
+/* A node that was introduced counts before it has said a word: it waits to hear that. */
+static bool counts(const struct ring_peer *peer)
+{
+    return peer->state == OVERLAY_MEMBER || (peer->state != OVERLAY_LEAVING && peer->welcome);
+}
+
+/* What can change our lists, and what cannot. A node hears far more news than concern it: its
+ * shortcuts' neighbours are not its own. */
+
+/* By its first 8 bytes alone, and so with one unit of slack: the lower bytes may borrow. */
+static bool is_beyond(uint64_t distance_top, uint64_t reach)
+{
+    return distance_top != 0 && distance_top - 1 > reach;
+}
+
+static bool is_within(const struct ring *ring, const struct id *id, const uint64_t reach[2])
+{
+    uint64_t right = id_load64(id->b) - id_load64(ring->self.b);
+
+    return !is_beyond(right, reach[RING_RIGHT]) || !is_beyond(-right, reach[RING_LEFT]);
+}
+
+static size_t said_count(const struct ring_said *said)
+{
+    return (size_t)said->counts[RING_LEFT] + said->counts[RING_RIGHT] + said->shortcuts;
+}
+
+static bool said_concerns(const struct ring *ring, const struct ring_said *said)
+{
+    size_t n = said_count(said);
+
+    for (size_t i = 0; i < n; i++)
+        if (is_within(ring, &said->entries[i].id, ring->near_reach))
+            return true;
+    return false;
+}
+
+void ring_peer_changed(struct ring *ring, const struct ring_peer *peer)
+{
+    ring->stale = ring->gaps_stale = true;
+    if (!ring->picks_stale)
+        ring->picks_stale =
+            is_within(ring, &peer->id, ring->told_reach) || said_concerns(ring, &peer->said);
 }
 
 /* Peers: an array of pointers sorted by id. */
@@ -94,7 +141,7 @@ static void *make_room(void *array, size_t count, size_t *size, size_t each)
     return array;
 }
 
-static void forget_candidate(struct ring *ring, const struct id *id);
+static bool forget_candidate(struct ring *ring, const struct id *id);
 
 void ring_add(struct ring *ring, struct ring_peer *peer)
 {
@@ -107,7 +154,10 @@ void ring_add(struct ring *ring, struct ring_peer *peer)
     ring->peers[slot] = peer;
     ring->count++;
     ring->stale = true;
-    forget_candidate(ring, &peer->id);
+    if (forget_candidate(ring, &peer->id))
+        ring->picks_stale = true;
+    if (counts(peer))
+        ring_peer_changed(ring, peer);
 }
 
 /* Many come in through one node at times. */
@@ -134,13 +184,10 @@ void ring_remove(struct ring *ring, struct ring_peer *peer)
     memmove(ring->peers + slot, ring->peers + slot + 1, (ring->count - slot) * sizeof *ring->peers);
     give_peers_room_back(ring);
     ring->stale = true;
+    if (peer->state != OVERLAY_ALONE || counts(peer))
+        ring_peer_changed(ring, peer);
     if (peer->shortcut)
         ring->shortcut_version++;
-}
-
-static size_t said_count(const struct ring_said *said)
-{
-    return (size_t)said->counts[RING_LEFT] + said->counts[RING_RIGHT] + said->shortcuts;
 }
 
 const struct ring_entry *ring_said_side(const struct ring_said *said, enum ring_side side)
@@ -148,6 +195,31 @@ const struct ring_entry *ring_said_side(const struct ring_said *said, enum ring_
     if (said->counts[side] == 0)
         return NULL;
     return said->entries + (side == RING_LEFT ? 0 : said->counts[RING_LEFT]);
+}
+
+/* The size estimate sees the same in both. */
+static bool same_gaps(const struct ring_said *a, const struct ring_said *b)
+{
+    size_t n = (size_t)a->counts[RING_LEFT] + a->counts[RING_RIGHT];
+
+    if (a->counts[RING_LEFT] != b->counts[RING_LEFT] ||
+        a->counts[RING_RIGHT] != b->counts[RING_RIGHT] || a->log_members != b->log_members)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (a->entries[i].flags != b->entries[i].flags ||
+            !id_eq(&a->entries[i].id, &b->entries[i].id))
+            return false;
+    return true;
+}
+
+static void take_said(struct ring *ring, struct ring_peer *peer, const struct ring_said *said)
+{
+    ring->stale = true;
+    ring->gaps_stale |= !same_gaps(&peer->said, said);
+    if (!ring->picks_stale)
+        ring->picks_stale = said_concerns(ring, &peer->said) || said_concerns(ring, said);
+    free(peer->said.entries);
+    peer->said = *said;
 }
 
 int ring_hear(struct ring *ring, struct ring_peer *peer, const struct ring_said *said,
@@ -170,11 +242,11 @@ int ring_hear(struct ring *ring, struct ring_peer *peer, const struct ring_said 
                    with_shortcuts ? said->entries + nears : old->entries + old_nears,
                    shortcuts * sizeof *entries);
     }
-    free(peer->said.entries);
-    peer->said = *said;
-    peer->said.shortcuts = (uint8_t)shortcuts;
-    peer->said.entries = entries;
-    ring->stale = true;
+    take_said(ring, peer,
+              &(struct ring_said){.counts = {said->counts[RING_LEFT], said->counts[RING_RIGHT]},
+                                  .shortcuts = (uint8_t)shortcuts,
+                                  .log_members = said->log_members,
+                                  .entries = entries});
     return 0;
 }
 
@@ -206,15 +278,16 @@ static struct ring_candidate *find_candidate(const struct ring *ring, const stru
     return found ? c : NULL;
 }
 
-static void forget_candidate(struct ring *ring, const struct id *id)
+static bool forget_candidate(struct ring *ring, const struct id *id)
 {
     struct ring_candidate *c = find_candidate(ring, id);
 
     if (c == NULL)
-        return;
+        return false;
     ring->candidate_count--;
     memmove(c, c + 1,
             (size_t)(ring->candidates + ring->candidate_count - c) * sizeof *ring->candidates);
+    return true;
 }
 
 /* NULL when the table is full. */
@@ -254,14 +327,15 @@ void ring_hint(struct ring *ring, const struct id *id, const struct id *via,
         c->via = *via;
     if (ep != NULL)
         c->ep = *ep;
-    ring->stale = true;
+    ring->stale = ring->picks_stale = true;
 }
 
 void ring_hear_endpoint(struct ring *ring, const struct id *id, const struct endpoint *ep)
 {
     struct ring_candidate *c;
 
-    if (ep->addr.family == 0 || id_eq(id, &ring->self) || ring_find(ring, id) != NULL)
+    if (ep->addr.family == 0 || !(ring->picks_stale || is_within(ring, id, ring->near_reach)) ||
+        id_eq(id, &ring->self) || ring_find(ring, id) != NULL)
         return;
     c = need_candidate(ring, id);
     if (c != NULL && c->ep.addr.family == 0)
@@ -304,7 +378,7 @@ void ring_lost(struct ring *ring, const struct id *id)
 {
     struct ring_candidate *c = need_candidate(ring, id);
 
-    ring->stale = true;
+    ring->stale = ring->picks_stale = true;
     if (c == NULL)
         return;
     c->quiet_until_us = ring->env->now_us + (quiet_us << c->failures);
@@ -321,6 +395,7 @@ void ring_released(struct ring *ring, const struct id *id)
     ring->stale = true;
     if (c == NULL)
         return;
+    ring->picks_stale = true;
     c->trying = false;
     c->open_at_us = ring->env->now_us + yield_us;
 }
@@ -377,12 +452,6 @@ static void pick_on_side(struct pick *p, enum ring_side side, const struct id *d
         p->reach[side] = id_load64(p->distance[side][n].b);
 }
 
-/* By its first 8 bytes alone, and so with one unit of slack: the lower bytes may borrow. */
-static bool is_beyond(uint64_t distance_top, uint64_t reach)
-{
-    return distance_top != 0 && distance_top - 1 > reach;
-}
-
 static void pick_offer(struct pick *p, const struct id *id, const struct ring_peer *peer)
 {
     struct id right = id_sub(id, &p->centre);
@@ -392,12 +461,6 @@ static void pick_offer(struct pick *p, const struct id *id, const struct ring_pe
         return;
     pick_on_side(p, RING_RIGHT, &right, id, peer);
     pick_on_side(p, RING_LEFT, &left, id, peer);
-}
-
-/* A node that was introduced counts before it has said a word: it waits to hear that. */
-static bool counts(const struct ring_peer *peer)
-{
-    return peer->state == OVERLAY_MEMBER || (peer->state != OVERLAY_LEAVING && peer->welcome);
 }
 
 static void offer_peers(struct pick *p)
@@ -577,27 +640,76 @@ static void update_wanted(struct ring *ring, const struct pick *p)
 }
 
 static void update_members(struct ring *ring);
+static void tell_members(struct ring *ring);
 static usec members_news_at(const struct ring *ring);
 
-bool ring_update(struct ring *ring)
+/* The next time that passes changes what is believed and what is hinted at. */
+static usec candidates_news_at(const struct ring *ring)
+{
+    usec at_us = USEC_NEVER;
+
+    for (size_t i = 0; i < ring->candidate_count; i++) {
+        const struct ring_candidate *c = &ring->candidates[i];
+
+        if (c->heard_until_us > ring->env->now_us)
+            at_us = usec_min(at_us, c->heard_until_us);
+        if (c->quiet_until_us > ring->env->now_us)
+            at_us = usec_min(at_us, c->quiet_until_us);
+    }
+    return at_us;
+}
+
+/* All lists anew. True when ring_near changed. */
+static bool update_picks(struct ring *ring)
 {
     struct pick p = pick_around(ring, &ring->self);
     bool changed;
 
-    ring->stale = false;
+    ring->picks_stale = false;
     offer_peers(&p);
-    changed = update_told(ring, &p);
-    update_members(ring);
-    if (changed)
+    memcpy(ring->told_reach, p.reach, sizeof ring->told_reach);
+    if (update_told(ring, &p)) {
+        ring->gaps_stale = true;
         ring->near_version++;
+    }
 
     offer_hearsay(&p, false, false);
+    memcpy(ring->near_reach, p.reach, sizeof ring->near_reach);
     changed = take_list(&ring->near[RING_LEFT], &p, RING_LEFT);
     changed |= take_list(&ring->near[RING_RIGHT], &p, RING_RIGHT);
 
     offer_hearsay(&p, ring->state != OVERLAY_MEMBER, true);
     offer_hints(&p);
     update_wanted(ring, &p);
+    ring->picks_until_us = candidates_news_at(ring);
+    return changed;
+}
+
+/* Nothing that the lists follow from has changed. */
+static void keep_picks(struct ring *ring)
+{
+    for (int side = RING_LEFT; side <= RING_RIGHT; side++)
+        for (size_t i = 0; i < ring->told_count[side]; i++) {
+            const struct ring_peer *peer = ring_find(ring, &ring->told[side][i].id);
+
+            CHECK(peer != NULL);
+            ring->told[side][i].rtt = peer->rtt;
+        }
+    drop_idle_candidates(ring);
+}
+
+bool ring_update(struct ring *ring)
+{
+    bool changed = false;
+
+    ring->stale = false;
+    if (ring->picks_stale || ring->env->now_us >= ring->picks_until_us)
+        changed = update_picks(ring);
+    else
+        keep_picks(ring);
+    if (ring->gaps_stale)
+        update_members(ring);
+    tell_members(ring);
     return changed;
 }
 
@@ -618,17 +730,10 @@ usec ring_deadline(const struct ring *ring)
 {
     usec at_us = ring->stale ? ring->env->now_us : members_news_at(ring);
 
-    for (size_t i = 0; i < ring->candidate_count; i++) {
-        const struct ring_candidate *c = &ring->candidates[i];
-
-        if (c->wanted && !c->trying)
-            at_us = usec_min(at_us, c->open_at_us);
-        if (c->heard_until_us > ring->env->now_us)
-            at_us = usec_min(at_us, c->heard_until_us);
-        if (c->quiet_until_us > ring->env->now_us)
-            at_us = usec_min(at_us, c->quiet_until_us);
-    }
-    return at_us;
+    for (size_t i = 0; i < ring->candidate_count; i++)
+        if (ring->candidates[i].wanted && !ring->candidates[i].trying)
+            at_us = usec_min(at_us, ring->candidates[i].open_at_us);
+    return usec_min(at_us, candidates_news_at(ring));
 }
 
 static bool list_has(const struct ring_list *list, const struct id *id)
@@ -641,6 +746,8 @@ static bool list_has(const struct ring_list *list, const struct id *id)
 
 bool ring_is_near(const struct ring *ring, const struct id *id)
 {
+    if (!is_within(ring, id, ring->near_reach)) /* as most are, and all are asked about */
+        return false;
     return list_has(&ring->near[RING_LEFT], id) || list_has(&ring->near[RING_RIGHT], id) ||
            list_has(&ring->wanted[RING_LEFT], id) || list_has(&ring->wanted[RING_RIGHT], id);
 }
@@ -764,6 +871,15 @@ static usec members_news_at(const struct ring *ring)
     return moved > LOG_TELL ? ring->told_members_us + tell_members_us : USEC_NEVER;
 }
 
+static void tell_members(struct ring *ring)
+{
+    if (members_news_at(ring) > ring->env->now_us)
+        return;
+    ring->told_log_members = ring->own_log_members;
+    ring->told_members_us = ring->env->now_us;
+    ring->near_version++;
+}
+
 /* Our own view first, then averaged (in the logarithm) with what our peers see around them. */
 static void update_members(struct ring *ring)
 {
@@ -771,6 +887,7 @@ static void update_members(struct ring *ring)
     double own, logs, weight = 2, wide = 0;
     bool exact;
 
+    ring->gaps_stale = false;
     add_run(&g, &ring->self, ring->told[RING_LEFT], ring->told_count[RING_LEFT],
             ring->told[RING_RIGHT], ring->told_count[RING_RIGHT]);
     for (size_t i = 0; i < ring->count; i++) {
@@ -786,11 +903,6 @@ static void update_members(struct ring *ring)
     own = members_from_gaps(&g, wide, &exact);
     logs = weight * log2(own);
     ring->own_log_members = (uint16_t)(log2(own) * LOG_UNIT);
-    if (members_news_at(ring) <= ring->env->now_us) {
-        ring->told_log_members = ring->own_log_members;
-        ring->told_members_us = ring->env->now_us;
-        ring->near_version++;
-    }
     for (size_t i = 0; !exact && i < ring->count; i++) {
         if (ring->peers[i]->state != OVERLAY_MEMBER || ring->peers[i]->said.log_members == 0)
             continue;

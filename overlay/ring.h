@@ -97,7 +97,12 @@ struct ring {
     usec told_members_us;
     uint32_t near_version, shortcut_version; /* of what we tell */
     double members;
-    bool stale; /* something changed since ring_update */
+    uint64_t told_reach[2]; /* first 8 bytes of the distance to the farthest in told ... */
+    uint64_t near_reach[2]; /* ... and in near; UINT64_MAX: there is room for more */
+    usec picks_until_us;    /* time itself changes the lists then */
+    bool stale;             /* something changed since ring_update */
+    bool picks_stale;       /* something that our lists follow from */
+    bool gaps_stale;        /* something that the size estimate follows from */
 };
 
 void ring_init(struct ring *ring, const struct id *self, struct env *env);
@@ -109,6 +114,8 @@ void ring_add(struct ring *ring, struct ring_peer *peer);
 void ring_remove(struct ring *ring, struct ring_peer *peer);
 struct ring_peer *ring_find(const struct ring *ring, const struct id *id);
 /* Something in a peer (state, welcome, path, role) was changed by the caller. */
+void ring_peer_changed(struct ring *ring, const struct ring_peer *peer);
+/* ring_update is due, though nothing in the ring changed: what goes by it is to be looked at. */
 void ring_touch(struct ring *ring);
 /* What a peer says now; counts above the limits are the parser's affair. -ERR_NOMEM leaves it as it
  * was. */

@@ -177,13 +177,13 @@ static void a_joining_node_is_told_with_a_flag_and_owns_nothing_yet(void **state
     ring_update(&f->ring);
     assert_int_equal(f->ring.near[RING_RIGHT].count, 0);
     joiner->welcome = true;
-    ring_touch(&f->ring);
+    ring_peer_changed(&f->ring, joiner);
     ring_update(&f->ring);
     assert_list(&f->ring.near[RING_RIGHT], (double[]){0.52}, 1);
     assert_int_equal(f->ring.told[RING_RIGHT][0].flags, RING_ENTRY_JOINING);
     assert_true(ring_owns(&f->ring, &key));
     joiner->state = OVERLAY_MEMBER;
-    ring_touch(&f->ring);
+    ring_peer_changed(&f->ring, joiner);
     ring_update(&f->ring);
     assert_int_equal(f->ring.told[RING_RIGHT][0].flags, 0);
     assert_false(ring_owns(&f->ring, &key));
