@@ -452,11 +452,21 @@ static void pick_on_side(struct pick *p, enum ring_side side, const struct id *d
         p->reach[side] = id_load64(p->distance[side][n].b);
 }
 
+static bool is_in_reach(const struct pick *p, const struct id *id)
+{
+    uint64_t top = id_load64(id->b) - p->top;
+
+    return !is_beyond(top, p->reach[RING_RIGHT]) || !is_beyond(-top, p->reach[RING_LEFT]);
+}
+
 static void pick_offer(struct pick *p, const struct id *id, const struct ring_peer *peer)
 {
-    struct id right = id_sub(id, &p->centre);
-    struct id left = id_sub(&p->centre, id);
+    struct id right, left;
 
+    if (!is_in_reach(p, id))
+        return; /* as nearly all are */
+    right = id_sub(id, &p->centre);
+    left = id_sub(&p->centre, id);
     if (id_is_zero(&right))
         return;
     pick_on_side(p, RING_RIGHT, &right, id, peer);
@@ -484,20 +494,6 @@ static bool believable(const struct ring *ring, const struct id *id, bool anyway
     return anyway && c->quiet_until_us <= ring->env->now_us;
 }
 
-static bool would_enter(const struct pick *p, const struct id *id)
-{
-    uint64_t top = id_load64(id->b) - p->top;
-    struct id right, left;
-
-    if (is_beyond(top, p->reach[RING_RIGHT]) && is_beyond(-top, p->reach[RING_LEFT]))
-        return false; /* as nearly all are */
-    right = id_sub(id, &p->centre);
-    left = id_sub(&p->centre, id);
-    return p->count[RING_RIGHT] < OVERLAY_NEAR || p->count[RING_LEFT] < OVERLAY_NEAR ||
-           id_cmp(&right, &p->distance[RING_RIGHT][OVERLAY_NEAR - 1]) < 0 ||
-           id_cmp(&left, &p->distance[RING_LEFT][OVERLAY_NEAR - 1]) < 0;
-}
-
 static void offer_hearsay(struct pick *p, bool joiners, bool anyway)
 {
     const struct ring *ring = p->ring;
@@ -514,7 +510,7 @@ static void offer_hearsay(struct pick *p, bool joiners, bool anyway)
 
             if ((e->flags & RING_ENTRY_JOINING) != 0 && !joiners)
                 continue;
-            if (would_enter(p, &e->id) && believable(ring, &e->id, anyway))
+            if (is_in_reach(p, &e->id) && believable(ring, &e->id, anyway))
                 pick_offer(p, &e->id, NULL);
         }
     }
@@ -798,7 +794,7 @@ bool ring_owns(const struct ring *ring, const struct id *key)
  */
 
 struct gap {
-    struct id from;
+    const struct id *from;
     double width;
 };
 
@@ -807,20 +803,27 @@ struct gaps {
     struct gap gap[GAPS_MAX];
 };
 
-static int gap_order(const void *a, const void *b)
+static bool gap_before(const struct gap *a, const struct gap *b)
 {
-    const struct gap *x = a, *y = b;
-    int order = id_cmp(&x->from, &y->from);
+    int order = id_cmp(a->from, b->from);
 
-    return order != 0 ? order : (x->width > y->width) - (x->width < y->width);
+    return order != 0 ? order < 0 : a->width < b->width;
 }
 
+/* Put in their order at once: the peers come in that order, so a gap has few others to pass, and
+ * GAPS_MAX of them whatever peers say. */
 static void add_gap(struct gaps *g, const struct id *from, const struct id *to)
 {
     struct id width = id_sub(to, from);
+    struct gap gap = {from, id_fraction(&width)};
+    size_t i = g->count;
 
-    if (g->count < GAPS_MAX && !id_is_zero(&width))
-        g->gap[g->count++] = (struct gap){*from, id_fraction(&width)};
+    if (g->count == GAPS_MAX || id_is_zero(&width))
+        return;
+    g->count++;
+    for (; i > 0 && gap_before(&gap, &g->gap[i - 1]); i--)
+        g->gap[i] = g->gap[i - 1];
+    g->gap[i] = gap;
 }
 
 static void add_run(struct gaps *g, const struct id *centre, const struct ring_entry *left,
@@ -843,14 +846,13 @@ static void add_run(struct gaps *g, const struct id *centre, const struct ring_e
     }
 }
 
-static double members_from_gaps(struct gaps *g, double wide, bool *exact)
+static double members_from_gaps(const struct gaps *g, double wide, bool *exact)
 {
     double covered = 0;
     size_t k = 0;
 
-    qsort(g->gap, g->count, sizeof g->gap[0], gap_order);
     for (size_t i = 0; i < g->count; i++) {
-        if (i > 0 && id_eq(&g->gap[i].from, &g->gap[i - 1].from))
+        if (i > 0 && id_eq(g->gap[i].from, g->gap[i - 1].from))
             continue; /* the narrower of two opinions came first */
         covered += g->gap[i].width;
         k++;
@@ -883,11 +885,12 @@ static void tell_members(struct ring *ring)
 /* Our own view first, then averaged (in the logarithm) with what our peers see around them. */
 static void update_members(struct ring *ring)
 {
-    struct gaps g = {.count = 0};
+    struct gaps g;
     double own, logs, weight = 2, wide = 0;
     bool exact;
 
     ring->gaps_stale = false;
+    g.count = 0;
     add_run(&g, &ring->self, ring->told[RING_LEFT], ring->told_count[RING_LEFT],
             ring->told[RING_RIGHT], ring->told_count[RING_RIGHT]);
     for (size_t i = 0; i < ring->count; i++) {
