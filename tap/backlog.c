@@ -3,13 +3,15 @@
 #include <stdint.h>
 
 enum {
-    LIMIT_MIN = 16 * 1024,       /* some ten full packets: a link's device must not run dry */
+    TARGET_MIN = 4 * 1024,       /* some two full packets: as little waits on any link */
+    LIMIT_MIN = 8 * 1024,        /* some five: a link's device must not run dry */
     LIMIT_MAX = 4 * 1024 * 1024, /* about what sockets hold; beyond it there is no limit */
+    DRY_SELDOM = 2,              /* intervals: so often the limit grows by little */
 };
 
 static const usec interval_us = MSEC(100); /* RFC 8289 4.2: a round trip of the Internet */
-static const usec target_us = MSEC(4);
-static const usec limit_us = MSEC(6);
+static const usec target_us = MSEC(5);
+static const usec limit_us = MSEC(8);
 static const usec dry_us = MSEC(1);
 
 void backlog_init(struct backlog *b)
@@ -30,17 +32,55 @@ static size_t at_least(size_t bytes, size_t least)
 
 static void grow(struct backlog *b)
 {
-    b->limit = b->limit > LIMIT_MAX / 2 ? BACKLOG_NO_LIMIT : b->limit * 2;
+    size_t more = ++b->dry <= DRY_SELDOM ? b->limit / 4 : b->limit;
+    b->limit = b->limit > LIMIT_MAX - more ? BACKLOG_NO_LIMIT : b->limit + more;
+}
+
+static size_t limit_of(size_t rate)
+{
+    return at_least(worth(rate, limit_us, interval_us), LIMIT_MIN);
+}
+
+static void hold(struct backlog *b, size_t rate)
+{
+    b->rate = rate;
+    b->limit = limit_of(rate);
+    b->dry = 0;
+}
+
+/* A sender that backs off lets the link run dry now and then, and yet it carries what it can. */
+static bool is_busy(const struct backlog *b, size_t carried)
+{
+    return b->limit != BACKLOG_NO_LIMIT && carried >= b->rate - b->rate / 8 &&
+           carried <= b->rate + b->rate / 8;
+}
+
+/* Up soon, down slowly: what a link carries at times it can carry. */
+static size_t smoothed(size_t rate, size_t carried)
+{
+    return carried > rate ? rate + (carried - rate) / 4 : rate - (rate - carried) / 16;
+}
+
+/* What it grew by goes step by step: whoever feeds a link with pauses needs some for a while. */
+static void settle(struct backlog *b, size_t carried)
+{
+    b->rate = smoothed(b->rate, carried);
+    size_t limit = limit_of(b->rate), more = b->limit > limit ? b->limit - limit : 0;
+    b->limit = limit + more - more / 4;
+    b->dry = 0;
 }
 
 static void interval_end(struct backlog *b, size_t waiting, usec passed_us)
 {
-    size_t in = b->before + b->sent, carried = in > waiting ? in - waiting : 0;
+    size_t in = b->before + b->sent;
+    size_t carried = worth(in > waiting ? in - waiting : 0, interval_us, passed_us);
     if (passed_us >= 2 * interval_us) {
         backlog_init(b); /* nobody sent for a while: nothing stands */
-    } else if (b->least > at_least(worth(carried, target_us, passed_us), LIMIT_MIN)) {
-        b->limit = at_least(worth(carried, limit_us, passed_us), LIMIT_MIN);
-    } else if (b->least <= worth(carried, dry_us, passed_us)) {
+    } else if (b->least > at_least(worth(carried, target_us, interval_us), TARGET_MIN)) {
+        hold(b, carried);
+    } else if (is_busy(b, carried)) {
+        settle(b, carried);
+    } else if (b->least <= worth(carried, dry_us, interval_us)) {
         grow(b);
     }
 }

@@ -7,7 +7,9 @@
  * CoDel (RFC 8289 3) what counts is the least that waited during an interval: a burst passes, a
  * standing queue does not. When that is worth more than TARGET at the rate that the link showed,
  * the backlog is held to LIMIT; what does not fit is dropped by whoever sends, and the senders
- * behind us slow down. When the link all but runs dry the limit grows again, until there is none.
+ * behind us slow down. That they let the link run dry for moments is no reason for more room as
+ * long as it carries what it did; when it all but runs dry and carries less, or more, the limit
+ * grows again, until there is none.
  *
  * Where the queue is not this machine's (a modem's, a router's) nothing is seen and nothing done.
  * No I/O here: the numbers come from the caller. One thread.
@@ -24,6 +26,8 @@ struct backlog {
     size_t before; /* waited when it began */
     size_t sent;   /* in the interval */
     size_t least;  /* that waited in the interval */
+    unsigned dry;  /* intervals in which the link all but ran dry, since it was held last */
+    size_t rate;   /* bytes an interval that the held link carries */
     size_t limit;  /* BACKLOG_NO_LIMIT: none */
 };
 

@@ -1,6 +1,7 @@
 #include "tap/stream.h"
 
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -177,11 +178,20 @@ static void enqueue(struct stream *s, const uint8_t *bytes, size_t len)
     s->end += len;
 }
 
+/* What TCP has sent and the interface's queue and device have not, in memory; a slow link below us
+ * makes it wait there, where nothing overtakes it. */
+static size_t leaving_bytes(int fd)
+{
+    uint32_t mem[SK_MEMINFO_VARS] = {0};
+    socklen_t len = sizeof(mem);
+    return getsockopt(fd, SOL_SOCKET, SO_MEMINFO, mem, &len) == 0 ? mem[SK_MEMINFO_WMEM_ALLOC] : 0;
+}
+
 /* What waits here and in the kernel for its turn; not what is under way to the far end. */
 static size_t waiting_bytes(const struct stream *s)
 {
     int unsent = 0;
-    size_t here = s->end - s->begin + (s->wire_end - s->wire_begin);
+    size_t here = s->end - s->begin + (s->wire_end - s->wire_begin) + leaving_bytes(s->fd);
     return ioctl(s->fd, SIOCOUTQNSD, &unsent) == 0 && unsent > 0 ? here + (size_t)unsent : here;
 }
 
@@ -229,23 +239,16 @@ static size_t write_locked(struct stream *s, const uint8_t *records, size_t len,
     return fit;
 }
 
-/* Where the last of them begins. */
-static size_t last_record(const uint8_t *records, size_t len)
-{
-    size_t at = 0;
-    while (at + record_len(records + at) < len) {
-        at += record_len(records + at);
-    }
-    return at;
-}
-
-/* What does not fit, but for a small packet behind it (a ping that came with an upload). */
+/* What does not fit, but for a small packet among larger ones (a ping that came with an upload). */
 static unsigned drop(struct stream *s, const uint8_t *records, size_t len, usec now_us)
 {
-    size_t last = last_record(records, len);
-    unsigned dropped = count(records, len);
-    if (is_sparse(records + last, len - last)) {
-        dropped -= write_locked(s, records + last, len - last, false, now_us) > 0;
+    unsigned dropped = 0;
+    bool small = false;
+    for (size_t at = 0, n = 0; at < len; at += n) {
+        bool after_small = small;
+        n = record_len(records + at);
+        small = is_sparse(records + at, n);
+        dropped += after_small || !small || write_locked(s, records + at, n, false, now_us) == 0;
     }
     return dropped;
 }

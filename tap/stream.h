@@ -5,9 +5,10 @@
  * Whoever opened the connection hands it over at rest and takes it back to close it; with TLS on it
  * brings a coat, through which the bytes go.
  *
- * Sending never waits, and what cannot leave never grows: how much may stand in the kernel and here
- * follows what the connection carries (backlog.h), at most STREAM_QUEUE_BYTES. What is above that
- * is dropped, the newest first, as whole packets; of what was taken nothing is lost.
+ * Sending never waits, and what cannot leave never grows: how much may stand here, in the kernel
+ * and in front of a slow link of ours follows what the connection carries (backlog.h), here at most
+ * STREAM_QUEUE_BYTES. What is above that is dropped, the newest first, as whole packets; of what
+ * was taken nothing is lost.
  *
  * Threads: any worker writes, and so does the control thread; a lock is taken once for a batch,
  * never for a packet, and never while anything waits. One worker, its home, reads.

@@ -82,6 +82,23 @@ static void a_slow_link_keeps_some_packets(void **state)
     assert_in_range(l.waiting, LIMIT_MIN / 2, LIMIT_MIN);
 }
 
+/* As TCP does when a packet was dropped. */
+static void a_sender_that_backs_off_now_and_then_gets_no_more_room(void **state)
+{
+    static const size_t mbits[] = {10, 30, 100, 1000};
+    for (size_t i = 0; i < sizeof(mbits) / sizeof(*mbits); i++) {
+        struct link l;
+        link_init(&l, mbits[i]);
+        offer(&l, MSEC(400), 150, 1);
+        for (unsigned n = 0; n < 50; n++) {
+            offer(&l, MSEC(60), 150, 1);
+            assert_in_range(delay_us(&l), MSEC(2), MSEC(8));
+            offer(&l, MSEC(12), 0, 1);
+            assert_int_equal(l.waiting, 0);
+        }
+    }
+}
+
 static void the_limit_goes_when_the_link_gets_faster(void **state)
 {
     struct link l;
@@ -111,6 +128,7 @@ int main(void)
         cmocka_unit_test(a_link_that_keeps_up_has_no_limit),
         cmocka_unit_test(a_standing_queue_is_held_short),
         cmocka_unit_test(a_slow_link_keeps_some_packets),
+        cmocka_unit_test(a_sender_that_backs_off_now_and_then_gets_no_more_room),
         cmocka_unit_test(the_limit_goes_when_the_link_gets_faster),
         cmocka_unit_test(silence_forgets),
     };

@@ -4,6 +4,7 @@
 #include "tests/unit/plane_world.h"
 
 #include <pthread.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 enum { CONN = 7, RECORD_MAX = STREAM_TAIL_BYTES };
@@ -334,6 +335,32 @@ static void a_far_end_that_does_not_read_loses_whole_packets(void **state)
     joined_stop(&j);
 }
 
+/* Where there is no room: a ping in the middle of an upload, but not every one of many. */
+static void a_small_packet_among_larger_ones_goes_in_any_case(void **state)
+{
+    static const size_t lens[] = {1400, 80, 1400, 1400, 90, 91, 92, 1400};
+    static uint8_t bytes[ARRAY_LEN(lens) * RECORD_MAX];
+    uint8_t packet[RECORD_MAX];
+    size_t total = 0;
+    int fds[2], epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    for (size_t i = 0; i < ARRAY_LEN(lens); i++) {
+        total += put_control(bytes + total, lens[i]);
+    }
+    socket_pair(fds);
+    const struct plane_stream config = {.number = CONN, .fd = fds[0]};
+    struct stream *s = stream_new(&config, epoll_fd, 0);
+    assert_int_equal(stream_watch(s), 0);
+    s->backlog = (struct backlog){.begin_us = SEC(1), .least = SIZE_MAX, .limit = 1000};
+    assert_int_equal(stream_write(s, bytes, total, false, SEC(1)), ARRAY_LEN(lens) - 2);
+    assert_int_equal(read_packet(fds[1], packet), 80);
+    assert_int_equal(read_packet(fds[1], packet), 90);
+    assert_int_equal(recv(fds[1], packet, 1, MSG_DONTWAIT), -1);
+    stream_free(s);
+    close(fds[0]);
+    close(fds[1]);
+    close(epoll_fd);
+}
+
 enum { A_IN = 0x01aaaaaa, B_IN = 0x01bbbbbb, R_FROM_A = 0x01000a0a, R_FROM_B = 0x01000b0b };
 
 /* One of the two ends of a relay. */
@@ -570,6 +597,7 @@ int main(void)
         cmocka_unit_test(packets_come_whole_in_whatever_pieces),
         cmocka_unit_test(what_is_no_stream_of_packets_ends_it),
         cmocka_unit_test(a_far_end_that_does_not_read_loses_whole_packets),
+        cmocka_unit_test(a_small_packet_among_larger_ones_goes_in_any_case),
         cmocka_unit_test(a_relay_joins_connections_and_datagrams),
         cmocka_unit_test(a_relay_packet_by_another_way_is_handed_up),
         cmocka_unit_test(threads_share_a_connection),
