@@ -9,7 +9,9 @@ from lab import wait_for
 CLIENTS = {
     "dhclient": ("dhclient", "-4", "-1", "-d", "-sf", "{script}", "-lf", "{dir}/leases", "-pf", "{dir}/pid", "peal0"),
     "udhcpc": ("udhcpc", "-f", "-q", "-n", "-t", "10", "-i", "peal0", "-s", "{script}"),
-    "dhcpcd": ("dhcpcd", "-4", "-B", "-1", "--noipv4ll", "-t", "15", "-c", "{script}", "peal0"),
+    # What it keeps of a device stands under the device's name, and another lab's has the same one.
+    "dhcpcd": ("sh", "-c", "for d in run/dhcpcd var/lib/dhcpcd; do mkdir -p /$d {dir}/$d; mount --bind {dir}/$d /$d; done; "
+                           "exec dhcpcd -4 -B -1 --noipv4ll -t 15 -c {script} peal0"),
 }
 
 # One hook script that understands the variables of each client and sets the address.

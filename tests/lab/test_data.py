@@ -141,7 +141,7 @@ else:
 """
 
 
-def make_pair(lab, wire, config="", path="direct", ping=True, block=None):
+def make_pair(lab, wire, config="", path="direct", ping=True, block=None, wrap=()):
     a, b = lab.host("a"), lab.host("b")
     if block:
         for h in (a, b):
@@ -151,7 +151,7 @@ def make_pair(lab, wire, config="", path="direct", ping=True, block=None):
             h.sh("ethtool", "-K", "eth0", "gso", "off", "tso", "off", "tx-udp-segmentation", "off", "gro", "on")
     blob = lab.psk_blob("data", "--bootstrap", f"{a.ip}:4747")
     for h in (a, b):
-        h.start(config)
+        h.start(config, wrap=wrap)
         h.join(blob, hostname=h.name)
     for x, y in ((a, b), (b, a)):
         wait_for(f"the path {path}", lambda x=x, y=y: (x.peer(y.name) or {}).get("path") == path)
@@ -218,12 +218,15 @@ def test_frames_with_vlan_tags_arrive_with_them(lab):
 @pytest.mark.parametrize("path, reason", [("direct", "backlog"), ("tcp", "tcp_queue_full")])
 def test_a_ping_beside_an_upload_does_not_wait(lab, path, reason):
     """On a slow link whose queue would take a third of a second."""
-    a, b = make_pair(lab, wire=True, path=path, block="udp sport 4747 drop" if path == "tcp" else None)
+    # It runs dry in 6 ms: what it waits for is not to wait for another test.
+    first = ("nice", "-n", "-15")
+    block = "udp sport 4747 drop" if path == "tcp" else None
+    a, b = make_pair(lab, wire=True, path=path, block=block, wrap=first)
     a.sh("tc", "qdisc", "add", "dev", "eth0", "root", "tbf", "rate", "30mbit", "burst", "16kb", "limit", "1250000")
     idle = statistics.median(a.ping(b.address(), count=20, interval=0.02))
-    server = b.spawn("iperf3", "-s", "-1", "--forceflush", log="iperf.log")
+    server = b.spawn(*first, "iperf3", "-s", "-1", "--forceflush", log="iperf.log")
     wait_for("iperf3 listens", lambda: "listening" in server.log(), 5)
-    client = a.spawn("iperf3", "-J", "-c", b.address(), "-t", "5", "-C", "cubic", log="client.log")
+    client = a.spawn(*first, "iperf3", "-J", "-c", b.address(), "-t", "5", "-C", "cubic", log="client.log")
     time.sleep(1.5)
     busy = a.ping(b.address(), count=60, interval=0.05)
     wait_for("the upload's end", lambda: not client.alive(), 20)

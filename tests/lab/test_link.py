@@ -13,6 +13,7 @@ def test_delay_loss_and_rate_are_as_asked(lab):
     a.ping(far.ip)
     rtts = far.ping(a.ip, count=5)
     assert 50 <= min(rtts) and statistics.median(rtts) < 60
+    wait_for("neighbours", lambda: a.ping(lossy.ip, wait=1, check=False), 20)  # what waits for them is lost together
     lost = 100 - len(a.ping(lossy.ip, count=100, interval=0.005, wait=1, check=False))
     assert 15 <= lost <= 60  # 36 per cent both ways together
     server = a.spawn("iperf3", "-s", "-1", "--forceflush", log="iperf.log")

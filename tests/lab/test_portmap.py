@@ -103,7 +103,7 @@ def test_a_router_that_was_restarted_maps_again(lab):
     b = nat.member(r, "b", 10)
     b.start()
     wait_for("TCP's", lambda: "maps TCP" in b.daemon.log(), 10)
-    upnpd.stop()
+    upnpd.stop(9)  # asked to end, it may wait for one more packet first
     r.sh("nft", "delete", "table", "inet", "upnp")
     miniupnpd(r, "no", "yes")  # which it tells all hosts
     wait_for("mapped again", lambda: mapped_to(r) == both_at("192.168.1.10"), 6)

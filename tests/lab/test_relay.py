@@ -14,8 +14,8 @@ from lab import binary, wait_for
 def apart(shared_lab):
     """a and b hear nothing of each other; r and s hear everybody."""
     lab = shared_lab
-    hosts = [lab.host(n) for n in ("a", "b", "r", "s")]
-    a, b, r, _ = hosts
+    hosts = [lab.host(n) for n in ("r", "s", "a", "b")]
+    r, _, a, b = hosts
     a.sh("nft", "-f", "-", input=f"""
         table inet apart {{
             chain out {{ type filter hook output priority 0; ip daddr {b.ip} drop; ip6 daddr {b.ip6} drop; }}
@@ -27,6 +27,9 @@ def apart(shared_lab):
         h.join(blob, hostname=h.name, wait=0)
     for h in hosts:
         wait_for(f"{h.name} up", h.up, 20)
+    # Who found nobody within a second began a ring of his own, and is in the other one a little later.
+    wait_for("one ring", lambda: all(len(h.ring()) == 3 for h in hosts), 20)
+    wait_for("a finds b", lambda: a.peal("lookup", b.address(), check=False).returncode == 0, 10)
     return lab
 
 
