@@ -79,12 +79,12 @@ def test_recorded_packets_replayed_do_nothing(pair):
     recorded = os.path.join(a.dir, "recorded")
     with open(recorded, "w") as f:
         f.writelines(p.hex() + "\n" for p in packets if p)
-    delivered = b.peer("a")["age_s"]
+    delivered = wait_for("b's session", lambda: b.peer("a"))["age_s"]
     out = pair.stranger.sh("/usr/bin/python3", FLOOD, a.ip, "4747", "5000", "3", recorded, timeout=30).stdout.split()
     assert a.daemon.alive()
     # A replayed first message costs at most one answer, shorter than the message.
     assert int(out[1]) < 100
-    peer = a.peer("b")
+    peer = wait_for("a's session", lambda: a.peer("b"))
     assert b.ip in peer["endpoint"] or b.ip6 in peer["endpoint"], "a replay moved the path"
     assert b.peer("a")["age_s"] >= delivered, "a replay ended the session"
     b.ping(a.address(), count=5)

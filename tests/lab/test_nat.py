@@ -108,15 +108,10 @@ def test_each_reaches_each_by_the_path_that_theory_promises(grid):
 
 def test_no_ping_is_lost_once_up(grid):
     # "Up" is not said anywhere: when paths are settled, a whole round must pass without a loss.
-    lost = {}
-
-    def round_of_six():
-        lost.clear()
-        lost.update({pair: n for pair, n in ping_all(grid.members, 6).items() if n < 6})
-        return not lost
-
-    with contextlib.suppress(AssertionError):  # said better below
-        wait_for("a round without a loss", round_of_six, 15)
+    for _ in range(5):  # not so many seconds: how long 182 programs take is the machine's affair
+        lost = {pair: n for pair, n in ping_all(grid.members, 6).items() if n < 6}
+        if not lost:
+            break
     assert lost == {}
 
 
