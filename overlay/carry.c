@@ -6,7 +6,8 @@
  *   | packet number                 | part | parts  |  inner packet or part of it ...
  *   +-------------------------------+---------------+
  *
- * They go by direct connections only: a session over the ring does not carry another one.
+ * They go by direct connections only: a session over the ring does not carry another one. Much data
+ * goes along a trail instead (trail.h).
  */
 #include "overlay/overlay_internal.h"
 
@@ -61,35 +62,30 @@ void carry_send(struct overlay *o, const struct path_addr *to, const uint8_t *pk
         put_parcel(o, &o->parcels_out, to, pkt, len);
 }
 
-/*
- * Whom it goes through, and whom the answer is to come back through: while a neighbour is being
- * connected to, the ring between us may not be whole, and only those we have a session with find
- * us.
- */
-static void choose_way(const struct overlay *o, const struct path_addr *to, struct route_header *h)
+struct route_header carry_header(const struct overlay *o, const struct path_addr *to, uint8_t proto)
 {
+    struct route_header h = route_new(&o->ring.self, &to->peer, ROUTE_EXACT, proto);
     struct id via;
     const struct link *l;
 
     if (ring_is_opening(&o->ring, &to->peer, &via) && id_is_zero(&to->via))
-        h->through = via;
+        h.through = via;
     else
-        h->through = to->via;
-    if (id_eq(&h->through, &o->ring.self))
-        h->through = (struct id){{0}};
-    l = link_find(o, &h->through);
+        h.through = to->via;
+    if (id_eq(&h.through, &o->ring.self))
+        h.through = (struct id){{0}};
+    l = link_find(o, &h.through);
     if (l != NULL && l->up && !l->peer.indirect)
-        h->via = l->peer.id;
+        h.via = l->peer.id;
+    return h;
 }
 
 static void dispatch(struct overlay *o, const struct parcel *p)
 {
-    struct route_header h =
-        route_new(&o->ring.self, &p->path.peer, ROUTE_EXACT, ROUTE_PROTO_PACKET);
+    const struct route_header h = carry_header(o, &p->path, ROUTE_PROTO_PACKET);
     size_t parts = (p->len + PART_MAX - 1) / PART_MAX;
     uint8_t body[HEADER_LEN + PART_MAX];
 
-    choose_way(o, &p->path, &h);
     put_u16(body, o->parcel_number++);
     for (size_t i = 0; i < parts; i++) {
         struct route_header each = h;

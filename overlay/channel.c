@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "overlay/relay.h"
+#include "overlay/trail.h"
 
 enum {
     HEADER_LEN = RELAY_HEADER_LEN,
@@ -80,19 +81,51 @@ static bool leg_is_from(const struct overlay *o, const struct leg *leg,
     return l != NULL && l->up && session_way(l->session, from, &way);
 }
 
+/* Of a direct path. */
+static uint32_t conn_of(const struct path_addr *path)
+{
+    return path->kind == PATH_TCP ? path->conn : 0;
+}
+
+void leg_data(const struct overlay *o, const struct leg *leg, struct overlay_data *out)
+{
+    const struct path_addr *path = leg->tx != 0 ? leg_path(o, &leg->neighbour) : NULL;
+
+    if (path == NULL)
+        return;
+    out->udp = path->kind == PATH_UDP;
+    if (out->udp)
+        out->to = path->ep;
+    else
+        out->conn = path->conn;
+    out->channel = leg->tx;
+}
+
+/* NULL: its packets are for us. */
+static const struct leg *leg_onward(const struct leg *leg)
+{
+    if (leg->channel != NULL)
+        return &leg->channel->legs[leg == &leg->channel->legs[0]];
+    return leg->trail != NULL && leg->trail->out.tx != 0 ? &leg->trail->out : NULL;
+}
+
+/* Of one that goes on. */
+static struct meter *leg_meter(const struct leg *leg)
+{
+    return leg->channel != NULL ? leg->channel->meter : leg->trail->meter;
+}
+
 /* Relay packets. */
 
 static void forward_packet(struct overlay *o, const struct leg *leg, const uint8_t *pkt, size_t len)
 {
-    const struct channel *c = leg->channel;
-    const struct leg *onward = &c->legs[leg == &c->legs[0]];
     bool urgent = pkt[0] != PACKET_DATA;
-    bool fits = meter_take(c->meter, o->env->now_us, len, urgent) &&
+    bool fits = meter_take(leg_meter(leg), o->env->now_us, len, urgent) &&
                 meter_take(o->channels.meter, o->env->now_us, len, urgent);
 
     if (!fits)
         overlay_counted(o, OVERLAY_COUNT_DROP_RELAY_RATE);
-    else if (leg_send(o, onward, pkt, len))
+    else if (leg_send(o, leg_onward(leg), pkt, len))
         overlay_counted(o, OVERLAY_COUNT_RELAYED);
     else
         overlay_counted(o, OVERLAY_COUNT_DROP_RELAY);
@@ -106,8 +139,10 @@ void channel_packet(struct overlay *o, const struct path_addr *from, uint8_t *pk
     if (leg == NULL || get_u32(pkt) != (uint32_t)PACKET_RELAY << 24 ||
         pkt[HEADER_LEN] == PACKET_RELAY || !leg_is_from(o, leg, from))
         overlay_counted(o, OVERLAY_COUNT_DROP_RELAY);
-    else if (leg->channel != NULL)
+    else if (leg_onward(leg) != NULL)
         forward_packet(o, leg, pkt + HEADER_LEN, len - HEADER_LEN);
+    else if (leg->trail != NULL)
+        trail_packet(o, leg->trail, pkt + HEADER_LEN, len - HEADER_LEN);
     else
         relay_packet(o, leg->way, pkt + HEADER_LEN, len - HEADER_LEN);
 }
@@ -453,20 +488,13 @@ void channels_clear(struct overlay *o)
     meter_unref(o->channels.meter);
 }
 
-/* Of a direct path. */
-static uint32_t conn_of(const struct path_addr *path)
-{
-    return path->kind == PATH_TCP ? path->conn : 0;
-}
-
 bool overlay_leg_next(const struct overlay *o, size_t *i, struct overlay_leg *out)
 {
     const struct leg *leg;
 
     *out = (struct overlay_leg){.channel = 0};
     while ((leg = table_next(&o->legs, i)) != NULL) {
-        const struct channel *c = leg->channel;
-        const struct leg *onward = c != NULL ? &c->legs[leg == &c->legs[0]] : NULL;
+        const struct leg *onward = leg_onward(leg);
         const struct path_addr *from = leg_path(o, &leg->neighbour);
         const struct path_addr *to = onward != NULL ? leg_path(o, &onward->neighbour) : NULL;
 
@@ -475,12 +503,12 @@ bool overlay_leg_next(const struct overlay *o, size_t *i, struct overlay_leg *ou
         *out = (struct overlay_leg){.from = from->ep,
                                     .from_conn = conn_of(from),
                                     .channel = leg->rx,
-                                    .ends_here = c == NULL};
+                                    .ends_here = onward == NULL};
         if (to != NULL) {
             out->to = to->ep;
             out->to_conn = conn_of(to);
             out->onward = onward->tx;
-            out->each = c->meter;
+            out->each = leg_meter(leg);
             out->all = o->channels.meter;
         }
         return true;

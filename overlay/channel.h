@@ -72,16 +72,19 @@ enum relay_end {
 
 struct path_addr;
 struct overlay;
+struct overlay_data;
 struct link;
 struct way;
 struct channel;
+struct trail;
 
 struct leg {
     uint32_t rx;             /* key of overlay.legs */
     uint32_t tx;             /* what the neighbour receives with; 0: not told yet */
     struct id neighbour;     /* packets with rx come from it */
-    struct channel *channel; /* they go on at the other leg of this; NULL: they are for us */
-    struct way *way;         /* then: of this way */
+    struct channel *channel; /* they go on at the other leg of this; */
+    struct trail *trail;     /* or along this, or end here as it does; */
+    struct way *way;         /* or are for us, of this way. Two of the three are NULL */
 };
 
 /* Forwarded for two others. */
@@ -105,6 +108,8 @@ bool leg_take(struct overlay *o, struct leg *leg);
 void leg_drop(struct overlay *o, struct leg *leg);
 /* Sends a packet to the other side of a leg. False: there is no direct path to the neighbour. */
 bool leg_send(struct overlay *o, const struct leg *leg, const uint8_t *pkt, size_t len);
+/* Where data goes that takes this leg: into `out`, which stays as it is when nowhere now. */
+void leg_data(const struct overlay *o, const struct leg *leg, struct overlay_data *out);
 /* There is a session with this node, over a direct path. */
 bool leg_is_direct(const struct overlay *o, const struct id *neighbour);
 

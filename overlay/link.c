@@ -19,6 +19,7 @@
  * MSG_SAID_HEARD confirms it, so an idle ring exchanges nothing.
  */
 #include "overlay/relay.h"
+#include "overlay/trail.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -511,6 +512,7 @@ void link_down(struct overlay *o, struct session *s, enum session_end why)
         broadcast_link_down(o, l);
         relay_free(o, l);
         channels_link_down(o, &id);
+        trails_link_down(o, l);
     }
     relays_link_down(o, &id);
     l->session = sessions_find(o->sessions, &id);

@@ -45,6 +45,8 @@ enum msg_type {
     MSG_NAT_ASKED = 55, /* id 12, node 20, its endpoint: it was told to */
     MSG_NAT_POKE = 56,  /* id 12, endpoint: send one there */
 
+    MSG_TRAIL_ASK = 57, /* token 8: a trail from the sender, or a sign of life by it (trail.h) */
+
     /* For the rooms above; overlay.h's protos ride in these and in MSG_ROUTE. */
     MSG_UPPER = 64, /* proto 1, body */
 };

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "overlay/relay.h"
+#include "overlay/trail.h"
 
 enum {
     SESSIONS_DEFAULT = 1024,
@@ -114,6 +115,7 @@ static const struct message_rule {
     {MSG_NAT_ASKED, NATCHECK_ASK_LEN + 1, NATCHECK_ASK_LEN + NATCHECK_ENDPOINT_MAX,
      natcheck_asked_input},
     {MSG_NAT_POKE, STUN_ID_LEN + 1, STUN_ID_LEN + NATCHECK_ENDPOINT_MAX, natcheck_poke_input},
+    {MSG_TRAIL_ASK, TRAIL_TOKEN_LEN, TRAIL_TOKEN_LEN, trail_ask_input},
     {MSG_UPPER, 1, 1 + OVERLAY_BODY_MAX, upper_input},
 };
 
@@ -156,7 +158,10 @@ static void on_send(void *ctx, const struct path_addr *to, const uint8_t *pkt, s
         o->host.tcp_send(o->ctx, to->conn, pkt, len);
         return;
     case PATH_RING:
-        carry_send(o, to, pkt, len);
+        if (to->by_trail)
+            trail_send_question(o, to, pkt, len);
+        else
+            carry_send(o, to, pkt, len);
         return;
     case PATH_RELAY:
         relay_send(o, to, pkt, len);
@@ -399,6 +404,7 @@ struct overlay *overlay_new(const struct overlay_config *config, struct env *env
     heap_init(&o->timers);
     o->slot = config->slot;
     o->relay_refused = config->relay_refused;
+    o->trails.allowed = config->trails;
     o->relay_better = config->relay_better != NULL ? config->relay_better : choose_better;
     if (o->sessions == NULL || channels_begin(o, config->relay_mbit) < 0) {
         sessions_free(o->sessions);
@@ -419,6 +425,7 @@ struct overlay *overlay_new(const struct overlay_config *config, struct env *env
     alarm_init(&o->leave_alarm, leave_due);
     alarm_init(&o->natcheck.alarm, natcheck_due);
     alarm_init(&o->reflexive.alarm, reflexive_due);
+    alarm_init(&o->trails.alarm, trails_due);
     alarm_init(&o->join.alarm, NULL);
     alarm_init(&o->join.seek, NULL);
     alarm_init(&o->contacts.alarm, NULL);
@@ -457,6 +464,7 @@ void overlay_free(struct overlay *o)
     detours_clear(o);
     carry_free(o);
     channels_clear(o);
+    trails_clear(o);
     table_clear(&o->legs);
     crawl_free(o);
     broadcast_free(o);
@@ -739,6 +747,8 @@ static void fill_data(const struct overlay *o, const struct link *l, struct over
         out->conn = d.path.conn;
     else if (d.path.kind == PATH_RELAY)
         relay_data(o, &d.path, out);
+    else if (d.path.kind == PATH_RING)
+        trail_data(o, l, out);
     out->tunnelled = d.path.kind == PATH_TUNNEL;
     if (out->tunnelled)
         out->end = d.path.peer;
@@ -776,7 +786,10 @@ void overlay_data_seen(struct overlay *o, uint32_t token, const struct data_seen
     session_data_seen(s, seen);
     if (session_path(s)->kind == PATH_TUNNEL && o->host.tunnel_used != NULL)
         o->host.tunnel_used(o->ctx, &session_path(s)->peer);
-    if (l == NULL || !l->up || last_us + demand_us <= l->demand_until_us)
+    if (l == NULL || !l->up)
+        return;
+    trail_data_seen(o, l, seen->tx_packets);
+    if (last_us + demand_us <= l->demand_until_us)
         return;
     if (last_us + demand_us <= o->env->now_us)
         return;
@@ -823,7 +836,8 @@ int overlay_send_data(struct overlay *o, const struct id *peer, const uint8_t *p
 
     if (l == NULL || !l->up)
         return -ERR_BAD_STATE;
-    on_send(o, session_path(l->session), pkt, len);
+    if (!trail_send(o, l, pkt, len))
+        on_send(o, session_path(l->session), pkt, len);
     return 0;
 }
 
@@ -868,7 +882,8 @@ static void say_why(const struct overlay *o, const struct link *l, char why[96])
     else if (session_path(l->session)->kind == PATH_TUNNEL)
         snprintf(why, 96, "through the public overlay: no direct address answers yet (%s)", what);
     else if (l->peer.indirect)
-        snprintf(why, 96, "over the ring: no direct address answers yet (%s)", what);
+        snprintf(why, 96, "over the ring%s: no direct address answers yet (%s)",
+                 trail_is_proven(l) ? " by a trail" : "", what);
     else if (session_path(l->session)->kind == PATH_TCP)
         snprintf(why, 96, "over TCP: no address answers on UDP yet (%s)", what);
     else
@@ -1085,6 +1100,10 @@ bool overlay_counter(const struct overlay *o, size_t i, const char **name, uint6
         [OVERLAY_COUNT_RELAY_LOST] = "relay_paths_lost",
         [OVERLAY_COUNT_DROP_RELAY] = "drop_relay",
         [OVERLAY_COUNT_DROP_RELAY_RATE] = "drop_relay_rate",
+        [OVERLAY_COUNT_TRAILS] = "trails",
+        [OVERLAY_COUNT_TRAILS_ENDED] = "trails_ended",
+        [OVERLAY_COUNT_TRAIL_NUMBERS] = "trail_numbers",
+        [OVERLAY_COUNT_TRAILS_REFUSED] = "trails_refused",
     };
 
     if (i < OVERLAY_COUNT_MAX) {

@@ -83,6 +83,8 @@ struct overlay_config {
     uint32_t sessions_max; /* 0: 1024 */
     bool port_search;      /* try many ports of a peer whose NAT has one for each remote */
     bool relay_refused;    /* we forward for nobody */
+    bool trails;           /* data goes along the ring by workers (trail.h); all are members who
+                              would pass it on in messages, too */
     uint32_t relay_mbit;   /* at most so much, and half of it for one pair; 0: no cap */
     /* Which relay is the better one; NULL: choose_better. */
     bool (*relay_better)(const struct relay_choice *a, const struct relay_choice *b);

@@ -5,7 +5,7 @@
  * the ring), join.c (finding one's place, keeping it), contact.c (bootstraps and lost peers),
  * shortcut.c, tcp.c (connections for whom UDP does not reach), relay.c and channel.c (relayed
  * paths, and forwarding for others), detour.c (messages around silent peers), ping.c, crawl.c,
- * broadcast.c.
+ * broadcast.c, trail.c (data along the ring by workers).
  *
  * A call runs so: input or tick goes through sessions_input or sessions_tick, whose callbacks land
  * in these files and may send; overlay_settle then moves what is queued, brings the ring's lists up
@@ -42,6 +42,7 @@ struct link {
     struct session *session;
     struct alarm alarm;
     struct relay *relay;                /* relayed paths to it; NULL: none were needed */
+    struct trail_source *trail;         /* its data went over the ring; else NULL */
     struct endpoint ep;                 /* of the last direct path; family 0: never had one */
     uint32_t near_said, shortcuts_said; /* ring.*_version of what it was told */
     uint32_t shortcuts_heard;           /* of what it confirmed */
@@ -88,6 +89,10 @@ enum overlay_count {
     OVERLAY_COUNT_RELAY_LOST,      /* of those, given up */
     OVERLAY_COUNT_DROP_RELAY,      /* no such channel, from elsewhere, or one inside another */
     OVERLAY_COUNT_DROP_RELAY_RATE, /* above what we would relay */
+    OVERLAY_COUNT_TRAILS,          /* of ours that were proven */
+    OVERLAY_COUNT_TRAILS_ENDED,    /* of those: unused, needed no more, or lost */
+    OVERLAY_COUNT_TRAIL_NUMBERS,   /* given out to sources and hops */
+    OVERLAY_COUNT_TRAILS_REFUSED,  /* no number given out: all are in use */
     OVERLAY_COUNT_MAX,
 };
 
@@ -234,6 +239,15 @@ struct ping {
 struct crawl;
 struct broadcast;
 struct fragments;
+struct trail;
+struct trail_source;
+
+struct trails {
+    struct alarm alarm;
+    struct trail **v; /* numbers that we gave out: TRAILS_MAX, or NULL before the first */
+    size_t count;
+    bool allowed; /* in this overlay */
+};
 
 struct overlay {
     struct env *env;
@@ -261,6 +275,7 @@ struct overlay {
     struct table legs;           /* of channels that end here or that we forward */
     struct channels channels;    /* that we forward */
     struct alarm channels_alarm;
+    struct trails trails;
     size_t relay_meets; /* sessions held to measure whether they could relay */
     bool (*relay_better)(const struct relay_choice *a, const struct relay_choice *b);
     uint8_t slot;
@@ -361,6 +376,11 @@ void detours_due(struct overlay *o, struct alarm *alarm);
 void detours_clear(struct overlay *o);
 
 /* carry.c */
+/* Of a message to whoever a session's packet goes to by that path, PATH_RING: whom it goes through,
+ * and whom the answer is to come back through. While a neighbour is being connected to, the ring
+ * between us may not be whole, and only those we have a session with find us. */
+struct route_header carry_header(const struct overlay *o, const struct path_addr *to,
+                                 uint8_t proto);
 void carry_send(struct overlay *o, const struct path_addr *to, const uint8_t *pkt, size_t len);
 void carry_input(struct overlay *o, const struct route_header *h, struct reader *r);
 /* A packet of others, as it stands in a routed message, may go on from here. */

@@ -807,17 +807,11 @@ void relay_packet(struct overlay *o, const struct way *w, uint8_t *pkt, size_t l
 
 void relay_data(const struct overlay *o, const struct path_addr *path, struct overlay_data *out)
 {
-    const struct link *l = link_find(o, &path->peer), *relay = link_find(o, &path->via);
+    const struct link *l = link_find(o, &path->peer);
     const struct way *w = l != NULL && l->relay != NULL ? way_through(l->relay, &path->via) : NULL;
 
-    if (w == NULL || w->leg.tx == 0 || !leg_is_direct(o, &path->via))
-        return;
-    out->udp = session_path(relay->session)->kind == PATH_UDP;
-    if (out->udp)
-        out->to = session_path(relay->session)->ep;
-    else
-        out->conn = session_path(relay->session)->conn;
-    out->channel = w->leg.tx;
+    if (w != NULL)
+        leg_data(o, &w->leg, out);
 }
 
 /* Measured over it; 0: not yet. */

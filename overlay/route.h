@@ -66,6 +66,7 @@ enum route_proto {
     ROUTE_PROTO_PACKET = 67,
     ROUTE_PROTO_PING = 68,
     ROUTE_PROTO_PONG = 69,
+    ROUTE_PROTO_TRAIL = 70,
 };
 
 struct route_header {

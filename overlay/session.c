@@ -318,6 +318,13 @@ int session_send(struct session *s, uint8_t type, const void *body, size_t len)
     return 0;
 }
 
+void session_send_by(struct session *s, const struct path_addr *to, uint8_t type, const void *body,
+                     size_t len)
+{
+    if (s->state == SESSION_UP)
+        session_send_under(s, s->keys, to, type, body, len);
+}
+
 /* Timers: this function alone knows all of them. */
 
 void session_schedule(struct session *s)

@@ -49,6 +49,7 @@ struct path_addr {
     struct id peer, via; /* PATH_RING, PATH_RELAY; peer also PATH_TUNNEL */
     enum path_kind kind;
     bool other_way; /* PATH_RING, of one packet: begins with another hop, if there is one */
+    bool by_trail;  /* PATH_RING, of one packet: along what trail.h knows */
 };
 bool path_addr_eq(const struct path_addr *a, const struct path_addr *b);
 /* No third node is on the way. */
@@ -222,6 +223,9 @@ void session_probe_now(struct session *s);
 /* One message. Buffers may be coalesced into one packet until the end of the current input or tick.
  * -ERR_BAD_STATE, -ERR_RANGE (over MESSAGE_MAX). */
 int session_send(struct session *s, uint8_t type, const void *body, size_t len);
+/* The same at once, in a packet of its own, there. Nothing when it is not up. */
+void session_send_by(struct session *s, const struct path_addr *to, uint8_t type, const void *body,
+                     size_t len);
 /* Another way to reach this peer: it is probed with a challenge and used once it answers and is
  * better. Better: UDP before TCP before relayed before tunnelled before ring; link-local/LAN/IPv6
  * before others at similar RTT; lower RTT with 20% hysteresis, of two relayed ones with 6%. */

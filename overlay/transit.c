@@ -1,5 +1,5 @@
 /* Routed messages: starting them, passing them on, handing them out. */
-#include "overlay/overlay_internal.h"
+#include "overlay/trail.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +14,12 @@ static struct link *gate(const struct overlay *o)
     struct link *l = link_find(o, &o->join.gate);
 
     return l != NULL && l->up ? l : NULL;
+}
+
+/* It makes up an indirect path, and so goes by direct ones. */
+static bool goes_direct(const struct route_header *h)
+{
+    return h->proto == ROUTE_PROTO_PACKET || h->proto == ROUTE_PROTO_TRAIL;
 }
 
 static int pass_on(struct overlay *o, struct link *to, const struct route_header *h,
@@ -71,20 +77,27 @@ static enum route_verdict step(struct overlay *o, const struct passage *p, struc
                                int *sent)
 {
     bool ours = id_is_zero(&p->from);
+    uint8_t told[TRAIL_TOLD_LEN];
+    const void *body = p->body;
     struct ring_peer *next;
     enum route_verdict verdict;
 
     *h = p->header;
     if (route_goes_around(h))
         detours_look(o);
-    verdict = route_step(&o->ring, h, h->proto == ROUTE_PROTO_PACKET, &next);
+    verdict = route_step(&o->ring, h, goes_direct(h), &next);
     if (verdict != ROUTE_FORWARD)
         return verdict;
     if (h->proto == ROUTE_PROTO_PACKET && !ours && !carry_allowed(o, p->body, p->len))
         return verdict;
+    if (h->proto == ROUTE_PROTO_TRAIL) {
+        if (!trail_pass(o, p, &next->id, told))
+            return verdict;
+        body = told;
+    }
     if (!ours)
         overlay_counted(o, OVERLAY_COUNT_ROUTED);
-    *sent = pass_on(o, link_of(next), h, p->body, p->len);
+    *sent = pass_on(o, link_of(next), h, body, p->len);
     if (route_goes_around(h))
         detour_keep(o, p, link_of(next));
     return verdict;
@@ -93,7 +106,7 @@ static enum route_verdict step(struct overlay *o, const struct passage *p, struc
 int transit_send(struct overlay *o, struct route_header *h, struct link *first, const void *body,
                  size_t len)
 {
-    bool direct = h->proto == ROUTE_PROTO_PACKET;
+    bool direct = goes_direct(h);
     struct passage p = {.header = *h, .body = body, .len = len};
     int sent = 0;
 
@@ -126,7 +139,7 @@ int transit_send(struct overlay *o, struct route_header *h, struct link *first, 
 
 int transit_send_around(struct overlay *o, struct route_header *h, const void *body, size_t len)
 {
-    bool direct = h->proto == ROUTE_PROTO_PACKET;
+    bool direct = goes_direct(h);
     struct route_header usual = *h, other = *h;
     struct ring_peer *except, *next;
 
@@ -185,6 +198,9 @@ static void deliver(struct overlay *o, struct link *from, const struct route_hea
         return;
     case ROUTE_PROTO_PACKET:
         carry_input(o, h, r);
+        return;
+    case ROUTE_PROTO_TRAIL:
+        trail_told_input(o, from, h, r);
         return;
     case ROUTE_PROTO_PING:
         ping_input(o, h, r);

@@ -391,6 +391,7 @@ static struct overlay *node_overlay_new(struct node *n)
         .where = n->host.where != NULL ? on_where : NULL,
     };
 
+    n->config.overlay.trails = !n->config.rendezvous; /* in the public one nobody is a member */
     return overlay_new(&n->config.overlay, n->env, &host, n);
 }
 

@@ -45,6 +45,7 @@ static const char *const names[TRAFFIC_KINDS_MAX] = {
     [KIND_ROUTE + ROUTE_PROTO_PACKET - ROUTE_PROTO_ASK] = "route.packet",
     [KIND_ROUTE + ROUTE_PROTO_PING - ROUTE_PROTO_ASK] = "route.ping",
     [KIND_ROUTE + ROUTE_PROTO_PONG - ROUTE_PROTO_ASK] = "route.pong",
+    [KIND_ROUTE + ROUTE_PROTO_TRAIL - ROUTE_PROTO_ASK] = "route.trail",
     [KIND_DHT + PARCEL_PART] = "dht.part",
     [KIND_DHT + PARCEL_GRANT] = "dht.grant",
     [KIND_DHT + PARCEL_RELEASE] = "dht.release",
@@ -106,7 +107,7 @@ static size_t kind_of(uint8_t type, const uint8_t *body, size_t len)
         return type < KIND_ROUTE ? type : KIND_OTHER;
     if (!route_read(&r, &h))
         return KIND_OTHER;
-    if (h.proto >= ROUTE_PROTO_ASK && h.proto <= ROUTE_PROTO_PONG)
+    if (h.proto >= ROUTE_PROTO_ASK && h.proto <= ROUTE_PROTO_TRAIL)
         return KIND_ROUTE + (size_t)(h.proto - ROUTE_PROTO_ASK);
     return kind_of_upper(h.proto, &r);
 }
