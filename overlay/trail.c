@@ -98,6 +98,14 @@ static struct trail *trail_new(struct overlay *o, const struct trail *like)
     return t;
 }
 
+struct link *trail_hop(const struct overlay *o, struct link *next)
+{
+    const struct path_addr *path = session_path(next->session);
+    struct link *hop = path->kind == PATH_RELAY ? link_find(o, &path->via) : next;
+
+    return hop != NULL && leg_is_direct(o, &hop->peer.id) ? hop : NULL;
+}
+
 bool trail_pass(struct overlay *o, const struct passage *p, const struct id *next,
                 uint8_t told[TRAIL_TOLD_LEN])
 {
@@ -111,8 +119,7 @@ bool trail_pass(struct overlay *o, const struct passage *p, const struct id *nex
     like.out.tx = get_u32(told + TRAIL_TOKEN_LEN);
     if (ours)
         like.source = p->header.key;
-    if ((like.out.tx == 0) != ours || !leg_is_direct(o, next) ||
-        (!ours && !leg_is_direct(o, &p->from)))
+    if ((like.out.tx == 0) != ours || (!ours && !leg_is_direct(o, &p->from)))
         return false;
     t = trail_like(o, &like);
     if (t == NULL) {
@@ -172,15 +179,23 @@ bool trail_is_proven(const struct link *l)
     return l->trail != NULL && l->trail->way.tx != 0;
 }
 
+/* And the first hop is not doubted. */
+static bool is_usable(const struct overlay *o, const struct link *l)
+{
+    const struct link *first = trail_is_proven(l) ? link_find(o, &l->trail->way.neighbour) : NULL;
+
+    return first != NULL && !first->peer.indirect;
+}
+
 void trail_data(const struct overlay *o, const struct link *l, struct overlay_data *out)
 {
-    if (trail_is_proven(l))
+    if (is_usable(o, l))
         leg_data(o, &l->trail->way, out);
 }
 
 bool trail_send(struct overlay *o, const struct link *l, const uint8_t *pkt, size_t len)
 {
-    return trail_is_proven(l) && session_path(l->session)->kind == PATH_RING &&
+    return is_usable(o, l) && session_path(l->session)->kind == PATH_RING &&
            leg_send(o, &l->trail->way, pkt, len);
 }
 
@@ -194,8 +209,15 @@ void trail_send_question(struct overlay *o, const struct path_addr *to, const ui
         overlay_counted(o, OVERLAY_COUNT_DROP_RELAY);
 }
 
+/* Sooner while an answer is missing. */
+static usec ask_again_us(const struct trail_source *t)
+{
+    return t->in_vain > 1 ? TRAIL_AGAIN_US + session_rtt(t->link->session) : TRAIL_ASK_US;
+}
+
 static void ask(struct overlay *o, struct trail_source *t)
 {
+    struct link *first = link_find(o, t->trial.tx != 0 ? &t->trial.neighbour : &t->way.neighbour);
     struct path_addr along = ring_path(o, &t->link->peer.id);
     struct trail_question *q = &t->questions[t->asked++ % TRAIL_TRIES];
 
@@ -205,7 +227,9 @@ static void ask(struct overlay *o, struct trail_source *t)
     t->in_vain++;
     along.by_trail = t->trial.tx != 0 || t->way.tx != 0;
     session_send_by(t->link->session, &along, MSG_TRAIL_ASK, q->token, sizeof q->token);
-    alarm_set(o, &t->alarm, o->env->now_us + TRAIL_ASK_US);
+    if (along.by_trail && first != NULL)
+        link_relied_on(o, first);
+    alarm_set(o, &t->alarm, o->env->now_us + ask_again_us(t));
 }
 
 static void stop(struct overlay *o, struct trail_source *t)

@@ -4,7 +4,8 @@
  * open it as they do with relayed data. Everything else of such a session, and data while there is
  * no trail, goes in routed messages as before (carry.c).
  *
- * A trail leads one way, from a source to an end, by hops that have direct paths to each other. A
+ * A trail leads one way, from a source to an end, by hops that have direct paths to each other: of
+ * two neighbours on the ring who are relayed, the relay becomes one, too. A
  * relay packet (channel.h) goes along it: each hop puts in the number that the next one has drawn.
  * The numbers are told from the end backwards, by a routed message that each hop rewrites:
  *
@@ -52,9 +53,10 @@ enum {
     TRAIL_TOLD_LEN = TRAIL_TOKEN_LEN + 4,
     TRAIL_PACKETS = 32, /* so many between two reports of the data plane (1 s) are worth one */
     TRAIL_ASK_US = 500000,
-    TRAIL_TRIES = 4,    /* questions in vain: it is given up */
-    TRAIL_UNUSED_S = 3, /* so little data for so long: it ends */
-    TRAIL_RETRY_S = 5,  /* after one that was given up; doubled each time, */
+    TRAIL_AGAIN_US = 250000, /* and a round trip: while the last one is not answered */
+    TRAIL_TRIES = 4,         /* questions in vain: it is given up */
+    TRAIL_UNUSED_S = 3,      /* so little data for so long: it ends */
+    TRAIL_RETRY_S = 5,       /* after one that was given up; doubled each time, */
     TRAIL_RETRY_MAX_S = 300,
     TRAILS_MAX = 128,
     TRAILS_EACH = 32,
@@ -108,6 +110,9 @@ void trail_packet(struct overlay *o, const struct trail *t, uint8_t *pkt, size_t
 
 /* MSG_TRAIL_ASK. False: malformed. */
 bool trail_ask_input(struct overlay *o, struct link *from, struct reader *r);
+/* Where a message of ROUTE_PROTO_TRAIL goes for the next hop: there, or to the relay between us,
+ * which then is one, too. NULL: there is no direct path to either. */
+struct link *trail_hop(const struct overlay *o, struct link *next);
 /* A message of ROUTE_PROTO_TRAIL, ours or another's, is about to go to `next`: what it is to say
  * there. False: it goes nowhere. */
 bool trail_pass(struct overlay *o, const struct passage *p, const struct id *next,

@@ -80,6 +80,7 @@ static enum route_verdict step(struct overlay *o, const struct passage *p, struc
     uint8_t told[TRAIL_TOLD_LEN];
     const void *body = p->body;
     struct ring_peer *next;
+    struct link *hop;
     enum route_verdict verdict;
 
     *h = p->header;
@@ -90,16 +91,18 @@ static enum route_verdict step(struct overlay *o, const struct passage *p, struc
         return verdict;
     if (h->proto == ROUTE_PROTO_PACKET && !ours && !carry_allowed(o, p->body, p->len))
         return verdict;
+    hop = link_of(next);
     if (h->proto == ROUTE_PROTO_TRAIL) {
-        if (!trail_pass(o, p, &next->id, told))
+        hop = trail_hop(o, hop);
+        if (hop == NULL || !trail_pass(o, p, &hop->peer.id, told))
             return verdict;
         body = told;
     }
     if (!ours)
         overlay_counted(o, OVERLAY_COUNT_ROUTED);
-    *sent = pass_on(o, link_of(next), h, body, p->len);
+    *sent = pass_on(o, hop, h, body, p->len);
     if (route_goes_around(h))
-        detour_keep(o, p, link_of(next));
+        detour_keep(o, p, hop);
     return verdict;
 }
 
