@@ -123,7 +123,7 @@ def test_why_knows_both_nats_and_what_they_mean(grid):
         return [nat and nat["mapping"] for nat in (why["nat"], why["peer_nat"])]
 
     wait_for("both NATs", lambda: mappings(a, "random2") == ["endpoint-dependent"] * 2, 30, every=0.5)
-    assert mappings(grid.hosts["preserving1"], "none2")[0] == "endpoint-independent"
+    wait_for("our own", lambda: mappings(grid.hosts["preserving1"], "none2")[0] == "endpoint-independent", 30, every=0.5)
     assert "both NATs take another port for each remote" in a.peal("why", "random2").stdout
     outcomes = {c["outcome"] for c in b.json("why", "random1")["candidates"]}
     assert outcomes and outcomes <= {"no answer", "being tried", "not tried yet"}, outcomes
