@@ -70,10 +70,15 @@ class World:
         wait_for(f"{host.name} is up", host.up, 30)
 
     def survey(self):
-        """One of root's machines is told to map the ring, now that all are in it."""
+        """One of root's machines is told to map the ring, now that all are in it and it is whole."""
+        wait_for("the ring is whole", self.whole)
         with open(self.ours[0].config, "w", encoding="ascii") as f:
             f.write("[network lab]\nmap = yes\n")
         self.ours[0].peal("reload")
+
+    def whole(self):
+        ring = self.ours[0].json("crawl", check=False)
+        return ring.get("inconsistent") == 0 and len(ring["nodes"]) == 3
 
     def mapped(self):
         return json.loads(self.ca("group", "map", "lab", "--json").stdout)["map"]

@@ -24,7 +24,9 @@ def test_a_map_comes_from_the_machine_of_a_member_with_a_role_only(lab):
         wait_for(f"{h.name} is up", lambda h=h: h.network("club")["state"] == "up", 30)
     wait_for("b, a plain member's, is refused", lambda: "did not take our map" in b.daemon.log(), 40)
     assert json.loads(ca("group", "map", "club", "--json").stdout)["map"] is None
-    # Taken up live.
+    # The first map is the one that is looked at: the ring has settled before. Taken up live.
+    wait_for("the ring is whole", lambda: (ring := a.json("crawl", check=False)).get("inconsistent") == 0
+             and len(ring["nodes"]) == 3)
     with open(a.config, "w") as f:
         f.write("[network club]\nmap = yes\n")
     a.peal("reload")
