@@ -24,7 +24,7 @@ enum {
     NETWORK_IPV6_PREFIX = 64,
     NETWORK_CONTACTS_FIRST_S = 30, /* a ring needs so long to settle */
     NETWORK_CONTACTS_EVERY_S = 300,
-    NETWORK_CONTACTS_NONE_S = 2, /* where none are stored yet: the first one may be all there is */
+    NETWORK_CONTACTS_FEW_S = 2, /* where few are stored yet: the first ones may be all there are */
 };
 
 static const char public_name[] = "public overlay";
@@ -468,6 +468,7 @@ static void save_contacts(struct network *n)
     if (count == 0)
         return; /* contacts that cannot be reached today may be there tomorrow */
     qsort(now, count, sizeof *now, contact_by_id);
+    count = state_merge_contacts(now, count, n->contacts, n->contacts_count);
     if (count == n->contacts_count && same_contacts(now, n->contacts, count))
         return;
     if (state_save_contacts(n->daemon->config.state, state_name(n), now, count) == 0) {
@@ -525,9 +526,10 @@ static void take_up_change(struct network *n)
     if (n->membership)
         membership_look(n->membership);
     save_address(n, &s.ipv4.addr);
-    if (n->contacts_count == 0 && overlay_connections(node_overlay(n->node)) > 0)
+    if (n->contacts_count < STATE_CONTACTS_LEAST &&
+        overlay_connections(node_overlay(n->node)) > n->contacts_count)
         n->contacts_due_us =
-            usec_min(n->contacts_due_us, n->env.now_us + SEC(NETWORK_CONTACTS_NONE_S));
+            usec_min(n->contacts_due_us, n->env.now_us + SEC(NETWORK_CONTACTS_FEW_S));
     if (s.state == NODE_UP && n->device[0] && !n->resolved) {
         n->resolved = true;
         tell_resolved(n, &s.service);

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum {
     PORTMAP_LINE_MAX = 128,
@@ -133,7 +132,7 @@ static int spawn(struct run *r)
     uv_stdio_container_t stdio[3] = {
         {.flags = UV_CREATE_PIPE | UV_READABLE_PIPE, .data.stream = (uv_stream_t *)&r->in},
         {.flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&r->out},
-        {.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},
+        {.flags = UV_IGNORE}, /* its libraries print that there is no way to a router */
     };
     uv_process_options_t options = {
         .file = path, .args = args, .stdio = stdio, .stdio_count = 3, .exit_cb = on_exit_of};

@@ -458,6 +458,25 @@ int state_save_contacts(const char *root, const char *group, const struct overla
     return rc ? rc : file_write(path, text, len, STATE_FILE_MODE);
 }
 
+static bool is_among(const struct overlay_contact *v, size_t count, const struct id *node)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (id_eq(&v[i].node, node))
+            return true;
+    }
+    return false;
+}
+
+size_t state_merge_contacts(struct overlay_contact now[OVERLAY_CONTACTS_MAX], size_t count,
+                            const struct overlay_contact *before, size_t before_count)
+{
+    for (size_t i = 0; i < before_count && count < STATE_CONTACTS_LEAST; i++) {
+        if (!is_among(now, count, &before[i].node))
+            now[count++] = before[i];
+    }
+    return count;
+}
+
 size_t state_load_contacts(const char *root, const char *group, struct overlay_contact *v,
                            size_t max)
 {

@@ -23,7 +23,7 @@
 #include "daemon/config.h"
 #include "overlay/overlay.h"
 
-enum { STATE_WHY_SIZE = 512 };
+enum { STATE_WHY_SIZE = 512, STATE_CONTACTS_LEAST = 8 };
 
 struct state_options {
     char hostname[LABEL_MAX + 1];          /* "" not said */
@@ -66,6 +66,13 @@ int state_save_options(const char *root, const char *group, const struct state_o
 int state_save_address(const char *root, const char *group, const struct addr *a) MUST_USE;
 int state_save_contacts(const char *root, const char *group, const struct overlay_contact *v,
                         size_t count) MUST_USE;
+/*
+ * The members that are there now, and behind them of `before`, as saved last, as many of those that
+ * are not as make it STATE_CONTACTS_LEAST, the latest to go first. Through two NATs both ends have
+ * to send: who goes off last has to remember those who went before. Returns how many.
+ */
+size_t state_merge_contacts(struct overlay_contact now[OVERLAY_CONTACTS_MAX], size_t count,
+                            const struct overlay_contact *before, size_t before_count);
 /* Malformed lines are skipped: contacts are only hints. group NULL, in both: the public overlay. */
 size_t state_load_contacts(const char *root, const char *group, struct overlay_contact *v,
                            size_t max);

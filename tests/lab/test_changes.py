@@ -85,3 +85,4 @@ def test_a_cable_pulled_and_put_back(pair):
         pair.c.sh("sh", "-c", "ip link set eth0 up && ip route add default via 192.168.1.1")
     assert longest_gap(pair.c, pair.a, replug) < 1 + 3
     direct_soon(pair.c, pair.a)
+    assert all(line[2] == ":" for line in pair.c.daemon.log().splitlines())  # nothing but lines of the log

@@ -1,7 +1,9 @@
 """Starting with every bootstrap dead: by beacons on the LAN, and by members met before."""
 
+import os
 import time
 
+import nat
 from lab import wait_for
 
 NOBODY = "198.18.0.1:4747"  # no bootstrap of these groups lives
@@ -54,3 +56,33 @@ def test_a_cold_start_with_every_bootstrap_dead(lab):
     for h in (b, c):
         wait_for(f"{h.name} up", h.up, 10)
     wait_for("traffic", lambda: b.ping(c.address(), wait=1, check=False), 10)
+
+
+def test_members_behind_nats_who_went_off_in_turn_meet_again_with_every_bootstrap_dead(lab):
+    """Each NAT lets in only whom its member sends to: who goes last has to remember who went before."""
+    root = lab.host("root")
+    members = [nat.member(nat.router(lab, f"r{i}"), f"m{i}", 10) for i in range(3)]
+    pairs = [(x, y) for x in members for y in members if x is not y]
+    blob = lab.psk_blob("cold", "--bootstrap", f"{root.ip}:4747")
+    for h in (root, *members):
+        h.start()
+        h.join(blob, hostname=h.name)
+    for x, y in pairs:
+        wait_for(f"{x.name} knows {y.name}", lambda: (x.peer(y.name) or {}).get("path") == "direct", 15)
+    for h in members:
+        contacts = os.path.join(h.state, "cold", "contacts")
+        wait_for("all are remembered", lambda: os.path.exists(contacts) and len(open(contacts).readlines()) == 3, 10)
+    members[0].stop()
+    for h in members[1:]:
+        h.stop()
+        h.start()
+    wait_for("two are a ring", lambda: (members[1].peer("m2") or {}).get("path") == "direct", 15)
+    for h in (root, *members[1:]):
+        h.stop()
+    for i in range(3):
+        nat.reboot(lab.hosts[f"r{i}"])
+    for h in members:
+        h.start()
+    for x, y in pairs:
+        wait_for(f"{x.name} and {y.name} again", lambda: (x.peer(y.name) or {}).get("path") == "direct", 20)
+    wait_for("traffic", lambda: members[0].ping(members[2].address(), wait=1, check=False), 10)

@@ -183,6 +183,38 @@ static void a_bad_address_is_only_forgotten(void **state)
     }
 }
 
+static struct overlay_contact contact(uint8_t number)
+{
+    return (struct overlay_contact){{{number}}, {addr_v4(0xc6336400u + number), 4747}};
+}
+
+static void those_who_went_are_remembered_behind_those_who_are_there(void **state)
+{
+    struct overlay_contact before[OVERLAY_CONTACTS_MAX], now[OVERLAY_CONTACTS_MAX];
+    size_t count = 0;
+
+    /* Twelve, who go off one after the other. */
+    for (uint8_t gone = 0; gone < 12; gone++) {
+        size_t there = 0;
+
+        for (uint8_t i = gone; i < 12; i++)
+            now[there++] = contact(i);
+        count = state_merge_contacts(now, there, before, count);
+        assert_int_equal(count, there > STATE_CONTACTS_LEAST ? there : STATE_CONTACTS_LEAST);
+        memcpy(before, now, count * sizeof *now);
+    }
+    for (uint8_t i = 0; i < STATE_CONTACTS_LEAST; i++)
+        assert_int_equal(now[i].node.b[0], 11 - i);
+    /* Who is there again is where it is now, and listed once. */
+    now[0] = contact(9);
+    now[0].ep.port = 1;
+    count = state_merge_contacts(now, 1, before, count);
+    assert_int_equal(count, STATE_CONTACTS_LEAST);
+    assert_int_equal(now[0].ep.port, 1);
+    for (size_t i = 1; i < count; i++)
+        assert_int_not_equal(now[i].node.b[0], 9);
+}
+
 static void contacts_come_back_and_broken_lines_are_skipped(void **state)
 {
     struct overlay_contact v[3] = {0}, got[OVERLAY_CONTACTS_MAX];
@@ -324,6 +356,7 @@ int main(void)
         TEST(a_broken_file_is_named_and_nothing_is_loaded),
         TEST(a_missing_file_is_named),
         TEST(a_bad_address_is_only_forgotten),
+        TEST(those_who_went_are_remembered_behind_those_who_are_there),
         TEST(contacts_come_back_and_broken_lines_are_skipped),
         TEST(groups_are_listed_and_leftovers_are_not),
         TEST(creating_again_replaces_everything),
