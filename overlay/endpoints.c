@@ -173,6 +173,11 @@ static size_t seen_choose(const struct sessions *ss, const struct nat_report *v,
     return count;
 }
 
+bool sessions_see_nat(const struct sessions *ss)
+{
+    return ss->mapping != OVERLAY_NAT_MAPPING_UNKNOWN && ss->mapping != OVERLAY_NAT_MAPPING_NONE;
+}
+
 void sessions_nat(const struct sessions *ss, struct overlay_nat *out)
 {
     struct nat_report v[REPORTS_MAX];
@@ -247,6 +252,13 @@ static void seen_refresh(struct sessions *ss)
             path_news(ss->all[i]);
 }
 
+/* One more peer sees us where we are, as all others do. */
+static bool is_no_news(const struct sessions *ss, const struct endpoint *us)
+{
+    return ss->mapping == OVERLAY_NAT_MAPPING_NONE && ss->predicted_count == 0 &&
+           endpoint_among(us, ss->own, ss->own_count);
+}
+
 static bool is_place(const struct endpoint *us)
 {
     return us->addr.family != 0 && us->port != 0 && !addr_is_multicast(&us->addr) &&
@@ -301,7 +313,8 @@ void session_observed(struct session *s, const struct endpoint *us)
     bool moved = session_is_mapped(s);
 
     s->observed = *us;
-    seen_refresh(s->ss);
+    if (moved || !is_no_news(s->ss, us))
+        seen_refresh(s->ss);
     if (moved)
         sessions_suspect_nat(s->ss);
     session_event(s, EVENT_OBSERVED);

@@ -36,7 +36,9 @@ enum {
     GUESTS_MAX = 128, /* of no use to us; victim: the oldest that nobody needs, then that joined */
 };
 static const usec say_again_us = MSEC(300); /* at least; and more than two round trips */
-static const usec say_apart_us = MSEC(100); /* between two lists, unless the state changed */
+static const usec say_apart_us = MSEC(100); /* between two lists, unless the state changed ... */
+static const usec say_far_us = SEC(1);      /* ... and this, when only lookahead would be the better
+                                               for it: a ring that forms has news all the time */
 static const usec unused_us = SEC(5);       /* before a connection that nobody needs is closed */
 static const usec unmet_us = SEC(15); /* the same, of a peer that has not said what it needs: what
                                          it says was lost, and it says it again */
@@ -140,7 +142,16 @@ static bool has_state_news(const struct overlay *o, const struct link *l)
 static bool has_list_news(const struct overlay *o, const struct link *l)
 {
     return exchanges_lists(l) &&
-           (l->near_said != o->ring.near_version || l->shortcuts_said != o->ring.shortcut_version);
+           (l->near_said != o->ring.near_version || l->shortcuts_said != o->ring.shortcut_version ||
+            l->log_members_said != o->ring.told_log_members);
+}
+
+/* Who is around us concerns those around us; the rest is for lookahead and estimates. */
+static usec list_news_at(const struct overlay *o, const struct link *l)
+{
+    bool near = ((l->mine | l->theirs) & OVERLAY_ROLE_NEAR) != 0 || l->peer.welcome;
+
+    return l->said_us + (near && l->near_said != o->ring.near_version ? say_apart_us : say_far_us);
 }
 
 static size_t write_shortcuts(const struct ring *ring, const struct id *to, struct writer *w)
@@ -194,6 +205,7 @@ static void say(struct overlay *o, struct link *l)
         write_lists(o, l, &w);
         l->near_said = o->ring.near_version;
         l->shortcuts_said = o->ring.shortcut_version;
+        l->log_members_said = o->ring.told_log_members;
     }
     CHECK(!w.failed);
     l->state_said = (uint8_t)o->ring.state;
@@ -217,14 +229,14 @@ static usec say_what_is_due(struct overlay *o, struct link *l)
 {
     usec now_us = o->env->now_us;
 
-    if (has_state_news(o, l) || (has_list_news(o, l) && now_us >= l->said_us + say_apart_us)) {
+    if (has_state_news(o, l) || (has_list_news(o, l) && now_us >= list_news_at(o, l))) {
         l->says = 0;
         say(o, l);
     } else if (l->says > 0 && now_us >= say_again_at(l)) {
         say(o, l);
     }
     if (has_list_news(o, l))
-        return l->said_us + say_apart_us;
+        return list_news_at(o, l);
     return l->says > 0 ? say_again_at(l) : USEC_NEVER;
 }
 
@@ -372,7 +384,7 @@ static void start_afresh(struct link *l)
     ring_peer_clear(&l->peer);
     l->peer.state = OVERLAY_ALONE;
     l->state_said = UINT8_MAX;
-    l->near_said = l->shortcuts_said = l->shortcuts_heard = 0;
+    l->near_said = l->shortcuts_said = l->shortcuts_heard = l->log_members_said = 0;
     l->theirs = 0;
     l->pledge_said = l->pledges = false;
     l->peer.needed = false;

@@ -85,6 +85,8 @@ static bool outer_of(const struct overlay *o, struct endpoint *out)
 {
     struct overlay_nat nat;
 
+    if (!sessions_see_nat(o->sessions)) /* as nearly always, where there is none */
+        return false;
     sessions_nat(o->sessions, &nat);
     if (nat.mapping == OVERLAY_NAT_MAPPING_UNKNOWN || nat.mapping == OVERLAY_NAT_MAPPING_NONE)
         return false;

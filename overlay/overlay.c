@@ -236,10 +236,12 @@ static bool has_news(struct overlay *o)
     const struct ring *ring = &o->ring;
     bool news = o->near_refreshed != ring->near_version ||
                 o->shortcuts_refreshed != ring->shortcut_version ||
+                o->log_members_refreshed != ring->told_log_members ||
                 o->state_refreshed != (uint8_t)ring->state;
 
     o->near_refreshed = ring->near_version;
     o->shortcuts_refreshed = ring->shortcut_version;
+    o->log_members_refreshed = ring->told_log_members;
     o->state_refreshed = (uint8_t)ring->state;
     return news;
 }

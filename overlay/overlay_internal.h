@@ -51,6 +51,7 @@ struct link {
     usec demand_until_us;               /* 0: no demand */
     usec tcp_at_us;                     /* TCP is tried then; 0: a direct path is there */
     uint16_t seq, seq_theirs;
+    uint16_t log_members_said; /* ring.told_log_members that it was told */
     uint8_t mine, theirs; /* masks of enum overlay_role */
     uint8_t state_said, mine_said;
     bool pledge_said; /* that it may begin the ring (join.c) */
@@ -209,7 +210,7 @@ struct shortcuts {
     uint8_t trials; /* 0: none under way */
     bool timed;     /* their round trips are being measured */
     double whole;   /* this node's rounding of a broken number of shortcuts */
-    double members; /* ring size that the present ones were drawn for */
+    double members; /* ring size that the last one was drawn for */
 };
 
 /* A connection that the host was asked for and that is not there yet. */
@@ -290,6 +291,7 @@ struct overlay {
     bool left;
     bool ring_changed;                            /* the host is to be told */
     uint32_t near_refreshed, shortcuts_refreshed; /* ring.*_version that the links know of */
+    uint16_t log_members_refreshed;
     uint8_t state_refreshed;
     uint64_t counts[OVERLAY_COUNT_MAX];
 };

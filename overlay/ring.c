@@ -7,16 +7,16 @@
 #include <string.h>
 
 enum {
-    GAPS_MAX = 256,                   /* of the size estimate; more add nothing */
-    LOG_UNIT = 2048,                  /* of log2 in ring_said */
-    LOG_TELL_NOW = LOG_UNIT * 3 / 20, /* an estimate that moved by a tenth is told at once ... */
-    LOG_TELL = LOG_UNIT / 50,         /* ... by a seventieth once a minute */
+    GAPS_MAX = 256,                    /* of the size estimate; more add nothing */
+    LOG_UNIT = 2048,                   /* of log2 in ring_said */
+    LOG_TELL_SOON = LOG_UNIT * 3 / 20, /* an estimate that moved by a tenth is told once a second */
+    LOG_TELL = LOG_UNIT / 50,          /* by a seventieth once a minute */
     SHORTCUT_NEAREST = 8, /* gaps away at least: lookahead sees twice as far as the near lists */
     LINKS_LEAST = 11,     /* a ring of 100 gains a tenth of its hops by the last of them */
     FAILURES_MAX = 3,     /* the quiet time doubles no further */
     PEERS_LEAST = 16,     /* slots for peers that are never given back */
 };
-static const usec tell_members_us = SEC(60);
+static const usec tell_members_soon_us = SEC(1), tell_members_us = SEC(60);
 static const usec quiet_us = SEC(2);    /* after a first failure */
 static const usec yield_us = MSEC(300); /* the lower id of two opens at once, the higher waits */
 static const double circle_closed = 0.9999; /* gaps known cover the ring */
@@ -868,8 +868,8 @@ static usec members_news_at(const struct ring *ring)
 {
     int moved = abs(ring->own_log_members - ring->told_log_members);
 
-    if (moved > LOG_TELL_NOW)
-        return ring->env->now_us;
+    if (moved > LOG_TELL_SOON)
+        return ring->told_members_us + tell_members_soon_us;
     return moved > LOG_TELL ? ring->told_members_us + tell_members_us : USEC_NEVER;
 }
 
@@ -879,7 +879,6 @@ static void tell_members(struct ring *ring)
         return;
     ring->told_log_members = ring->own_log_members;
     ring->told_members_us = ring->env->now_us;
-    ring->near_version++;
 }
 
 /* Our own view first, then averaged (in the logarithm) with what our peers see around them. */

@@ -133,6 +133,8 @@ void sessions_observed_by(struct sessions *ss, const struct endpoint *by,
 /* What it said counts no more. */
 void sessions_unobserved_by(struct sessions *ss, const struct endpoint *by);
 struct overlay_nat;
+/* By what peers last reported, there is one. */
+bool sessions_see_nat(const struct sessions *ss);
 /* All that is known of our NAT. */
 void sessions_nat(const struct sessions *ss, struct overlay_nat *out);
 /* A NAT of ours leaves a silent mapping alone for so long (SESSION_KEEPALIVE_S at least is

@@ -7,8 +7,10 @@
 #include <math.h>
 
 enum {
-    RESIZE = 2
-}; /* the ring grew or shrank so many times: shortcuts are drawn again, one by one */
+    RESIZE = 2, /* the ring grew or shrank so many times: shortcuts are drawn again, one by one */
+    TRIALS_EVEN = 2, /* instead of SHORTCUT_TRIALS, when so many peers do not differ: */
+    EVEN_LEAST = 2 * OVERLAY_NEAR,
+};
 /* After becoming a member. Soon: without shortcuts a message goes from neighbour to neighbour, and
  * a ring that forms sends most of its messages then. */
 static const usec settle_us = MSEC(300);
@@ -110,8 +112,10 @@ static void judge_trial(struct overlay *o)
             best = l;
     }
     o->shortcuts.trials = 0;
-    if (best != NULL)
-        link_need(o, best, OVERLAY_ROLE_SHORTCUT, 0);
+    if (best == NULL)
+        return;
+    o->shortcuts.members = ring_members(&o->ring);
+    link_need(o, best, OVERLAY_ROLE_SHORTCUT, 0);
 }
 
 static bool resized(const struct overlay *o)
@@ -152,14 +156,33 @@ static void shortcuts_due(struct overlay *o, struct alarm *alarm)
     }
 }
 
+/* Where all peers are equally far, as in one data centre, there is little to compare. */
+static size_t trials_most(const struct overlay *o)
+{
+    usec least_us = USEC_NEVER, most_us = 0;
+    size_t measured = 0;
+
+    for (size_t i = 0; i < o->ring.count; i++) {
+        usec rtt_us = trial_rtt(link_of(o->ring.peers[i]));
+
+        if (rtt_us == USEC_NEVER - 1)
+            continue;
+        least_us = usec_min(least_us, rtt_us);
+        most_us = usec_max(most_us, rtt_us);
+        measured++;
+    }
+    return measured >= EVEN_LEAST && most_us - least_us <= least_us / 4 ? TRIALS_EVEN
+                                                                        : SHORTCUT_TRIALS;
+}
+
 /* A candidate for this point: not connected to for the ring's sake already. */
-static void try_candidate(struct overlay *o, const struct id *id, const struct endpoint *ep)
+static void try_candidate(struct overlay *o, const struct id *id, const struct endpoint *ep,
+                          size_t most)
 {
     static const struct id nobody;
     const struct link *l = link_find(o, id);
 
-    if (o->shortcuts.trials == SHORTCUT_TRIALS || id_eq(id, &o->ring.self) ||
-        ring_is_near(&o->ring, id))
+    if (o->shortcuts.trials == most || id_eq(id, &o->ring.self) || ring_is_near(&o->ring, id))
         return;
     if (l != NULL && ((l->mine | l->theirs) & OVERLAY_ROLE_SHORTCUT) != 0)
         return;
@@ -169,6 +192,8 @@ static void try_candidate(struct overlay *o, const struct id *id, const struct e
 
 void shortcut_lists(struct overlay *o, const struct lists *lists)
 {
+    size_t most = trials_most(o);
+
     if (lists->token != o->shortcuts.token || o->ring.state != OVERLAY_MEMBER)
         return;
     o->shortcuts.token = 0;
@@ -177,8 +202,8 @@ void shortcut_lists(struct overlay *o, const struct lists *lists)
     for (size_t i = 0; i < OVERLAY_NEAR; i++)
         for (int side = RING_LEFT; side <= RING_RIGHT; side++)
             if (i < lists->side[side].count)
-                try_candidate(o, &lists->side[side].id[i], &lists->ep[side][i]);
-    try_candidate(o, &lists->from, NULL);
+                try_candidate(o, &lists->side[side].id[i], &lists->ep[side][i], most);
+    try_candidate(o, &lists->from, NULL, most);
     alarm_set(o, &o->shortcuts.alarm,
               o->env->now_us + (o->shortcuts.trials > 0 ? trial_us : next_us));
 }

@@ -11,6 +11,7 @@
 #include "overlay/core/wire.h"
 #include "overlay/crypto/aead.h"
 #include "overlay/crypto/cert.h"
+#include "overlay/crypto/hmac.h"
 
 enum { SEEN_MAX = 1 << 13 }; /* victim: the one in the same place */
 
@@ -28,6 +29,8 @@ bool __wrap_sign_verify(const uint8_t *sig, const void *msg, size_t len,
 bool __wrap_sign_public_to_dh(struct dh_public *out, const struct sign_public *pub);
 void __wrap_sign_secret_to_dh(struct dh_secret *out, const struct sign_secret *sec);
 void __wrap_dh_keys(struct dh_public *pub, struct dh_secret *sec, const struct secret *seed);
+void __wrap_hmac(uint8_t out[HMAC_LEN], const void *key, size_t key_len, const struct bytes *parts,
+                 size_t n);
 bool __wrap_dh(struct secret *out, const struct dh_secret *sec, const struct dh_public *pub);
 
 enum cert_verdict __wrap_cert_verify(const struct cert_ca *ca, const struct cert_crl *crl,
@@ -125,6 +128,22 @@ bool __wrap_aead_open(struct aead_cache *cache, const struct aead_key *key, cons
 
     tag_of(key, nonce, aad, aad_len, buf, len, expected);
     return memcmp(expected, tag, PACKET_TAG_LEN) == 0;
+}
+
+/* Another for other keys or parts: each word of it is the sum under the one before. */
+void __wrap_hmac(uint8_t out[HMAC_LEN], const void *key, size_t key_len, const struct bytes *parts,
+                 size_t n)
+{
+    static const uint8_t no_key[8];
+    uint8_t word[8];
+
+    put_u64(word, sum_of(no_key, key, key_len));
+    for (size_t i = 0; i < n; i++)
+        put_u64(word, sum_of(word, parts[i].p, parts[i].len));
+    for (size_t i = 0; i < HMAC_LEN; i += sizeof(word)) {
+        put_u64(word, sum_of(word, &(uint8_t){(uint8_t)i}, 1));
+        memcpy(out + i, word, sizeof(word));
+    }
 }
 
 /* The public key is the seed itself. */
