@@ -1,12 +1,12 @@
 #include "tap/backlog.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum {
     TARGET_MIN = 4 * 1024,       /* some two full packets: as little waits on any link */
     LIMIT_MIN = 8 * 1024,        /* some five: a link's device must not run dry */
     LIMIT_MAX = 4 * 1024 * 1024, /* about what sockets hold; beyond it there is no limit */
-    DRY_SELDOM = 2,              /* intervals: so often the limit grows by little */
 };
 
 static const usec interval_us = MSEC(100); /* RFC 8289 4.2: a round trip of the Internet */
@@ -32,8 +32,7 @@ static size_t at_least(size_t bytes, size_t least)
 
 static void grow(struct backlog *b)
 {
-    size_t more = ++b->dry <= DRY_SELDOM ? b->limit / 4 : b->limit;
-    b->limit = b->limit > LIMIT_MAX - more ? BACKLOG_NO_LIMIT : b->limit + more;
+    b->limit = b->limit > LIMIT_MAX / 2 ? BACKLOG_NO_LIMIT : b->limit * 2;
 }
 
 static size_t limit_of(size_t rate)
@@ -45,7 +44,6 @@ static void hold(struct backlog *b, size_t rate)
 {
     b->rate = rate;
     b->limit = limit_of(rate);
-    b->dry = 0;
 }
 
 /* A sender that backs off lets the link run dry now and then, and yet it carries what it can. */
@@ -61,26 +59,26 @@ static size_t smoothed(size_t rate, size_t carried)
     return carried > rate ? rate + (carried - rate) / 4 : rate - (rate - carried) / 16;
 }
 
-/* What it grew by goes step by step: whoever feeds a link with pauses needs some for a while. */
-static void settle(struct backlog *b, size_t carried)
+/* What the limit grew by goes step by step, and stays while the link runs dry with it. */
+static void settle(struct backlog *b, size_t carried, bool dry)
 {
     b->rate = smoothed(b->rate, carried);
     size_t limit = limit_of(b->rate), more = b->limit > limit ? b->limit - limit : 0;
-    b->limit = limit + more - more / 4;
-    b->dry = 0;
+    b->limit = limit + (dry ? more : more - more / 4);
 }
 
 static void interval_end(struct backlog *b, size_t waiting, usec passed_us)
 {
     size_t in = b->before + b->sent;
     size_t carried = worth(in > waiting ? in - waiting : 0, interval_us, passed_us);
+    bool dry = b->least <= worth(carried, dry_us, interval_us);
     if (passed_us >= 2 * interval_us) {
         backlog_init(b); /* nobody sent for a while: nothing stands */
     } else if (b->least > at_least(worth(carried, target_us, interval_us), TARGET_MIN)) {
         hold(b, carried);
     } else if (is_busy(b, carried)) {
-        settle(b, carried);
-    } else if (b->least <= worth(carried, dry_us, interval_us)) {
+        settle(b, carried, dry);
+    } else if (dry) {
         grow(b);
     }
 }

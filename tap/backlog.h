@@ -26,7 +26,6 @@ struct backlog {
     size_t before; /* waited when it began */
     size_t sent;   /* in the interval */
     size_t least;  /* that waited in the interval */
-    unsigned dry;  /* intervals in which the link all but ran dry, since it was held last */
     size_t rate;   /* bytes an interval that the held link carries */
     size_t limit;  /* BACKLOG_NO_LIMIT: none */
 };
