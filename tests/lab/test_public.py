@@ -150,5 +150,7 @@ def test_a_removed_member_meets_nobody(lab):
     assert found % 4 == 0, found  # three, and what the removed one left there
     c.start()
     wait_for("it was refused", lambda: any("revoked" in r["why"] for h in others for r in h.json("peers")["refused"]), 20)
-    assert all(p["network"] is None for p in c.json("peers")["peers"])  # public nodes only
-    assert not any(p["id"] == gone for h in others for p in h.json("peers")["peers"])
+    # Who opened a session has it from his last message on, until he hears that it was refused, or for 5 s nothing.
+    wait_for("public nodes only", lambda: all(p["network"] is None for p in c.json("peers")["peers"]), 10)
+    assert not any(p["id"] == gone and p["path"] for h in others for p in h.json("peers")["peers"])
+    assert c.ping(a.address(), count=2, wait=1, check=False) == []
