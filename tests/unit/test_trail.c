@@ -230,6 +230,24 @@ static void a_trail_that_breaks_is_left_within_three_seconds(void **state)
     net_free(net);
 }
 
+/* Questions and answers get lost, too: four packets each. */
+static void a_ring_that_loses_packets_keeps_its_trails(void **state)
+{
+    unsigned got = 0;
+
+    for (uint64_t seed = 30; seed < 40; seed++) {
+        struct overlay_net *net = ring(seed, MEMBERS, a_and_b);
+
+        demand(net, A, B);
+        (void)send_data(net, A, B, 50, 4);
+        net->loss_percent = 5;
+        got += send_data(net, A, B, 50, 20);
+        assert_true(counted(net, A, OVERLAY_COUNT_TRAILS_ENDED) <= 1);
+        net_free(net);
+    }
+    assert_in_range(got, 8700, 9300); /* of 10,000 over two hops */
+}
+
 static void a_hop_that_dies_takes_the_trail_with_it_and_another_is_found(void **state)
 {
     for (uint64_t seed = 10; seed < 16; seed++) {
@@ -468,6 +486,7 @@ int main(void)
         cmocka_unit_test(little_data_gets_none),
         cmocka_unit_test(a_trail_that_leads_nowhere_is_not_used),
         cmocka_unit_test(a_trail_that_breaks_is_left_within_three_seconds),
+        cmocka_unit_test(a_ring_that_loses_packets_keeps_its_trails),
         cmocka_unit_test(a_hop_that_dies_takes_the_trail_with_it_and_another_is_found),
         cmocka_unit_test(what_is_not_used_any_more_is_given_back),
         cmocka_unit_test(a_direct_path_takes_over),
