@@ -156,7 +156,8 @@ class Chromium:
         """The newest file of that name, once it is whole."""
         until = time.monotonic() + WAIT_S
         while time.monotonic() < until:
-            files = [f for f in glob.glob(os.path.join(self.downloads, pattern)) if not f.endswith(".crdownload")]
+            files = [f for f in glob.glob(os.path.join(self.downloads, pattern))
+                     if not f.endswith(".crdownload") and os.path.getsize(f)]
             if files:
                 with open(max(files, key=os.path.getmtime), encoding="utf-8") as f:
                     text = f.read()

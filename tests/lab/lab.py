@@ -126,7 +126,7 @@ class Host:
         self.daemon = self.spawn(*wrap, binary("peald"), "--config", self.config, "--state", self.state, "--socket",
                                  self.socket, *args, log="peald.log")
         if wait:
-            wait_for(f"{self.name}: control socket", self.answers, 10)
+            wait_for(f"{self.name}: control socket", self.answers, 30)
         return self.daemon
 
     def answers(self):
@@ -313,7 +313,7 @@ class Lab:
             with contextlib.suppress(ProcessLookupError):
                 p.popen.kill()
         for p in self.processes:
-            p.popen.wait(5)
+            p.popen.wait(30)
         for ns in [h.ns for h in self.hosts.values()] + [f"{self.tag}inet"]:
             for pid in run("ip", "netns", "pids", ns, check=False).stdout.split():  # what our processes started
                 with contextlib.suppress(ProcessLookupError):
