@@ -674,7 +674,7 @@ static void tell_why(struct op *op)
         op_fail(op, PROTOCOL_FAILED, "that is this machine itself: no path leads there");
         return;
     }
-    result = status_why_json(op->network, &op->peer);
+    result = status_why_json(op->daemon, op->network, &op->peer);
     if (result)
         op_done(op, result);
     else

@@ -382,13 +382,19 @@ static json_t *cipher_json(enum seal_alg alg)
     return json_null(); /* 0: no data key yet */
 }
 
-static json_t *path_json(const struct overlay_peer_info *p)
+static const char *const paths[] = {"direct", "tcp", "relay", "overlay"};
+
+/* NULL: it is not up. */
+static const char *path_text(const struct overlay_peer_info *p)
 {
     if (!p->up)
-        return json_null();
-    if (!id_is_zero(&p->relay))
-        return json_string("relay");
-    return json_string(p->udp ? "direct" : p->tcp ? "tcp" : "overlay");
+        return NULL;
+    return paths[!id_is_zero(&p->relay) ? 2 : p->udp ? 0 : p->tcp ? 1 : 3];
+}
+
+static json_t *path_json(const struct overlay_peer_info *p)
+{
+    return path_text(p) ? json_string(path_text(p)) : json_null();
 }
 
 static json_t *hostname_json(struct network *n, const struct id *peer)
@@ -631,20 +637,21 @@ static void add_nats(const struct overlay *o, const struct id *peer, json_t *why
                             : json_null());
 }
 
-json_t *status_why_json(struct network *n, const struct id *peer)
+json_t *status_why_json(struct daemon *d, struct network *n, const struct id *peer)
 {
     struct node *node = network_enter(n);
     struct overlay_peer_info p;
-    json_t *refused = json_array(), *why;
+    json_t *refused = json_array(), *why, *udp = udp_json(d);
     bool found = node && overlay_peer(node_overlay(node), peer, &p);
 
     add_refusals(n, peer, refused);
     if (!node || (!found && json_array_size(refused) == 0)) {
         json_decref(refused);
+        json_decref(udp);
         return NULL;
     }
-    why = json_pack("{s:s, s:o, s:o}", "schema", "peal.why/1", "peer",
-                    found ? peer_json(n, &p) : json_null(), "refused", refused);
+    why = json_pack("{s:s, s:o, s:o, s:o}", "schema", "peal.why/1", "peer",
+                    found ? peer_json(n, &p) : json_null(), "refused", refused, "udp", udp);
     add_candidates(node_overlay(node), network_now(n), peer, why);
     add_relays(n, node_overlay(node), peer, why);
     add_nats(node_overlay(node), peer, why);
@@ -758,6 +765,22 @@ static void removals_metrics(FILE *out, const struct network *n)
                 membership_crl_stale(m));
 }
 
+static void paths_metrics(FILE *out, struct network *n)
+{
+    size_t count;
+    struct overlay_peer_info *v = list_peers(n, &count);
+
+    for (size_t k = 0; k < sizeof paths / sizeof paths[0]; k++) {
+        size_t peers = 0;
+
+        for (size_t i = 0; i < count; i++)
+            peers += path_text(&v[i]) == paths[k];
+        fprintf(out, "peal_peers{network=\"%s\",path=\"%s\"} %zu\n", network_name(n), paths[k],
+                peers);
+    }
+    free(v);
+}
+
 static void network_metrics(FILE *out, struct network *n)
 {
     struct node *node = network_enter(n);
@@ -776,6 +799,7 @@ static void network_metrics(FILE *out, struct network *n)
     fprintf(out, "%d\n", s.state == NODE_UP);
     fprintf(out, "peal_connections{network=\"%s\"} %zu\n", name,
             overlay_connections(node_overlay(node)));
+    paths_metrics(out, n);
     fprintf(out, "peal_ring_size_estimate{network=\"%s\"} %.0f\n", name,
             overlay_size_estimate(node_overlay(node)));
     fprintf(out, "peal_dht_records{network=\"%s\"} %zu\n", name, s.dht_records);

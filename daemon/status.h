@@ -22,7 +22,7 @@ json_t *status_crawl_json(const struct node_member *m);
 json_t *status_lookup_json(const struct node_lookup_result *r);
 /* peal.why/1: the peers entry of one node, what was tried to reach it, both NATs, and handshakes
  * refused lately; NULL when there is neither session nor refusal. */
-json_t *status_why_json(struct network *n, const struct id *peer);
+json_t *status_why_json(struct daemon *d, struct network *n, const struct id *peer);
 /* Prometheus text, to be freed; NULL when out of memory. */
 char *status_metrics(struct daemon *d);
 

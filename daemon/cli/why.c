@@ -106,14 +106,17 @@ static bool says(const json_t *nat, const char *key, const char *word)
     return strcmp(text_of(nat, key, ""), word) == 0;
 }
 
-/* What two NATs mean for a direct path, where both are known well enough to tell. */
-static void print_nats_meet(const json_t *ours, const json_t *theirs)
+/* What two NATs mean for a direct path, where both are known well enough to tell; udp false: ours
+ * lets none out. */
+static void print_nats_meet(const json_t *ours, const json_t *theirs, const json_t *udp)
 {
     bool we_change = says(ours, "mapping", "endpoint-dependent");
     bool they_change = says(theirs, "mapping", "endpoint-dependent");
     const char *text = NULL;
 
-    if (we_change && they_change)
+    if (json_is_false(udp))
+        text = "UDP does not get through here: neighbours answer over TCP only";
+    else if (we_change && they_change)
         text = "both NATs take another port for each remote, which the other end cannot know";
     else if (we_change && says(theirs, "filtering", "endpoint-dependent"))
         text =
@@ -158,7 +161,7 @@ static void print_tries(const json_t *result)
     print_nat("our", ours);
     print_nat("its", its);
     if (says(peer, "path", "relay") || says(peer, "path", "overlay"))
-        print_nats_meet(ours, its);
+        print_nats_meet(ours, its, json_object_get(result, "udp"));
     print_next(result);
 }
 

@@ -125,6 +125,9 @@ def test_why_knows_both_nats_and_what_they_mean(grid):
     wait_for("both NATs", lambda: mappings(a, "random2") == ["endpoint-dependent"] * 2, 30, every=0.5)
     wait_for("our own", lambda: mappings(grid.hosts["preserving1"], "none2")[0] == "endpoint-independent", 30, every=0.5)
     assert "both NATs take another port for each remote" in a.peal("why", "random2").stdout
+    blocked = grid.hosts["blocked1"]
+    assert blocked.json("why", "random1")["udp"] is False and a.json("why", "random2")["udp"] is True
+    assert "UDP does not get through here" in blocked.peal("why", "random1").stdout
     outcomes = {c["outcome"] for c in b.json("why", "random1")["candidates"]}
     assert outcomes and outcomes <= {"no answer", "being tried", "not tried yet"}, outcomes
 

@@ -66,6 +66,9 @@ def test_a_third_member_relays_and_no_ping_is_lost(apart):
     assert len(a.ping(b.address(), count=50, interval=0.02, wait=5)) == 50
     assert sum(forwarded(h) for h in relays) >= before + 100  # by their workers, there and back
     wait_for("the relay's word", lambda: "relay" in (relay_host(apart).peer("a") or {"roles": []})["roles"])
+    metrics = a.peal("metrics").stdout
+    for path, peers in (("direct", 2), ("tcp", 0), ("relay", 1), ("overlay", 0)):
+        assert f'peal_peers{{network="apart",path="{path}"}} {peers}\n' in metrics, metrics
     assert b.sh("ping", "-c", "3", "-i", "0.05", "-W", "2", "-s", "1300", a.address()).returncode == 0
 
 
