@@ -190,7 +190,7 @@ void sessions_nat(const struct sessions *ss, struct overlay_nat *out)
     for (size_t i = 0; i < n && out->reflexive_count < OVERLAY_REFLEXIVE_MAX; i++)
         if (!endpoint_among(&v[i].us, out->reflexive, out->reflexive_count))
             out->reflexive[out->reflexive_count++] = v[i].us;
-    if (out->mapping != OVERLAY_NAT_MAPPING_NONE && n > 0)
+    if (ss->seen_count > 0) /* elsewhere than we are */
         out->keepalive_us = ss->keepalive_us;
 }
 

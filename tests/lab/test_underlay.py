@@ -18,6 +18,7 @@ def test_mesh_over_an_ipv6_only_internet(lab):
             a.ping(b.address())
             a.ping(b.address6())
     wait_for("the endpoint", lambda: "2001:db8" in ((hosts[1].peer("six0") or {}).get("endpoint") or ""))
+    assert "keepalive    none needed" in hosts[1].peal("netcheck").stdout
 
 
 def test_members_of_one_lan(lab):
