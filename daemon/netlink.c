@@ -274,12 +274,14 @@ static int dump(struct links *l, uint16_t type, mnl_cb_t cb, void *ctx)
     return ask(l, h, cb, ctx);
 }
 
+struct found_address {
+    struct net net;
+    int ifindex;
+};
+
 struct found {
     struct usable usable;
-    struct {
-        struct net net;
-        int ifindex;
-    } v[LINKS_SUBNETS_MAX];
+    struct found_address v[LINKS_SUBNETS_MAX];
     size_t count;
 };
 
@@ -348,32 +350,32 @@ static int rank(const struct addr *a)
     return (addr_is_private(a) ? 2 : 0) + (a->family == 4 ? 1 : 0);
 }
 
-/* The best first; equal ones in the order of their bytes, so that the same addresses give the same
- * list. */
+/* The best first; equal ones in the order in which their links were made: those of the machine come
+ * before the bridges of its containers, which may be too many to tell of. */
 static int by_rank(const void *a, const void *b)
 {
-    const struct addr *x = a, *y = b;
-    int d = rank(x) - rank(y);
+    const struct found_address *x = a, *y = b;
+    int d = rank(&x->net.addr) - rank(&y->net.addr);
 
-    return d ? d : memcmp(x->b, y->b, sizeof x->b);
+    if (d == 0)
+        d = (x->ifindex > y->ifindex) - (x->ifindex < y->ifindex);
+    return d ? d : memcmp(x->net.addr.b, y->net.addr.b, sizeof x->net.addr.b);
 }
 
 bool links_look(struct links *l, struct links_outside *out)
 {
-    struct addr all[LINKS_SUBNETS_MAX];
     struct found *f = find_addresses(l);
 
     memset(out, 0, sizeof *out);
     if (!f)
         return false;
-    for (size_t i = 0; i < f->count; i++) {
+    qsort(f->v, f->count, sizeof *f->v, by_rank);
+    for (size_t i = 0; i < f->count; i++)
         out->subnets[i] = f->v[i].net;
-        all[i] = f->v[i].net.addr;
-    }
     out->subnets_count = f->count;
-    qsort(all, f->count, sizeof *all, by_rank);
     out->addrs_count = f->count < LINKS_ADDRS_MAX ? f->count : LINKS_ADDRS_MAX;
-    memcpy(out->addrs, all, out->addrs_count * sizeof *all);
+    for (size_t i = 0; i < out->addrs_count; i++)
+        out->addrs[i] = f->v[i].net.addr;
     free(f);
     return true;
 }

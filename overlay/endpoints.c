@@ -16,6 +16,10 @@
 
 #include "overlay/session_internal.h"
 
+/* There is always room for so many that others see: a machine with many bridges has more addresses
+ * than fit, and what leads through its NAT is none of them. */
+enum { LEARNED_TOLD = 4 };
+
 static bool endpoint_among(const struct endpoint *ep, const struct endpoint *list, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -26,7 +30,9 @@ static bool endpoint_among(const struct endpoint *ep, const struct endpoint *lis
 
 size_t sessions_own_endpoints(const struct sessions *ss, struct endpoint out[HELLO_ENDPOINTS_MAX])
 {
-    size_t n = ss->own_count;
+    size_t learned = ss->seen_count + ss->predicted_count;
+    size_t most = HELLO_ENDPOINTS_MAX - (learned < LEARNED_TOLD ? learned : LEARNED_TOLD);
+    size_t n = ss->own_count < most ? ss->own_count : most;
 
     memcpy(out, ss->own, n * sizeof(*out));
     for (size_t i = 0; i < ss->seen_count && n < HELLO_ENDPOINTS_MAX; i++)

@@ -126,7 +126,7 @@ bool sessions_may_try(const struct sessions *ss, const struct endpoint *ep)
     struct endpoint own[HELLO_ENDPOINTS_MAX];
     size_t n = sessions_own_endpoints(ss, own);
 
-    return endpoint_acceptable(ep, own, n);
+    return endpoint_acceptable(ep, ss->own, ss->own_count) && endpoint_acceptable(ep, own, n);
 }
 
 bool sessions_on_lan(const struct sessions *ss, const struct addr *a)

@@ -44,6 +44,8 @@ def test_who_reaches_all_over_ipv6_learns_of_his_ipv4_nat_and_is_direct_with_tho
                         f"ip addr add 2001:db8:{leg6:x}::2/64 dev eth6 nodad && ip link set eth6 up && "
                         f"ip -6 route add default via 2001:db8:{leg6:x}::1")
     four, _ = member_behind(lab, "four")
+    for i in range(9):  # as of containers: more addresses than are told of
+        four.sh("sh", "-c", f"ip link add br{i} type bridge && ip addr add 172.{17 + i}.0.1/16 dev br{i} && ip link set br{i} up")
     blob = lab.psk_blob("dual", "--bootstrap", f"{roots[0].ip}:4747,[{roots[0].ip6}]:4747")
     for h in (*roots, both, four):
         h.start()
@@ -52,5 +54,6 @@ def test_who_reaches_all_over_ipv6_learns_of_his_ipv4_nat_and_is_direct_with_tho
         wait_for("IPv6", lambda: "2001:db8:" in (both.peer(root.name) or {}).get("endpoint", ""), 15)
     wait_for("a direct path", lambda: both.ping(four.address(), wait=1, check=False) and
              (both.peer("four") or {}).get("path") == "direct", 15)
+    assert four.json("netcheck")["endpoints"][0] == f"{four.ip}:4747"
     netcheck = both.json("netcheck")["nat"]
     assert netcheck["mapping"] == "endpoint-independent" and f"{r.ip}:4747" in netcheck["reflexive"], netcheck

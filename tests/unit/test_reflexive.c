@@ -198,6 +198,27 @@ static void who_is_gone_is_replaced_and_counts_no_more(void **state)
     net_free(net);
 }
 
+static void many_addresses_leave_room_for_the_one_outside(void **state)
+{
+    struct overlay_net *net = members(0);
+    struct endpoint own[OVERLAY_ENDPOINTS_MAX] = {v6_of(US)}, told[OVERLAY_ENDPOINTS_MAX];
+    unsigned who[MEMBERS], found = 0;
+
+    for (unsigned i = 1; i < OVERLAY_ENDPOINTS_MAX; i++)
+        own[i] = (struct endpoint){addr_v4(0xac100001 + (i << 16)), 4747};
+    overlay_set_endpoints(net_enter(net->nodes[US]), own, OVERLAY_ENDPOINTS_MAX);
+    assert_int_equal(overlay_endpoints(net->nodes[US]->o, told), OVERLAY_ENDPOINTS_MAX);
+    net_run(net, SEC(1));
+    assert_true(who_is_asked(who) > 0);
+    answers(net, who[0], &outer);
+    assert_int_equal(overlay_endpoints(net->nodes[US]->o, told), OVERLAY_ENDPOINTS_MAX);
+    for (unsigned i = 0; i < OVERLAY_ENDPOINTS_MAX; i++)
+        found += endpoint_eq(&told[i], &outer);
+    assert_int_equal(found, 1);
+    assert_true(endpoint_eq(&told[0], &own[0]) && endpoint_eq(&told[1], &own[1]));
+    net_free(net);
+}
+
 static void at_another_address_all_is_asked_anew(void **state)
 {
     struct overlay_net *net = members(0);
@@ -221,6 +242,7 @@ int main(void)
         cmocka_unit_test(those_reached_over_ipv4_need_not_be_asked),
         cmocka_unit_test(without_an_address_of_ipv4_nobody_is_asked),
         cmocka_unit_test(who_is_gone_is_replaced_and_counts_no_more),
+        cmocka_unit_test(many_addresses_leave_room_for_the_one_outside),
         cmocka_unit_test(at_another_address_all_is_asked_anew),
     };
 
