@@ -938,12 +938,14 @@ bool relay_invite_input(struct overlay *o, struct link *from, struct reader *in)
     return true;
 }
 
-/* A leg with that number, of that neighbour. */
+/* A leg with that number, of that neighbour; trails have numbers, too, that nobody asks for so. */
 static struct leg *leg_named(const struct overlay *o, const struct link *from, uint32_t rx)
 {
     struct leg *leg = table_get(&o->legs, &rx);
 
-    return leg != NULL && id_eq(&leg->neighbour, &from->peer.id) ? leg : NULL;
+    if (leg == NULL || leg->trail != NULL || !id_eq(&leg->neighbour, &from->peer.id))
+        return NULL;
+    return leg;
 }
 
 bool relay_accept_input(struct overlay *o, struct link *from, struct reader *in)

@@ -2,6 +2,7 @@
 /* Data of sessions that have no path but the ring: trails, what they carry, what they do not. */
 #include "overlay/trail.c"
 
+#include "overlay/relay.h"
 #include "tests/unit/overlay_net.h"
 
 enum { MEMBERS = 8, A = 1, B = 2, NOBODY = 1000 };
@@ -391,6 +392,30 @@ static void a_number_is_of_use_to_whom_it_was_told_alone(void **state)
     net_free(net);
 }
 
+/* Nor can that neighbour make more of it than a number: it is no relay's. */
+static void a_number_is_none_of_a_relayed_path(void **state)
+{
+    struct overlay_net *net = ring(24, MEMBERS, a_and_b);
+    uint8_t body[ID_LEN + 8];
+    struct reader r;
+    unsigned hop;
+
+    demand(net, A, B);
+    (void)send_data(net, A, B, 50, 4);
+    hop = hop_of(net, A, B);
+    memcpy(body, net->nodes[B]->config.node.b, ID_LEN);
+    put_u32(body + ID_LEN, link_between(net, A, B)->trail->way.tx);
+    put_u32(body + ID_LEN + 4, 7);
+    r = reader_of(body, sizeof body);
+    assert_true(relay_accept_input(net_enter(net->nodes[hop]), link_between(net, hop, A), &r));
+    body[ID_LEN + 4] = RELAY_END_UNWANTED;
+    r = reader_of(body, ID_LEN + 5);
+    assert_true(relay_end_input(net_enter(net->nodes[hop]), link_between(net, hop, A), &r));
+    assert_int_equal(send_data(net, A, B, 50, 2), 100);
+    assert_true(has_trail(net, A, B));
+    net_free(net);
+}
+
 static bool passes(struct overlay_net *net, unsigned at, unsigned from, unsigned next,
                    uint32_t number)
 {
@@ -493,6 +518,7 @@ int main(void)
         cmocka_unit_test(who_has_none_neither_asks_nor_answers_nor_carries),
         cmocka_unit_test(only_the_answer_to_a_question_is_taken_up_and_once),
         cmocka_unit_test(a_number_is_of_use_to_whom_it_was_told_alone),
+        cmocka_unit_test(a_number_is_none_of_a_relayed_path),
         cmocka_unit_test(full_the_number_named_longest_ago_goes_or_the_newcomer),
         cmocka_unit_test(what_says_no_number_is_not_passed_on),
         cmocka_unit_test(a_trail_is_bounded_as_what_is_relayed),
