@@ -155,7 +155,8 @@ void reflexive_answered(struct overlay *o, const struct endpoint *by)
     struct overlay_nat nat;
 
     sessions_nat(o->sessions, &nat);
-    if (!is_among(by, r->asked, r->count) || nat.mapping == OVERLAY_NAT_MAPPING_NONE)
+    if (!is_among(by, r->asked, r->count) || nat.mapping == OVERLAY_NAT_MAPPING_NONE ||
+        nat.keepalive_us == 0) /* what it answered was no place, and nobody sees us elsewhere */
         return;
     r->again_us = usec_min(r->again_us, o->env->now_us + nat.keepalive_us);
     alarm_sooner(o, &r->alarm, r->again_us);

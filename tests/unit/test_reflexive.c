@@ -152,6 +152,22 @@ static void without_an_answer_or_a_nat_it_is_rarely_asked(void **state)
     }
 }
 
+/* Each answer would be followed by a question at once. */
+static void an_answer_that_names_no_place_is_none(void **state)
+{
+    struct overlay_net *net = members(0);
+    const struct endpoint nowhere[] = {{addr_v4(0), 4747}, {outer.addr, 0}};
+    unsigned who[MEMBERS];
+
+    assert_int_equal(who_is_asked(who), 2);
+    for (unsigned i = 0; i < 20; i++) {
+        answers(net, who[i % 2], &nowhere[i / 10]);
+        net_run(net, SEC(1));
+    }
+    assert_int_equal(world.all, 2);
+    net_free(net);
+}
+
 static void those_reached_over_ipv4_need_not_be_asked(void **state)
 {
     for (unsigned v4_only = 1; v4_only <= 2; v4_only++) {
@@ -239,6 +255,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_are_asked_and_again_while_there_is_a_nat),
         cmocka_unit_test(without_an_answer_or_a_nat_it_is_rarely_asked),
+        cmocka_unit_test(an_answer_that_names_no_place_is_none),
         cmocka_unit_test(those_reached_over_ipv4_need_not_be_asked),
         cmocka_unit_test(without_an_address_of_ipv4_nobody_is_asked),
         cmocka_unit_test(who_is_gone_is_replaced_and_counts_no_more),
