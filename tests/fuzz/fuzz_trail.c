@@ -6,12 +6,14 @@
  * 0 a relay packet to the hop as it came; 1 one with A's real number; 2 the same to B from the hop;
  * 3 time passes (first byte: 100 ms); 4 MSG_TRAIL_ASK of A to B; 5 an answer from the hop to A; 6
  * the same with a token that A waits for; 7 an answer of B to the hop, to go on to A; 8 data of A
- * to B, so many packets. Held up: limits, and that all is given back in the end.
+ * to B, so many packets; 9 MSG_RELAY_ACCEPT or, after an odd first byte, MSG_RELAY_END of A to the
+ * hop, about B and A's real number. Held up: limits, and that all is given back in the end.
  */
 #define PEAL_TESTS_CM_H
 #define assert_int_equal(a, b) CHECK((a) == (b))
 #define fail_msg(...) CHECK(!"the ring does not settle")
 
+#include "overlay/relay.h"
 #include "overlay/trail.h"
 #include "tests/unit/overlay_net.h"
 
@@ -28,17 +30,27 @@ static struct link *link_of_node(struct overlay_net *net, unsigned at, unsigned 
     return link_find(net->nodes[at]->o, &net->nodes[of]->config.node);
 }
 
+/* The last number of `at` that `from` was told; 0: none. */
+static uint32_t number_told(struct overlay_net *net, unsigned at, unsigned from)
+{
+    const struct overlay *o = net->nodes[at]->o;
+    const struct leg *leg;
+    uint32_t number = 0;
+
+    for (size_t i = 0; (leg = table_next(&o->legs, &i)) != NULL;)
+        if (id_eq(&leg->neighbour, &net->nodes[from]->config.node))
+            number = leg->rx;
+    return number;
+}
+
 static void packet(struct overlay_net *net, unsigned from, unsigned to, bool real,
                    const uint8_t *bytes, size_t len)
 {
-    const struct overlay *o = net->nodes[to]->o;
     uint8_t pkt[RELAY_HEADER_LEN + UINT8_MAX] = {PACKET_RELAY};
-    const struct leg *leg;
-    size_t i = 0, head = real ? RELAY_HEADER_LEN : 0;
+    size_t head = real ? RELAY_HEADER_LEN : 0;
 
-    while (real && (leg = table_next(&o->legs, &i)) != NULL)
-        if (id_eq(&leg->neighbour, &net->nodes[from]->config.node))
-            put_u32(pkt + 4, leg->rx);
+    if (real)
+        put_u32(pkt + 4, number_told(net, to, from));
     if (len > 0)
         memcpy(pkt + head, bytes, len);
     (void)overlay_input(net_enter(net->nodes[to]), &net->nodes[from]->ep, pkt, head + len);
@@ -74,6 +86,23 @@ static void answer(struct overlay_net *net, unsigned from, unsigned at, bool rea
         (void)transit_input(net_enter(net->nodes[at]), l, message, writer_len(&w));
 }
 
+static void relay_answer(struct overlay_net *net, const uint8_t *bytes, size_t len)
+{
+    struct link *l = link_of_node(net, R, A);
+    bool end = len > 0 && (bytes[0] & 1) != 0;
+    uint8_t body[ID_LEN + 4 + UINT8_MAX];
+    struct writer w = writer_of(body, sizeof body);
+    struct reader r;
+
+    write_id(&w, &net->nodes[B]->config.node);
+    write_u32(&w, number_told(net, R, A));
+    if (len > 1)
+        write_bytes(&w, bytes + 1, len - 1);
+    r = reader_of(body, writer_len(&w));
+    if (l != NULL && l->up)
+        (void)(end ? relay_end_input : relay_accept_input)(net_enter(net->nodes[R]), l, &r);
+}
+
 static void data(struct overlay_net *net, unsigned packets)
 {
     struct link *l = link_of_node(net, A, B);
@@ -106,6 +135,8 @@ static void step(struct overlay_net *net, uint8_t kind, const uint8_t *bytes, si
         answer(net, B, R, false, bytes, len);
     else if (kind == 8)
         data(net, len > 0 ? bytes[0] : 0);
+    else if (kind == 9)
+        relay_answer(net, bytes, len);
 }
 
 static void limits_hold(const struct overlay_net *net)
