@@ -186,6 +186,8 @@ void ring_remove(struct ring *ring, struct ring_peer *peer)
     ring->stale = true;
     if (peer->state != OVERLAY_ALONE || counts(peer))
         ring_peer_changed(ring, peer);
+    else if (is_within(ring, &peer->id, ring->near_reach) || said_concerns(ring, &peer->said))
+        ring->picks_stale = true; /* it said nothing, and yet we may want it, or wait for it */
     if (peer->shortcut)
         ring->shortcut_version++;
 }

@@ -167,6 +167,30 @@ static void hearsay_of_a_node_that_failed_is_not_believed_for_a_while(void **sta
     fixture_free(f);
 }
 
+/* Its session came and went, and it said nothing in it. */
+static void who_closes_before_a_word_is_wanted_again(void **state)
+{
+    struct fixture *f = fixture_new(0.5, OVERLAY_MEMBER);
+    struct ring_peer *peer = up(f, 0.51), *silent = &f->peers[f->count++];
+    const struct ring_candidate *c;
+
+    tells(f, peer, (double[3]){0}, (double[3]){0.52});
+    ring_update(&f->ring);
+    c = ring_due(&f->ring);
+    assert_true(c != NULL && id_eq(&c->id, &(struct id[]){at(0.52)}[0]));
+    silent->id = at(0.52);
+    ring_add(&f->ring, silent);
+    ring_update(&f->ring);
+    assert_null(ring_due(&f->ring));
+    ring_remove(&f->ring, silent);
+    ring_released(&f->ring, &silent->id);
+    ring_update(&f->ring);
+    assert_true(ring_is_torn(&f->ring));
+    env.now_us += SEC(1);
+    assert_non_null(ring_due(&f->ring));
+    fixture_free(f);
+}
+
 static void a_joining_node_is_told_with_a_flag_and_owns_nothing_yet(void **state)
 {
     struct fixture *f = fixture_new(0.5, OVERLAY_MEMBER);
@@ -342,6 +366,7 @@ int main(void)
         cmocka_unit_test(in_a_small_ring_one_node_stands_on_both_sides),
         cmocka_unit_test(one_message_adopts_a_whole_list_and_names_whom_to_connect),
         cmocka_unit_test(hearsay_of_a_node_that_failed_is_not_believed_for_a_while),
+        cmocka_unit_test(who_closes_before_a_word_is_wanted_again),
         cmocka_unit_test(a_joining_node_is_told_with_a_flag_and_owns_nothing_yet),
         cmocka_unit_test(a_joiner_is_in_when_both_its_neighbours_name_it_first),
         cmocka_unit_test(who_is_introduced_is_opened_at_once_whatever_failed_before),
