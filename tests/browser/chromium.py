@@ -90,8 +90,16 @@ class Chromium:
             self.driver.add_cookie(cookie)
         self.person = name
 
+    def arrive(self, before):
+        """That page is gone, and the next one is there whole: the driver may look at the old one for a moment yet."""
+        def is_there(driver):
+            return is_gone(before) and driver.execute_script("return document.readyState") == "complete"
+        WebDriverWait(self.driver, WAIT_S, 0.02).until(is_there)
+
     def go(self, url):
+        before = self.driver.find_element(By.TAG_NAME, "html")
         self.driver.get(url)
+        self.arrive(before)
 
     def all(self, css):
         return self.driver.find_elements(By.CSS_SELECTOR, css)
@@ -111,7 +119,7 @@ class Chromium:
         page = self.driver.find_element(By.TAG_NAME, "html")
         element.click()
         if leaves:
-            WebDriverWait(self.driver, WAIT_S, 0.02).until(lambda _: is_gone(page))
+            self.arrive(page)
 
     def field(self, label):
         return self.driver.find_element(By.ID, self.named("field", label, "label").get_attribute("for"))
@@ -128,7 +136,7 @@ class Chromium:
         page = self.driver.find_element(By.TAG_NAME, "html")
         webdriver.ActionChains(self.driver).send_keys(*keys).perform()
         if leaves:
-            WebDriverWait(self.driver, WAIT_S, 0.02).until(lambda _: is_gone(page))
+            self.arrive(page)
 
     def focused(self):
         return self.driver.switch_to.active_element
