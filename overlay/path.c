@@ -213,6 +213,7 @@ static void move_to(struct session *s, struct path *path, enum overlay_move by)
     path_log(s, "moves to", &path->addr);
 
     p->best = (uint8_t)(path - p->v);
+    path->chosen = false;
     best_is(s, path, by);
     session_event(s, EVENT_DATA);
     path_news(s);
@@ -680,15 +681,31 @@ static void ring_heard(struct session *s, const struct path_addr *from, bool fre
         path->addr = *from;
 }
 
+/* The peer's choice shows that its packets arrive by this path. Ours may not: the mapping that we
+ * send to is another one than they come from, and may have ended. */
+static void follow_when_answered(struct session *s, struct path *path)
+{
+    path->chosen = true;
+    if (path->pinged_us != s->ss->env->now_us)
+        path_ping(s, path, 0);
+}
+
 void path_nominated(struct session *s, const struct path_addr *from)
 {
-    struct path *path = paths_from(&s->paths, from), *best = paths_best(&s->paths);
+    struct paths *p = &s->paths;
+    struct path *path = paths_from(p, from), *best = paths_best(p);
 
+    for (size_t i = 0; i < p->count; i++)
+        p->v[i].chosen = false;
     if (path == NULL || path == best || path->addr.kind == PATH_RING ||
         (!path_addr_is_direct(&path->addr) && path_addr_is_direct(&best->addr)))
         return;
-    if (id_cmp(&s->peer, &s->ss->config.node) < 0)
+    if (id_cmp(&s->peer, &s->ss->config.node) >= 0)
+        return;
+    if (both_ways(path, from) || s->ss->env->now_us < path->heard_us + alive_us)
         move_to(s, path, OVERLAY_MOVE_CHOSEN);
+    else
+        follow_when_answered(s, path);
 }
 
 void path_heard(struct session *s, const struct path_addr *from, size_t len, bool fresh)
@@ -871,8 +888,8 @@ bool path_pong(struct session *s, const struct path_addr *from, uint32_t nonce,
     rtt_sample(path, s->ss->env->now_us - path->pinged_us);
     path->pinged_us = 0;
     path->heard_us = s->ss->env->now_us;
-    if (path != paths_best(&s->paths) && better(s, path, paths_best(&s->paths)))
-        move_to(s, path, OVERLAY_MOVE_BETTER);
+    if (path != paths_best(&s->paths) && (path->chosen || better(s, path, paths_best(&s->paths))))
+        move_to(s, path, path->chosen ? OVERLAY_MOVE_CHOSEN : OVERLAY_MOVE_BETTER);
     return path == paths_best(&s->paths);
 }
 

@@ -55,6 +55,7 @@ struct path {
     usec heard_us;              /* last authenticated packet from addr, or answer to a ping there */
     usec pinged_us;             /* our newest MSG_PING that went there; 0: answered or none */
     uint32_t ping_nonce;
+    bool chosen;        /* by the peer; we follow when our question there is answered */
     uint32_t rtt_us;    /* smoothed as RFC 6298 2; 0: not measured */
     struct endpoint us; /* our end, as the peer saw it; family 0: it did not say */
 };
@@ -155,7 +156,9 @@ bool path_challenge_input(struct session *s, const struct path_addr *from, struc
 bool path_response_input(struct session *s, const struct path_addr *from, struct reader *r);
 
 /* A MSG_PING says that this is its sender's best path. The lower id chooses: its peer follows, so
- * that both ends hear each other on one path; but never from a direct one to a relayed one. */
+ * that both ends hear each other on one path; but never from a direct one to a relayed one, and
+ * to an address that this packet did not come from only when an answer shows that it is reached
+ * (RFC 8445 7.3.1.5: the controlled agent's own check must have succeeded, too). */
 void path_nominated(struct session *s, const struct path_addr *from);
 
 /* Probing: a MSG_PING over p (NULL: nothing); over every other path and the ring as well. */

@@ -542,8 +542,9 @@ static void a_member_cannot_make_us_a_reflector(void **state)
 /* A NAT with a mapping for each remote: what it sends comes from another port than reaches it. */
 struct boxed {
     struct world_node *node;
-    bool lets_in; /* by the port that it sends from */
-    bool ended;   /* the mapping that is sent to; the one that it sends from stays */
+    bool lets_in;           /* by the port that it sends from */
+    bool ended;             /* the mapping that is sent to; the one that it sends from stays */
+    struct endpoint beside; /* one more that lets in; family 0: none */
 };
 
 static bool through_a_box(struct world *w, struct world_node *from, const struct path_addr *to,
@@ -557,7 +558,7 @@ static bool through_a_box(struct world *w, struct world_node *from, const struct
     outer.ep.port++;
     if (from == b->node)
         world_put(w, &outer, to, pkt, *len);
-    else if (path_addr_eq(to, &outer) && b->lets_in)
+    else if ((path_addr_eq(to, &outer) && b->lets_in) || endpoint_eq(&to->ep, &b->beside))
         world_put(w, &(struct path_addr){.kind = PATH_UDP, .ep = from->ep}, &inner, pkt, *len);
     else
         return path_addr_eq(to, &inner) && !b->ended;
@@ -639,6 +640,38 @@ static void a_peer_that_is_heard_may_be_out_of_reach(void **state)
     }
 }
 
+/* The peer's choice shows that it is heard; whether it is reached there, an answer. */
+static void a_choice_is_followed_when_what_we_send_there_arrives(void **state)
+{
+    struct world *w = world_two_connected(46);
+    unsigned low = id_cmp(&w->nodes[0].config.node, &w->nodes[1].config.node) < 0 ? 0 : 1;
+    struct world_node *chooses = &w->nodes[low], *follows = &w->nodes[1 - low];
+    struct session *s = world_session(follows, chooses);
+    struct boxed b = {.node = chooses, .beside = world_ep(91, 9191)};
+    struct path_addr way = world_path(chooses), beside = {.kind = PATH_UDP, .ep = b.beside};
+
+    w->hook = through_a_box;
+    w->hook_arg = &b;
+    session_try_path(s, &beside);
+    session_probe_now(s);
+    world_run(w, SEC(2)); /* both are proven, and not heard just now */
+    move_to(s, paths_find(&s->paths, &beside), OVERLAY_MOVE_BETTER);
+    for (int ended = 1; ended >= 0; ended--) {
+        b.ended = ended;
+        chooses->messages = 0;
+        session_probe_now(world_session(chooses, follows));
+        for (unsigned k = 0; k < 10; k++) { /* at no time is anything lost */
+            world_run(w, MSEC(50));
+            session_send(s, MSG_UPPER, "x", 1);
+        }
+        world_run(w, MSEC(50));
+        assert_int_equal(chooses->messages, 10);
+        assert_true(is_on(follows, chooses, ended ? &beside : &way));
+    }
+    assert_int_equal(chooses->downs + follows->downs, 0);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -667,6 +700,7 @@ int main(void)
         cmocka_unit_test(a_peer_that_answers_from_another_port_lives),
         cmocka_unit_test(a_way_out_that_ended_is_noticed_while_the_peer_is_heard),
         cmocka_unit_test(a_peer_that_is_heard_may_be_out_of_reach),
+        cmocka_unit_test(a_choice_is_followed_when_what_we_send_there_arrives),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
