@@ -34,8 +34,9 @@ static const char usage[] =
     "  --latency FILE     round trips in ms, a square matrix, one row a line, plain or gzip\n"
     "  --delay MS         one way between any two, without a matrix (default 25)\n"
     "  --jitter MS        up to so much more, at random for each packet\n"
-    "  --minutes M        virtual time (default 3)\n"
-    "  --start SECONDS    hosts start within (default 1)\n"
+    "  --minutes M        virtual time (default 3; and --start, when that is longer than 1 s)\n"
+    "  --start SECONDS    hosts start within, bootstraps within the first second (default 1;\n"
+    "                     more than 1000 hosts: 300 a second)\n"
     "  --bootstraps K     the first K hosts are known to all (default 2)\n"
     "  --loss P           of all packets: 0.01 is one in a hundred\n"
     "  --no-direct P      a share of all pairs can never reach each other; bootstraps can\n"
@@ -62,7 +63,11 @@ static const char usage[] =
     "\n"
     "Exit status 1: an invariant was violated; 2: usage.\n";
 
-enum { NODES_MAX = 250000 };
+enum {
+    NODES_MAX = 250000,
+    START_AT_ONCE = 1000, /* hosts: within a second; more of them ... */
+    START_PER_SECOND = 300,
+};
 
 enum {
     OPT_SEED = 256,
@@ -372,18 +377,27 @@ static bool say(int *status, int is, const char *format, const char *what, const
     return false;
 }
 
+void options_take_size(struct options *o, uint32_t nodes)
+{
+    o->nodes = nodes;
+    if (o->start_s < 0)
+        o->start_s = nodes <= START_AT_ONCE ? 1 : (double)nodes / START_PER_SECOND;
+    if (o->minutes == 0)
+        o->minutes = o->start_s <= 1 ? 3 : 3 + o->start_s / 60;
+}
+
 /* What a command cannot do without, and what it does when nothing is said. */
 static bool complete(struct options *o, int *status)
 {
-    if (o->command == COMMAND_RUN && o->size_count > 0)
-        o->nodes = o->sizes[0];
-    if ((o->command == COMMAND_RUN || o->command == COMMAND_CLAIMS) && o->nodes == 0)
+    bool sizes = o->command == COMMAND_RUN && o->size_count > 0;
+
+    if ((o->command == COMMAND_RUN || o->command == COMMAND_CLAIMS) && o->nodes == 0 && !sizes)
         return say(status, EXIT_USAGE, "peal-sim: %s%s\n", "say how many: --nodes N", "");
     if ((o->command == COMMAND_CHECK || o->command == COMMAND_NAT) && o->seeds_last == 0 &&
         o->seeds_first == 0)
         return say(status, EXIT_USAGE, "peal-sim: %s%s\n", "say which: --seeds A-B", "");
-    if (o->minutes == 0 && o->command != COMMAND_CHECK)
-        o->minutes = 3;
+    if (o->command != COMMAND_CHECK && !sizes)
+        options_take_size(o, o->nodes);
     return true;
 }
 
@@ -393,7 +407,7 @@ bool options_read(struct options *o, int argc, char **argv, int *status)
 
     *o = (struct options){.seed = 1,
                           .delay_ms = 25,
-                          .start_s = 1,
+                          .start_s = -1,
                           .bootstraps = 2,
                           .device = true,
                           .jobs = 1,

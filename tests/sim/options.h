@@ -48,7 +48,7 @@ struct options {
     uint32_t sizes[OPTIONS_SIZES_MAX];
     size_t size_count; /* 0: one run of `nodes` */
     const char *plot;  /* path; NULL: no picture */
-    double start_s;    /* hosts start within */
+    double start_s;    /* hosts start within; negative: not said */
     uint32_t bootstraps;
     bool device;
     bool null_crypto;
@@ -67,6 +67,8 @@ struct options {
 
 /* False: *status is the exit status, everything was said. */
 bool options_read(struct options *o, int argc, char **argv, int *status);
+/* So many nodes; and the times that were not said, which depend on that. */
+void options_take_size(struct options *o, uint32_t nodes);
 /* The command line again, without --json: what repeats a run. */
 void options_print(const struct options *o, char *out, size_t size);
 

@@ -9,10 +9,10 @@
 #include "tests/sim/rush.h"
 
 enum {
-    SETTLE_S = 60,     /* from all up to the first idle second that is measured */
-    LOOKUPS_EACH = 10, /* questions to every member in the end */
+    SETTLE_S = 60, /* from all up to the first idle second that is measured */
     LIVENESS_QUESTIONS = 100,
-    LOOKUPS_MAX = 20000,
+    LOOKUPS_EACH = 10,         /* questions to every member in the end, but no more ... */
+    LOOKUPS_MANY = 20000,      /* ... than these, or one to each */
     LOOKUPS_SECONDS = 20,      /* that they are spread over */
     LEASES_AFTER_US = 1000000, /* a crash: nobody has noticed yet */
     JOIN_APART_S = 15,         /* after a goodbye, and after a join */
@@ -127,8 +127,8 @@ static void run_idle(struct report *r, usec from_us, usec until_us)
 /* Questions from everybody to somebody, spread over some seconds; the figures are theirs alone. */
 static void ask_around(struct world *w)
 {
-    size_t count =
-        w->host_count * LOOKUPS_EACH < LOOKUPS_MAX ? w->host_count * LOOKUPS_EACH : LOOKUPS_MAX;
+    size_t most = w->host_count > LOOKUPS_MANY ? w->host_count : LOOKUPS_MANY;
+    size_t count = w->host_count * LOOKUPS_EACH < most ? w->host_count * LOOKUPS_EACH : most;
     struct random r = random_new(w->config.seed, RANDOM_ASK, 1);
 
     asks_forget_figures(&w->asks);
@@ -299,9 +299,8 @@ static int run_sizes(const struct options *o)
         struct options one = *o;
         int s;
 
-        one.nodes = o->sizes[i];
+        options_take_size(&one, o->sizes[i]);
         s = run_one(&one, &report);
-
         status = s != 0 ? s : status;
         v[i] = report.size;
     }
