@@ -7,8 +7,8 @@
  * is wrong only if some member that was there all that time is closer than who answered. A joiner
  * is a member from the moment it hears that both neighbours took it in; they go on answering for it
  * until its word of that has come back, one way later, and nothing can be quicker. Lists name a
- * neighbour as soon as somebody tells of it, and a session with it follows: for ASK_SESSIONS_S after
- * all lists became ideal nothing is asked that must be answered rightly.
+ * neighbour as soon as somebody tells of it, and a session with it follows: for ASK_SESSIONS_S
+ * after all lists became ideal nothing is asked that must be answered rightly.
  */
 #ifndef PEAL_SIM_ASK_H
 #define PEAL_SIM_ASK_H

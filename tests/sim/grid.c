@@ -501,7 +501,7 @@ void grid_run(const struct grid_options *o, struct grid_result *r)
 
     g.world = world_new(&config);
     put_in_boxes(&g);
-    world_start_all(g.world, SEC(1));
+    world_start_all(g.world, SEC(1), SEC(1));
     (void)world_run_until(g.world, SEC(UP_S), world_everybody_up);
     run(&g, SEC(SETTLE_S));
     g.world->watch = look;

@@ -275,8 +275,7 @@ void internet_send(struct internet *n, struct agenda *q, usec now_us, uint32_t h
     n->sent++;
     if (place == INTERNET_NOBODY || !source_of(n, host, to->addr.family, &from) ||
         !leave_box(n, now_us, host, &from, to) || !internet_connected(n, host, (uint32_t)place) ||
-        internet_apart(n, host, (uint32_t)place) ||
-        random_chance(&n->random, n->faults.loss)) {
+        internet_apart(n, host, (uint32_t)place) || random_chance(&n->random, n->faults.loss)) {
         n->lost++;
         copies = 0;
     } else if (random_chance(&n->random, n->faults.duplicate)) {

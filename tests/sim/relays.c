@@ -289,7 +289,7 @@ int relay_command(const struct options *o)
         config.apart = apart_default;
     w = world_new(&config);
     w->progress = report_progress;
-    world_start_all(w, (usec)(o->start_s * 1e6));
+    world_start_all(w, (usec)(o->start_s * 1e6), SEC(1));
     (void)world_run_until(w, SEC(SETTLE_S), settled);
     world_run(w, w->now_us + SEC(SETTLE_S));
     n = draw_pairs(w, pairs);

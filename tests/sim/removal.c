@@ -191,7 +191,7 @@ static void run(struct removal_run *r)
     struct world *w = r->world;
     struct fault links = {.kind = FAULT_LINKS, .links = {.loss = r->options->loss}};
 
-    world_start_all(w, SEC(1));
+    world_start_all(w, SEC(1), SEC(1));
     if (!world_run_until(w, SEC(UP_WITHIN_S), all_up)) {
         world_violated(w, "not everybody is up within %d s", UP_WITHIN_S);
         return;

@@ -230,7 +230,7 @@ static void run_world(struct report *r)
 
     r->upkeep_bytes_per_s = -1;
     plan_faults(r);
-    world_start_all(w, (usec)(o->start_s * 1e6));
+    world_start_all(w, (usec)(o->start_s * 1e6), SEC(1));
     if (world_run_until(w, end_us, all_up))
         w->all_up_us = w->now_us;
     if (faults) {

@@ -61,7 +61,7 @@ static void run_apart(struct world *w, const struct options *o)
 
 static void run_together(struct world *w, const struct options *o)
 {
-    world_start_all(w, (usec)(o->start_s * 1e6));
+    world_start_all(w, (usec)(o->start_s * 1e6), SEC(1));
     if (!world_run_until(w, (usec)(o->minutes * 60e6), all_up))
         return;
     w->all_up_us = w->now_us;

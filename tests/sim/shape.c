@@ -216,7 +216,7 @@ void shape_begin(const struct shape *s, struct world *w)
         faults_plan(w, s->faults[i].at_us, &s->faults[i].fault);
     if (s->churn.mean_us > 0)
         faults_churn(w, &s->churn);
-    world_start_all(w, s->start_spread_us);
+    world_start_all(w, s->start_spread_us, s->start_spread_us);
 }
 
 /* Those known to all always come back: without any of them, rings that formed apart cannot meet. */

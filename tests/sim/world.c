@@ -243,15 +243,12 @@ size_t world_bootstraps(const struct world *w, struct endpoint out[WORLD_BOOTSTR
     return count;
 }
 
-/* They are there before most others: else everybody begins a ring of its own. */
-static const usec bootstraps_us = SEC(1);
-
-void world_start_all(struct world *w, usec spread_us)
+void world_start_all(struct world *w, usec spread_us, usec known_us)
 {
     struct random r = random_new(w->config.seed, RANDOM_START, 0);
 
     for (size_t i = 0; i < w->host_count; i++) {
-        usec within_us = i < w->config.bootstraps ? usec_min(spread_us, bootstraps_us) : spread_us;
+        usec within_us = i < w->config.bootstraps ? usec_min(spread_us, known_us) : spread_us;
 
         if (w->hosts[i].state == HOST_OFF)
             host_start_at(&w->hosts[i], w->now_us + random_below(&r, within_us + 1), false);

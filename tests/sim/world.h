@@ -104,8 +104,9 @@ struct host *world_host(const struct world *w, const struct id *id); /* NULL: no
 struct host *world_any(struct world *w, struct random *r);
 /* The endpoints to start from. */
 size_t world_bootstraps(const struct world *w, struct endpoint out[WORLD_BOOTSTRAPS_MAX]);
-/* Starts those that are off, spread evenly over spread_us from now. */
-void world_start_all(struct world *w, usec spread_us);
+/* Starts those that are off, spread evenly over spread_us from now; the bootstraps over known_us,
+ * when that is less: where they come late, everybody begins a ring of its own first. */
+void world_start_all(struct world *w, usec spread_us, usec known_us);
 /* Of those that are on, everybody is up. */
 bool world_everybody_up(const struct world *w);
 
