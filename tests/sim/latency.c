@@ -52,15 +52,21 @@ static const char *add_row(struct latency *l, uint32_t row, const struct line *l
     return NULL;
 }
 
+/* *number: of the line that was read last. */
 static const char *read_rows(struct latency *l, gzFile file, struct line *line, unsigned *number)
 {
     const char *why = NULL;
+    int error;
 
     while (why == NULL && gzgets(file, line->text, LINE_MAX_BYTES) != NULL) {
+        ++*number;
         why = parse(line);
         if (why == NULL)
-            why = add_row(l, (*number)++, line);
+            why = add_row(l, *number - 1, line);
     }
+    (void)gzerror(file, &error);
+    if (error == Z_BUF_ERROR || error == Z_DATA_ERROR)
+        return "damaged, or cut short";
     if (why == NULL && (*number == 0 || *number < l->rows))
         why = *number == 0 ? "empty, or not readable" : "fewer lines than values in the first line";
     return why;

@@ -14,7 +14,7 @@ struct latency {
     uint32_t *half_us; /* rows * rows: one way */
 };
 
-/* False: *why says what is wrong, static text; line is where (0: the file itself). */
+/* False: *why says what is wrong, static text; line is the one, from 1 (0: the file itself). */
 bool latency_read(struct latency *l, const char *path, const char **why, unsigned *line);
 void latency_clear(struct latency *l);
 /* Two hosts of one row are in one rack. */

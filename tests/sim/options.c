@@ -67,7 +67,10 @@ enum {
     NODES_MAX = 250000,
     START_AT_ONCE = 1000, /* hosts: within a second; more of them ... */
     START_PER_SECOND = 300,
+    MINUTES_MAX = 100000,
+    SECONDS_MAX = 60 * MINUTES_MAX,
 };
+static const uint64_t SEED_MAX = INT64_MAX; /* JSON has no larger numbers */
 
 enum {
     OPT_SEED = 256,
@@ -142,6 +145,44 @@ static const struct option long_options[] = {
     {0},
 };
 
+/* What each command takes; --help and --version belong to all. */
+static uint64_t bit(int option)
+{
+    return UINT64_C(1) << (option - OPT_SEED);
+}
+
+static uint64_t options_of(enum command command)
+{
+    const uint64_t always = bit(OPT_NULL) | bit(OPT_JSON) | bit(OPT_LOG) | bit(OPT_LOG_HOST);
+    const uint64_t world = always | bit(OPT_SEED) | bit(OPT_NODES) | bit(OPT_LATENCY) |
+                           bit(OPT_DELAY) | bit(OPT_BOOTSTRAPS) | bit(OPT_FOLLOW);
+
+    switch (command) {
+    case COMMAND_RUN:
+        return world | bit(OPT_MINUTES) | bit(OPT_START) | bit(OPT_JITTER) | bit(OPT_LOSS) |
+               bit(OPT_APART) | bit(OPT_CHURN) | bit(OPT_PARTITION) | bit(OPT_CRASH) |
+               bit(OPT_JOIN) | bit(OPT_RESTART) | bit(OPT_SIZES) | bit(OPT_PLOT) |
+               bit(OPT_NO_DEVICE) | bit(OPT_MEMORY);
+    case COMMAND_CLAIMS:
+        return world | bit(OPT_MINUTES) | bit(OPT_START) | bit(OPT_APART) | bit(OPT_PARTITION) |
+               bit(OPT_PLOT) | bit(OPT_MEMORY);
+    case COMMAND_REMOVAL:
+        return world | bit(OPT_LOSS) | bit(OPT_APART) | bit(OPT_NO_DEVICE);
+    case COMMAND_RELAY:
+        return world | bit(OPT_START) | bit(OPT_APART);
+    case COMMAND_CHECK:
+        return always | bit(OPT_SEEDS) | bit(OPT_NODES) | bit(OPT_MINUTES) | bit(OPT_JOBS) |
+               bit(OPT_VERBOSE) | bit(OPT_KEEP_GOING) | bit(OPT_FOLLOW);
+    case COMMAND_SMALL:
+        return always | bit(OPT_NODES) | bit(OPT_SEQUENCE) | bit(OPT_SEED) | bit(OPT_DELAY) |
+               bit(OPT_FOLLOW);
+    case COMMAND_NAT:
+        return always | bit(OPT_SEEDS) | bit(OPT_LOSS) | bit(OPT_PORTS) | bit(OPT_PORT_SEARCH) |
+               bit(OPT_DELAY) | bit(OPT_VERBOSE);
+    }
+    return 0;
+}
+
 /* ---- values ---- */
 
 static bool read_number(const char *text, double least, double most, double *out)
@@ -179,14 +220,19 @@ static bool read_seeds(struct options *o, const char *text)
     const char *dash = strchr(text, '-');
 
     if (dash == NULL)
-        return read_whole(text, 0, UINT64_MAX, &o->seeds_first) &&
+        return read_whole(text, 0, SEED_MAX, &o->seeds_first) &&
                (o->seeds_last = o->seeds_first, true);
     if ((size_t)(dash - text) >= sizeof(first))
         return false;
     memcpy(first, text, (size_t)(dash - text));
     first[dash - text] = '\0';
-    return read_whole(first, 0, UINT64_MAX, &o->seeds_first) &&
-           read_whole(dash + 1, o->seeds_first, UINT64_MAX, &o->seeds_last);
+    return read_whole(first, 0, SEED_MAX, &o->seeds_first) &&
+           read_whole(dash + 1, o->seeds_first, SEED_MAX, &o->seeds_last);
+}
+
+static bool is_time(double s)
+{
+    return s >= 0 && s <= SECONDS_MAX;
 }
 
 static bool read_partition(struct options *o, const char *text)
@@ -196,7 +242,8 @@ static bool read_partition(struct options *o, const char *text)
     o->partition = true;
     return sscanf(text, "%lf:%lf:%u%c", &o->partition_at_s, &o->partition_for_s, &o->parts,
                   &rest) == 3 &&
-           o->partition_at_s >= 0 && o->partition_for_s > 0 && o->parts >= 2 && o->parts <= 8;
+           is_time(o->partition_at_s) && is_time(o->partition_for_s) && o->partition_for_s > 0 &&
+           o->parts >= 2 && o->parts <= 8;
 }
 
 static bool read_crash(struct options *o, const char *text)
@@ -205,7 +252,7 @@ static bool read_crash(struct options *o, const char *text)
 
     o->crash = true;
     return sscanf(text, "%lf:%lf%c", &o->crash_at_s, &o->crash_share, &rest) == 2 &&
-           o->crash_at_s >= 0 && o->crash_share > 0 && o->crash_share < 1;
+           is_time(o->crash_at_s) && o->crash_share > 0 && o->crash_share < 1;
 }
 
 static bool read_restart(struct options *o, const char *text)
@@ -214,7 +261,7 @@ static bool read_restart(struct options *o, const char *text)
 
     o->restart = true;
     return sscanf(text, "%lf:%lf%c", &o->restart_at_s, &o->restart_within_s, &rest) == 2 &&
-           o->restart_at_s >= 0 && o->restart_within_s > 0;
+           is_time(o->restart_at_s) && is_time(o->restart_within_s) && o->restart_within_s > 0;
 }
 
 /* Growing, so that a picture has them in order. */
@@ -271,7 +318,7 @@ static bool read_option(struct options *o, int option, const char *value)
 
     switch (option) {
     case OPT_SEED:
-        return read_whole(value, 0, UINT64_MAX, &o->seed);
+        return read_whole(value, 0, SEED_MAX, &o->seed);
     case OPT_SEEDS:
         return read_seeds(o, value);
     case OPT_NODES:
@@ -284,9 +331,9 @@ static bool read_option(struct options *o, int option, const char *value)
     case OPT_JITTER:
         return read_number(value, 0, 60000, &o->jitter_ms);
     case OPT_MINUTES:
-        return read_number(value, 0.01, 100000, &o->minutes);
+        return read_number(value, 0.01, MINUTES_MAX, &o->minutes);
     case OPT_START:
-        return read_number(value, 0, 100000, &o->start_s);
+        return read_number(value, 0, SECONDS_MAX, &o->start_s);
     case OPT_BOOTSTRAPS:
         return read_u32(value, 1, 8, &o->bootstraps);
     case OPT_LOSS:
@@ -379,30 +426,85 @@ static bool say(int *status, int is, const char *format, const char *what, const
 
 void options_take_size(struct options *o, uint32_t nodes)
 {
+    bool said = o->start_s >= 0;
+
     o->nodes = nodes;
-    if (o->start_s < 0)
+    if (!said)
         o->start_s = nodes <= START_AT_ONCE ? 1 : (double)nodes / START_PER_SECOND;
     if (o->minutes == 0)
         o->minutes = o->start_s <= 1 ? 3 : 3 + o->start_s / 60;
+    if (!said && o->start_s > 60 * o->minutes)
+        o->start_s = 60 * o->minutes;
+}
+
+static bool refuse(int *status, const char *why)
+{
+    return say(status, EXIT_USAGE, "peal-sim: %s%s\n", why, "");
+}
+
+/* An option that the command would pass over in silence is a mistake. */
+static bool belongs(const struct options *o, const char *command, uint64_t given, int *status)
+{
+    for (const struct option *l = long_options; l->name != NULL; l++)
+        if (l->val < OPT_HELP && (given & bit(l->val) & ~options_of(o->command)) != 0)
+            return say(status, EXIT_USAGE, "peal-sim: %s has no --%s; see peal-sim --help\n",
+                       command, l->name);
+    return true;
+}
+
+/* What is planned for after the end would not happen, and who is to start then would be missed. */
+static const char *too_late(const struct options *o)
+{
+    double end_s = 60 * o->minutes;
+
+    if (o->command == COMMAND_CLAIMS && o->partition)
+        return o->start_s > o->partition_for_s
+                   ? "--start: longer than the partition in which half of the hosts start"
+                   : NULL;
+    if (o->start_s > end_s)
+        return "--start: longer than --minutes, some hosts would never start";
+    if (o->partition && o->partition_at_s >= end_s)
+        return "--partition: begins when --minutes are over";
+    if (o->crash && o->crash_at_s >= end_s)
+        return "--crash: comes when --minutes are over";
+    if (o->restart && o->restart_at_s + o->restart_within_s > end_s)
+        return "--restart: takes longer than --minutes, some hosts would never start";
+    return NULL;
+}
+
+static bool complete_size(struct options *o, uint32_t nodes, int *status)
+{
+    const char *late;
+
+    options_take_size(o, nodes);
+    late = (options_of(o->command) & bit(OPT_START)) != 0 ? too_late(o) : NULL;
+    return late == NULL || refuse(status, late);
 }
 
 /* What a command cannot do without, and what it does when nothing is said. */
-static bool complete(struct options *o, int *status)
+static bool complete(struct options *o, uint64_t given, int *status)
 {
-    bool sizes = o->command == COMMAND_RUN && o->size_count > 0;
+    const uint64_t takes = options_of(o->command);
+    bool chooses = o->command == COMMAND_CHECK || o->command == COMMAND_SMALL;
 
-    if ((o->command == COMMAND_RUN || o->command == COMMAND_CLAIMS) && o->nodes == 0 && !sizes)
-        return say(status, EXIT_USAGE, "peal-sim: %s%s\n", "say how many: --nodes N", "");
-    if ((o->command == COMMAND_CHECK || o->command == COMMAND_NAT) && o->seeds_last == 0 &&
-        o->seeds_first == 0)
-        return say(status, EXIT_USAGE, "peal-sim: %s%s\n", "say which: --seeds A-B", "");
-    if (o->command != COMMAND_CHECK && !sizes)
-        options_take_size(o, o->nodes);
-    return true;
+    if ((takes & bit(OPT_SEEDS)) != 0 && (given & bit(OPT_SEEDS)) == 0)
+        return refuse(status, "say which: --seeds A-B");
+    for (size_t i = 0; i < o->size_count; i++) {
+        struct options one = *o;
+
+        if (!complete_size(&one, o->sizes[i], status))
+            return false;
+    }
+    if (chooses || o->size_count > 0)
+        return true;
+    if ((takes & bit(OPT_NODES)) != 0 && o->nodes == 0)
+        return refuse(status, "say how many: --nodes N");
+    return complete_size(o, o->nodes, status);
 }
 
 bool options_read(struct options *o, int argc, char **argv, int *status)
 {
+    uint64_t given = 0;
     int option;
 
     *o = (struct options){.seed = 1,
@@ -427,12 +529,13 @@ bool options_read(struct options *o, int argc, char **argv, int *status)
         if (!read_option(o, option, optarg))
             return say(status, EXIT_USAGE, "peal-sim: --%s: not a value for it: \"%s\"\n",
                        option_name(option), optarg != NULL ? optarg : "");
+        given |= bit(option);
     }
     if (!read_command(o, argv[optind]))
         return say(status, EXIT_USAGE, "%s%s", usage, "");
     if (argv[optind + 1] != NULL)
         return say(status, EXIT_USAGE, "peal-sim: what is \"%s\"?%s\n", argv[optind + 1], "");
-    return complete(o, status);
+    return belongs(o, argv[optind], given, status) && complete(o, given, status);
 }
 
 void options_print(const struct options *o, char *out, size_t size)

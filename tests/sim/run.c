@@ -39,7 +39,10 @@ bool run_config(const struct options *o, struct latency *latency, struct world_c
     if (o->latency == NULL)
         return true;
     if (!latency_read(latency, o->latency, &why, &line)) {
-        fprintf(stderr, "peal-sim: %s:%u: %s\n", o->latency, line, why);
+        if (line > 0)
+            fprintf(stderr, "peal-sim: %s:%u: %s\n", o->latency, line, why);
+        else
+            fprintf(stderr, "peal-sim: %s: %s\n", o->latency, why);
         return false;
     }
     c->latency = latency;
