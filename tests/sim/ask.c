@@ -1,5 +1,7 @@
 #include "tests/sim/ask.h"
 
+#include <string.h>
+
 #include "overlay/core/err.h"
 #include "tests/sim/world.h"
 
@@ -9,10 +11,45 @@ enum {
     ASK_CALM_S = 60, /* nothing hurt for so long */
 };
 
+static uint64_t hop_limit_drops(const struct host *h)
+{
+    const char *name;
+    uint64_t value;
+
+    for (size_t i = 0; overlay_counter(host_overlay(h), i, &name, &value); i++)
+        if (strcmp(name, "drop_hop_limit") == 0)
+            return value;
+    CHECK(!"the overlay counts what dies of its hop limit");
+    return 0;
+}
+
+void asks_look(struct world *w)
+{
+    uint64_t before = w->asks.too_far;
+
+    w->asks.looked_us = w->now_us;
+    w->asks.too_far = 0;
+    for (size_t i = 0; i < w->host_count; i++)
+        if (w->hosts[i].node != NULL)
+            w->asks.too_far += hop_limit_drops(&w->hosts[i]);
+    if (w->asks.too_far > before)
+        world_violated(w, "%llu messages reached their hop limit",
+                       (unsigned long long)(w->asks.too_far - before));
+}
+
+static void look_now_and_then(struct world *w)
+{
+    usec every_us = SEC(w->host_count > ASK_LOOK_HOSTS ? ASK_LOOK_SECONDS : 1);
+
+    if (w->now_us >= w->asks.looked_us + every_us)
+        asks_look(w);
+}
+
 static void ask_next(struct world *w, struct event *e)
 {
     struct host *from = world_any(w, &w->asks.random);
 
+    look_now_and_then(w);
     if (from != NULL && from->view.member)
         (void)ask_now(w, from, NULL);
     if (w->asks.mean_us > 0)
@@ -81,6 +118,16 @@ static bool somebody_closer(const struct world *w, const struct ask *ask, const 
            id_closer(&ask->key, &owner->identity.id, who);
 }
 
+/* A way that comes by nobody twice is not longer. */
+static void judge_way(struct world *w, const struct ask *ask, const struct host *from,
+                      const struct overlay_ping_result *r)
+{
+    if (ask->calm && w->fault_us < ask->asked_us && r->hops > w->on)
+        world_violated(w, "host %u's question of %.3f s took %u hops in a ring of %zu",
+                       (unsigned)from->index, (double)ask->asked_us / 1e6, (unsigned)r->hops,
+                       w->on);
+}
+
 static void judge_answer(struct world *w, const struct ask *ask, const struct host *from,
                          const struct overlay_ping_result *r)
 {
@@ -97,6 +144,7 @@ static void judge_answer(struct world *w, const struct ask *ask, const struct ho
                        (unsigned)from->index, (double)ask->asked_us / 1e6,
                        who != NULL ? (long)who->index : -1);
     }
+    judge_way(w, ask, from, r);
     stats_add(&w->asks.hops, r->hops);
     if (who == NULL || who == from)
         return;

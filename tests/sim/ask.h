@@ -16,7 +16,12 @@
 #include "tests/sim/host.h"
 #include "tests/sim/stats.h"
 
-enum { ASKS_MAX = 4096, ASK_SESSIONS_S = 1 };
+enum {
+    ASKS_MAX = 4096,
+    ASK_SESSIONS_S = 1,
+    ASK_LOOK_HOSTS = 100, /* in larger worlds their counters are looked at only ... */
+    ASK_LOOK_SECONDS = 60,
+};
 
 struct ask {
     bool used;
@@ -36,6 +41,8 @@ struct asks {
     usec mean_us; /* between two; 0: none are asked */
     uint64_t asked, answered, at_once /* at the first try */, correct, wrong;
     uint64_t unanswered_calm, wrong_calm;
+    usec looked_us;
+    uint64_t too_far; /* messages that died of their hop limit: by the nodes' own counters, now */
     struct stats hops, overlay_ms, direct_ms;
 };
 
@@ -47,6 +54,8 @@ void asks_go_on(struct world *w, usec mean_us);
 bool ask_now(struct world *w, struct host *from, const struct host *target);
 /* Its node is gone, and with it what it asked. */
 void asks_forget_asker(struct asks *a, uint32_t host);
+/* Has a message died of its hop limit since the last look? */
+void asks_look(struct world *w);
 size_t asks_pending(const struct asks *a);
 void asks_forget_figures(struct asks *a);
 

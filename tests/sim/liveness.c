@@ -122,4 +122,5 @@ void liveness_judge(struct world *w, struct liveness *l, size_t questions, bool 
     ask_some(w, questions);
     if (replicas && w->config.device && !world_must_stop(w))
         judge_replicas(w, l);
+    asks_look(w);
 }

@@ -223,6 +223,15 @@ static bool all_up(const struct world *w)
     return w->on == w->host_count && ring_check_is_closed(w) && world_everybody_up(w);
 }
 
+/* Who came as a stranger while those known to all were away has nobody else to find the others by.
+ */
+static void bring_back_known(struct world *w)
+{
+    for (uint32_t i = 0; i < w->config.bootstraps; i++)
+        if (w->hosts[i].state == HOST_OFF)
+            host_start(&w->hosts[i], false);
+}
+
 static void run_world(struct report *r)
 {
     struct world *w = r->world;
@@ -248,6 +257,8 @@ static void run_world(struct report *r)
         leases_take(&r->leases, w);
     report_measure(r);
     liveness_end_faults(w);
+    if (o->churn > 0)
+        bring_back_known(w);
     liveness_judge(w, &r->liveness, LIVENESS_QUESTIONS, faults);
     ask_around(w);
     if (r->options->joins > 0 && w->host_count > w->config.bootstraps)
