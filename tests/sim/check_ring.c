@@ -155,9 +155,6 @@ static void judge_skip(struct world *w, struct host *h, enum side side, const st
     }
     if (skips == (v->skips_us[side] != 0))
         return;
-    if (!skips && w->ring.skip_max_us != USEC_NEVER &&
-        w->now_us - v->skips_us[side] > w->ring.skip_longest_us)
-        w->ring.skip_longest_us = w->now_us - v->skips_us[side];
     v->skips_us[side] = skips ? w->now_us : 0;
 }
 
@@ -333,14 +330,27 @@ static size_t count_rings(struct world *w)
     return rings;
 }
 
+/* How long its list has passed over a live member with nothing broken: what was healed, or is told
+ * of nobody who is there, may take the time that rings take to become one. */
+static usec skips_calmly(const struct world *w, const struct host *h, enum side side)
+{
+    usec since_us = h->view.skips_us[side];
+
+    if (since_us == 0 || w->faults_on)
+        return 0;
+    since_us = since_us > w->fault_us ? since_us : w->fault_us;
+    since_us = since_us > w->ring.stranded_us ? since_us : w->ring.stranded_us;
+    return w->now_us - since_us;
+}
+
 static void judge_skips(struct world *w, struct host *h)
 {
     for (int side = LEFT; side <= RIGHT; side++) {
-        if (h->view.skips_us[side] == 0 || w->ring.skip_max_us == USEC_NEVER)
-            continue;
-        if (w->now_us - h->view.skips_us[side] > w->ring.skip_longest_us)
-            w->ring.skip_longest_us = w->now_us - h->view.skips_us[side];
-        if (w->now_us - h->view.skips_us[side] <= w->ring.skip_max_us)
+        usec for_us = skips_calmly(w, h, side);
+
+        if (for_us > w->ring.skip_longest_us)
+            w->ring.skip_longest_us = for_us;
+        if (for_us <= w->ring.skip_max_us)
             continue;
         world_violated(w, "host %u's %s list has passed over a live member since %.3f s",
                        (unsigned)h->index, side == RIGHT ? "right" : "left",

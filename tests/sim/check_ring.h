@@ -3,9 +3,9 @@
  * everything.
  *
  * Always: a list is in order on its side, names nobody twice, never its owner. A list may pass over
- * a live member, or end at a dead one, only for as long as it takes to notice
- * (ring_check.skip_max_us). Whoever follows first live right neighbours comes by every member once:
- * one ordered ring; while nothing is broken and after it was one, it stays one.
+ * a live member only for as long as it takes to notice: while nothing is broken, skip_max_us.
+ * Whoever follows first live right neighbours comes by every member once: one ordered ring; while
+ * nothing is broken and after it was one, it stays one.
  *
  * "Ideal" is what the lists would be if every member knew everybody: it is known here alone. In a
  * partition each part has an ideal of its own.
@@ -32,8 +32,8 @@ struct ring_check {
     usec stranded_us;     /* when somebody came last who was told of nobody that is there */
     usec broken_us;       /* when it was not one ordered ring last, by the full check */
     size_t rings;         /* by the full check; 0: lists lead nowhere */
-    usec skip_max_us;     /* longer: a violation. USEC_NEVER: not judged */
-    usec skip_longest_us; /* seen so far */
+    usec skip_max_us;     /* with nothing broken; longer is a violation. USEC_NEVER: not judged */
+    usec skip_longest_us; /* seen so far, by the full check */
 };
 
 void ring_check_clear(struct ring_check *c);
