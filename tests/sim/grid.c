@@ -597,32 +597,30 @@ static json_t *json_stats(struct stats *s)
 
 static void print_json(struct grid_result *r, const struct options *o, uint64_t seeds)
 {
-    json_t *pairs = json_array(), *j;
-    char command[1024];
+    json_t *pairs = json_array(), *j = report_json_begin(o), *found;
     uint32_t sums[3];
 
     count(r, sums);
-    options_print(o, command, sizeof(command));
     for (int i = 0; i < GRID_PAIRS; i++)
         json_array_append_new(pairs, json_integer(r->pairs[i].direct));
-    j = json_pack(
-        "{s:s, s:s, s:I, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-        "s:o, s:o, s:o, s:o, s:o, s:I, s:s}",
-        "schema", "peal.sim.nat/1", "command", command, "seeds", (json_int_t)seeds, "direct", pairs,
-        "direct_expected", (json_int_t)sums[0], "direct_beyond_theory", (json_int_t)sums[1],
-        "reachable", (json_int_t)sums[2], "know_mapping", (json_int_t)r->known, "first_packet_rtts",
-        json_stats(&r->first_rtts), "direct_ms", json_stats(&r->direct_ms),
-        "direct_less_100ms_rtts", json_stats(&r->direct_rtts), "direct_from_session_ms",
-        json_stats(&r->direct_session_ms), "relay_ms", json_stats(&r->relay_ms), "sleep_traffic_s",
-        json_stats(&r->sleep.traffic_s), "sleep_direct_s", json_stats(&r->sleep.direct_s),
-        "home_traffic_s", json_stats(&r->home.traffic_s), "home_direct_s",
-        json_stats(&r->home.direct_s), "reboot_traffic_s", json_stats(&r->reboot.traffic_s),
-        "reboot_direct_s", json_stats(&r->reboot.direct_s), "move_traffic_s",
-        json_stats(&r->move.traffic_s), "move_direct_s", json_stats(&r->move.direct_s),
-        "violations", (json_int_t)r->violations, "first_violation", r->violation);
-    json_dumpf(j, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
-    printf("\n");
-    json_decref(j);
+    found = json_pack(
+        "{s:I, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+        "s:o, s:o, s:o, s:o, s:o, s:I, s:s?}",
+        "seeds", (json_int_t)seeds, "direct", pairs, "direct_expected", (json_int_t)sums[0],
+        "direct_beyond_theory", (json_int_t)sums[1], "reachable", (json_int_t)sums[2],
+        "know_mapping", (json_int_t)r->known, "first_packet_rtts", json_stats(&r->first_rtts),
+        "direct_ms", json_stats(&r->direct_ms), "direct_less_100ms_rtts",
+        json_stats(&r->direct_rtts), "direct_from_session_ms", json_stats(&r->direct_session_ms),
+        "relay_ms", json_stats(&r->relay_ms), "sleep_traffic_s", json_stats(&r->sleep.traffic_s),
+        "sleep_direct_s", json_stats(&r->sleep.direct_s), "home_traffic_s",
+        json_stats(&r->home.traffic_s), "home_direct_s", json_stats(&r->home.direct_s),
+        "reboot_traffic_s", json_stats(&r->reboot.traffic_s), "reboot_direct_s",
+        json_stats(&r->reboot.direct_s), "move_traffic_s", json_stats(&r->move.traffic_s),
+        "move_direct_s", json_stats(&r->move.direct_s), "violations", (json_int_t)r->violations,
+        "first_violation", r->violations > 0 ? r->violation : NULL);
+    json_object_update(j, found);
+    json_decref(found);
+    report_json_end(j);
 }
 
 /* Where ports can be foretold and may be searched for, some must be found. */

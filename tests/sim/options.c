@@ -393,15 +393,15 @@ static bool read_option(struct options *o, int option, const char *value)
 
 /* ---- words ---- */
 
+static const char *const command_names[] = {
+    [COMMAND_RUN] = "run",    [COMMAND_CHECK] = "check",     [COMMAND_SMALL] = "small",
+    [COMMAND_NAT] = "nat",    [COMMAND_REMOVAL] = "removal", [COMMAND_CLAIMS] = "claims",
+    [COMMAND_RELAY] = "relay"};
+
 static bool read_command(struct options *o, const char *word)
 {
-    static const char *const names[] = {
-        [COMMAND_RUN] = "run",    [COMMAND_CHECK] = "check",     [COMMAND_SMALL] = "small",
-        [COMMAND_NAT] = "nat",    [COMMAND_REMOVAL] = "removal", [COMMAND_CLAIMS] = "claims",
-        [COMMAND_RELAY] = "relay"};
-
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        if (word == NULL || strcmp(word, names[i]) != 0)
+    for (size_t i = 0; i < ARRAY_LEN(command_names); i++) {
+        if (word == NULL || strcmp(word, command_names[i]) != 0)
             continue;
         o->command = (enum command)i;
         return true;
@@ -443,12 +443,12 @@ static bool refuse(int *status, const char *why)
 }
 
 /* An option that the command would pass over in silence is a mistake. */
-static bool belongs(const struct options *o, const char *command, uint64_t given, int *status)
+static bool belongs(const struct options *o, uint64_t given, int *status)
 {
     for (const struct option *l = long_options; l->name != NULL; l++)
         if (l->val < OPT_HELP && (given & bit(l->val) & ~options_of(o->command)) != 0)
             return say(status, EXIT_USAGE, "peal-sim: %s has no --%s; see peal-sim --help\n",
-                       command, l->name);
+                       command_names[o->command], l->name);
     return true;
 }
 
@@ -533,16 +533,27 @@ bool options_read(struct options *o, int argc, char **argv, int *status)
     }
     if (!read_command(o, argv[optind]))
         return say(status, EXIT_USAGE, "%s%s", usage, "");
+    o->word = optind;
     if (argv[optind + 1] != NULL)
         return say(status, EXIT_USAGE, "peal-sim: what is \"%s\"?%s\n", argv[optind + 1], "");
-    return belongs(o, argv[optind], given, status) && complete(o, given, status);
+    return belongs(o, given, status) && complete(o, given, status);
+}
+
+bool options_take(const struct options *o, const char *name)
+{
+    for (const struct option *l = long_options; l->name != NULL; l++)
+        if (l->val < OPT_HELP && strcmp(l->name, name) == 0)
+            return (options_of(o->command) & bit(l->val)) != 0;
+    CHECK(!"an option of that name");
+    return false;
 }
 
 void options_print(const struct options *o, char *out, size_t size)
 {
-    size_t len = (size_t)snprintf(out, size, "peal-sim");
+    const char *command = command_names[o->command];
+    size_t len = (size_t)snprintf(out, size, "peal-sim %s", command);
 
     for (int i = 1; i < o->argc && len < size; i++)
-        if (strcmp(o->argv[i], "--json") != 0)
+        if (strcmp(o->argv[i], "--json") != 0 && i != o->word)
             len += (size_t)snprintf(out + len, size - len, " %s", o->argv[i]);
 }

@@ -63,12 +63,15 @@ struct options {
     bool sites;           /* memory by allocation site */
     int argc;
     char **argv;
+    int word; /* which of argv is the command: getopt has moved it behind the options */
 };
 
 /* False: *status is the exit status, everything was said. */
 bool options_read(struct options *o, int argc, char **argv, int *status);
 /* So many nodes; and the times that were not said, which depend on that. */
 void options_take_size(struct options *o, uint32_t nodes);
+/* The command has this option. */
+bool options_take(const struct options *o, const char *name);
 /* The command line again, without --json: what repeats a run. */
 void options_print(const struct options *o, char *out, size_t size);
 

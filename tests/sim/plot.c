@@ -268,10 +268,10 @@ static void draw_time(struct svg *svg, struct report *r, const struct recorder *
         snprintf(text, sizeof(text), "Over time: ring complete after %.1f s",
                  (double)r->world->ring.complete_us / 1e6);
     chart_begin(&c, text, "s", "hosts");
-    mark_faults(&c, r->options);
     draw_series(&c, history, offsetof(struct record_sample, on), 3);
     draw_series(&c, history, offsetof(struct record_sample, members), 0);
     draw_series(&c, history, offsetof(struct record_sample, closed), 2);
+    mark_faults(&c, r->options);
     chart_key(&c, 0, 3, "on");
     chart_key(&c, 1, 0, "members");
     chart_key(&c, 2, 2, "with right neighbours");

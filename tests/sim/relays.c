@@ -8,7 +8,6 @@
  * all figures are of the same kind. Beside them the bounds: the best relay among the neighbours of
  * both, and the best of all hosts. A pair that got no relay counts as a violation.
  */
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -202,19 +201,11 @@ static void ask_pairs(struct world *w, const struct pair *pairs, size_t n, struc
         stats_add(&f->overlay, w->asks.overlay_ms.v[i]);
 }
 
-static void print_json(const struct world *w, const struct options *o, struct figures *f)
+static void print_json(struct report *r, struct figures *f)
 {
-    char digest[65], command[1024];
-    json_t *j = json_object();
+    double direct_ms = stats_mean(&f->direct);
+    json_t *j = report_json(r);
 
-    world_digest(w, digest);
-    options_print(o, command, sizeof(command));
-    json_object_set_new(j, "schema", json_string("peal.sim.relay/1"));
-    json_object_set_new(j, "command", json_string(command));
-    json_object_set_new(j, "seed", json_integer((json_int_t)w->config.seed));
-    json_object_set_new(j, "nodes", json_integer((json_int_t)w->host_count));
-    json_object_set_new(j, "digest", json_string(digest));
-    json_object_set_new(j, "violations", json_integer((json_int_t)w->violations));
     json_object_set_new(j, "pairs", json_integer((json_int_t)f->relay.count));
     json_object_set_new(j, "unrelayed", json_integer(f->unrelayed));
     json_object_set_new(j, "shorter_than_direct", json_integer(f->shorter));
@@ -224,11 +215,9 @@ static void print_json(const struct world *w, const struct options *o, struct fi
                   report_stats(&f->relay), "direct", report_stats(&f->direct), "bound_neighbours",
                   report_stats(&f->around), "bound_all", report_stats(&f->optimum)));
     json_object_set_new(j, "relay_over_direct",
-                        json_real(stats_mean(&f->relay) / stats_mean(&f->direct)));
+                        direct_ms > 0 ? json_real(stats_mean(&f->relay) / direct_ms) : json_null());
     json_object_set_new(j, "in_place_ms", report_stats(&f->place_ms));
-    json_dumpf(j, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
-    printf("\n");
-    json_decref(j);
+    report_json_end(j);
 }
 
 static void print_line(const char *name, struct stats *s, double direct_ms)
@@ -278,6 +267,8 @@ int relay_command(const struct options *o)
     struct latency latency = {0};
     struct world_config config;
     struct figures f = {0};
+    struct report report = report_of_world(o);
+    double start_s = wall_seconds();
     struct world *w;
     bool violated;
     size_t n;
@@ -287,21 +278,24 @@ int relay_command(const struct options *o)
     config.device = false; /* the overlay is what is measured */
     if (config.apart <= 0)
         config.apart = apart_default;
-    w = world_new(&config);
+    report.world = w = world_new(&config);
     w->progress = report_progress;
     world_start_all(w, (usec)(o->start_s * 1e6), SEC(1));
     (void)world_run_until(w, SEC(SETTLE_S), settled);
     world_run(w, w->now_us + SEC(SETTLE_S));
+    report_measure(&report);
     n = draw_pairs(w, pairs);
     ask_pairs(w, pairs, n, &f);
     run_pairs(w, pairs, n, &f);
     report_progress_end();
+    report.wall_s = wall_seconds() - start_s;
     if (o->json)
-        print_json(w, o, &f);
+        print_json(&report, &f);
     else
         print_text(w, &f);
     violated = w->violations > 0 || f.unrelayed > 0;
     figures_clear(&f);
+    report_clear(&report);
     world_free(w);
     latency_clear(&latency);
     return violated ? EXIT_VIOLATED : 0;

@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <jansson.h>
-
 #include "overlay/core/err.h"
 #include "tests/sim/latency.h"
 #include "tests/sim/report.h"
@@ -215,17 +213,10 @@ static void run(struct removal_run *r)
     judge(r);
 }
 
-static json_t *stats_json(struct stats *s)
-{
-    return json_pack("{s:i, s:f, s:f, s:f, s:f}", "count", (int)s->count, "p50",
-                     stats_quantile(s, 0.5), "p90", stats_quantile(s, 0.9), "p99",
-                     stats_quantile(s, 0.99), "max", stats_quantile(s, 1));
-}
-
 static void print(struct removal_run *r, double wall_s)
 {
-    json_t *json;
-    char digest[65];
+    struct report report = report_of_world(r->options);
+    json_t *j;
 
     if (!r->options->json) {
         printf("removed from a group of %u: %zu members had cut it off after p50 %.0f ms, p99 %.0f "
@@ -238,17 +229,16 @@ static void print(struct removal_run *r, double wall_s)
                (unsigned long long)r->world->violations);
         return;
     }
-    world_digest(r->world, digest);
-    json = json_pack("{s:s, s:I, s:i, s:s, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:I}", "schema",
-                     "peal.sim.removal/1", "seed", (json_int_t)r->options->seed, "nodes",
-                     (int)r->world->host_count, "digest", digest, "events",
-                     (json_int_t)r->world->events, "violations", (json_int_t)r->world->violations,
-                     "virtual_s", (double)r->world->now_us / 1e6, "wall_s", wall_s, "loss",
-                     r->options->loss, "known_ms", stats_json(&r->known_ms), "back_ms",
-                     stats_json(&r->back_ms), "watchers", (json_int_t)r->watchers);
-    json_dumpf(json, stdout, JSON_INDENT(1));
-    printf("\n");
-    json_decref(json);
+    report.world = r->world;
+    report.wall_s = wall_s;
+    report_measure(&report);
+    j = report_json(&report);
+    json_object_set_new(j, "loss", json_real(r->options->loss));
+    json_object_set_new(j, "known_ms", report_stats(&r->known_ms));
+    json_object_set_new(j, "back_ms", report_stats(&r->back_ms));
+    json_object_set_new(j, "watchers", json_integer((json_int_t)r->watchers));
+    report_json_end(j);
+    report_clear(&report);
 }
 
 int removal_command(const struct options *o)

@@ -93,6 +93,12 @@ static void measure_sizes(struct report *r)
                 100 * fabs(overlay_size_estimate(host_overlay(&w->hosts[i])) / (double)w->on - 1));
 }
 
+struct report report_of_world(const struct options *o)
+{
+    return (struct report){
+        .options = o, .upkeep_bytes_per_s = -1, .liveness = {.ideal_s = -1, .settled_s = -1}};
+}
+
 void report_measure(struct report *r)
 {
     r->memory_bytes = 0;
@@ -183,6 +189,16 @@ static json_t *json_claims(struct report *r)
                      (json_int_t)r->claims_again, "seconds", report_stats(&r->claim_s));
 }
 
+/* Of the options only those that the command has. */
+static void set_option(json_t *j, const struct options *o, const char *option, const char *key,
+                       json_t *value)
+{
+    if (options_take(o, option))
+        json_object_set_new(j, key, value);
+    else
+        json_decref(value);
+}
+
 static json_t *json_options(const struct options *o)
 {
     char command[1024];
@@ -190,15 +206,19 @@ static json_t *json_options(const struct options *o)
 
     options_print(o, command, sizeof(command));
     json_object_set_new(j, "command", json_string(command));
-    json_object_set_new(j, "latency", o->latency != NULL ? json_string(o->latency) : json_null());
-    json_object_set_new(j, "delay_ms", json_real(o->delay_ms));
-    json_object_set_new(j, "minutes", json_real(o->minutes));
-    json_object_set_new(j, "loss", json_real(o->loss));
-    json_object_set_new(j, "churn_per_minute", json_real(o->churn));
-    json_object_set_new(j, "jitter_ms", json_real(o->jitter_ms));
-    json_object_set_new(j, "start_s", json_real(o->start_s));
-    json_object_set_new(j, "bootstraps", json_integer(o->bootstraps));
-    json_object_set_new(j, "joins", json_integer(o->joins));
+    set_option(j, o, "latency", "latency",
+               o->latency != NULL ? json_string(o->latency) : json_null());
+    set_option(j, o, "delay", "delay_ms", json_real(o->delay_ms));
+    set_option(j, o, "minutes", "minutes", o->minutes > 0 ? json_real(o->minutes) : json_null());
+    set_option(j, o, "loss", "loss", json_real(o->loss));
+    set_option(j, o, "churn", "churn_per_minute", json_real(o->churn));
+    set_option(j, o, "jitter", "jitter_ms", json_real(o->jitter_ms));
+    set_option(j, o, "start", "start_s", json_real(o->start_s));
+    set_option(j, o, "bootstraps", "bootstraps", json_integer(o->bootstraps));
+    set_option(j, o, "no-direct", "no_direct", json_real(o->apart));
+    set_option(j, o, "join", "joins", json_integer(o->joins));
+    set_option(j, o, "seeds", "seeds",
+               json_pack("[I, I]", (json_int_t)o->seeds_first, (json_int_t)o->seeds_last));
     if (o->partition)
         json_object_set_new(j, "partition",
                             json_pack("{s:f, s:f, s:i}", "at_s", o->partition_at_s, "for_s",
@@ -210,23 +230,49 @@ static json_t *json_options(const struct options *o)
         json_object_set_new(
             j, "restart",
             json_pack("{s:f, s:f}", "at_s", o->restart_at_s, "within_s", o->restart_within_s));
-    json_object_set_new(j, "device", json_boolean(o->device));
+    set_option(j, o, "no-device", "device", json_boolean(o->device));
     json_object_set_new(j, "null_crypto", json_boolean(o->null_crypto));
     return j;
 }
 
-static json_t *json_report(struct report *r)
+json_t *report_json_begin(const struct options *o)
+{
+    static const char *const measured[] = {
+        "digest",          "events",         "violations",
+        "first_violation", "virtual_s",      "wall_s",
+        "core_s",          "bytes_per_node", "hops",
+        "latency_ms",      "links_per_node", "upkeep_bytes_per_s",
+        "ring_complete_s", "lookups"};
+    bool one = !options_take(o, "seeds") || o->seeds_first == o->seeds_last;
+    json_t *j = json_object();
+
+    json_object_set_new(j, "schema", json_string("peal.sim/1"));
+    json_object_set_new(
+        j, "seed",
+        !one ? json_null()
+             : json_integer((json_int_t)(options_take(o, "seeds") ? o->seeds_first : o->seed)));
+    json_object_set_new(j, "nodes", o->nodes > 0 ? json_integer(o->nodes) : json_null());
+    json_object_set_new(j, "options", json_options(o));
+    for (size_t i = 0; i < ARRAY_LEN(measured); i++)
+        json_object_set_new(j, measured[i], json_null());
+    return j;
+}
+
+void report_json_end(json_t *j)
+{
+    json_dumpf(j, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
+    printf("\n");
+    json_decref(j);
+}
+
+json_t *report_json(struct report *r)
 {
     struct world *w = r->world;
     struct asks *a = &w->asks;
-    json_t *j = json_object();
+    json_t *j = report_json_begin(r->options);
     char digest[65];
 
     world_digest(w, digest);
-    json_object_set_new(j, "schema", json_string("peal.sim/1"));
-    json_object_set_new(j, "seed", json_integer((json_int_t)w->config.seed));
-    json_object_set_new(j, "nodes", json_integer((json_int_t)(w->host_count)));
-    json_object_set_new(j, "options", json_options(r->options));
     json_object_set_new(j, "digest", json_string(digest));
     json_object_set_new(j, "events", json_integer((json_int_t)w->events));
     json_object_set_new(j, "packets", json_integer((json_int_t)w->delivered));
@@ -369,16 +415,10 @@ static void print_text(struct report *r)
 
 void report_print(struct report *r)
 {
-    json_t *j;
-
-    if (!r->options->json) {
+    if (r->options->json)
+        report_json_end(report_json(r));
+    else
         print_text(r);
-        return;
-    }
-    j = json_report(r);
-    json_dumpf(j, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
-    printf("\n");
-    json_decref(j);
 }
 
 void report_sum_up(struct report *r)

@@ -1,5 +1,5 @@
 /*
- * report.h - what a run has to say: figures for people on stderr, one JSON object on stdout.
+ * report.h - what a run has to say on stdout: figures for people, or one JSON object.
  */
 #ifndef PEAL_SIM_REPORT_H
 #define PEAL_SIM_REPORT_H
@@ -45,12 +45,19 @@ struct report {
     struct report_size size;    /* by report_sum_up */
 };
 
+/* Nothing measured yet. */
+struct report report_of_world(const struct options *o);
 /* Fills in what can be read off the world now: call before it is freed. */
 void report_measure(struct report *r);
 void report_print(struct report *r);
 /* Fills in size. */
 void report_sum_up(struct report *r);
 void report_clear(struct report *r);
+/* What every command's JSON object has, all that is measured null; then print it. */
+json_t *report_json_begin(const struct options *o);
+void report_json_end(json_t *j);
+/* Of a world: all of a run's figures. */
+json_t *report_json(struct report *r);
 /* A series as it stands in every report; null when empty. */
 json_t *report_stats(struct stats *s);
 

@@ -162,6 +162,24 @@ static bool parse_sequence(struct small *s, const char *text)
     return s->count > 0;
 }
 
+static void report(const struct small *s, uint32_t hosts_max, double wall_s)
+{
+    json_t *j;
+
+    if (!s->options->json) {
+        printf("%llu sequences of 1 to %u hosts, %llu violated, %.1f s\n",
+               (unsigned long long)s->sequences, (unsigned)hosts_max,
+               (unsigned long long)s->violated, wall_s);
+        return;
+    }
+    j = report_json_begin(s->options);
+    json_object_set_new(j, "nodes", json_integer(hosts_max));
+    json_object_set_new(j, "sequences", json_integer((json_int_t)s->sequences));
+    json_object_set_new(j, "violations", json_integer((json_int_t)s->violated));
+    json_object_set_new(j, "wall_s", json_real(wall_s));
+    report_json_end(j);
+}
+
 int small_command(const struct options *o)
 {
     const usec gaps_us[] = {MSEC(30), settled_us};
@@ -187,8 +205,6 @@ int small_command(const struct options *o)
                 extend(&s, 0, 0);
             }
     }
-    printf("%llu sequences of 1 to %u hosts, %llu violated, %.1f s\n",
-           (unsigned long long)s.sequences, (unsigned)hosts_max, (unsigned long long)s.violated,
-           wall_seconds() - start_s);
+    report(&s, hosts_max, wall_seconds() - start_s);
     return s.violated > 0 ? EXIT_VIOLATED : 0;
 }

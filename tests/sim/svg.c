@@ -9,6 +9,7 @@ static const char sheet[] =
     "text{font-family:Inter,\"Helvetica Neue\",Helvetica,Arial,sans-serif;fill:#222}"
     ".title{font-size:22px;font-weight:600}.note{font-size:13px;fill:#666}"
     ".label{font-size:14px;font-weight:600}.tick{font-size:12px;fill:#666}"
+    ".over{font-size:12px;fill:#444;stroke:#fff;stroke-width:4px;paint-order:stroke}"
     ".frame{fill:none;stroke:#999}.grid{stroke:#e4e4e4}"
     ".mark{stroke:#c0392b;stroke-dasharray:4 3}";
 
@@ -110,14 +111,25 @@ static void tick_y(const struct chart *c, double v)
     svg_text(c->svg, c->x - 6, y + 4, "tick", SVG_END, text);
 }
 
+/* At 1 and 3 times the powers of ten. */
+static void log_ticks(const struct chart *c, double least, double most,
+                      void (*tick)(const struct chart *c, double v))
+{
+    for (double v = pow(10, floor(log10(least))); v <= most * 1.0001; v *= 10) {
+        if (v >= least * 0.9999)
+            tick(c, v);
+        if (3 * v >= least * 0.9999 && 3 * v <= most * 1.0001)
+            tick(c, 3 * v);
+    }
+}
+
 static void ticks(const struct chart *c, double least, double most, bool is_log,
                   void (*tick)(const struct chart *c, double v))
 {
     double step = svg_round_up((most - least) / 6);
 
     if (is_log) {
-        for (double v = pow(10, ceil(log10(least) - 1e-9)); v <= most * 1.0001; v *= 10)
-            tick(c, v);
+        log_ticks(c, least, most, tick);
         return;
     }
     for (int i = 0; least + i * step <= most * 1.0001; i++)
@@ -166,14 +178,14 @@ void chart_mark(const struct chart *c, double x, const char *text)
 
     fprintf(c->svg->f, "<path class=\"mark\" d=\"M%.1f %.1fV%.1f\"/>\n", at, c->y,
             c->y + c->height);
-    svg_text(c->svg, at + 4, c->y + c->height - 8, "tick", SVG_START, text);
+    svg_text(c->svg, at + 4, c->y + c->height - 8, "over", SVG_START, text);
 }
 
 void chart_key(const struct chart *c, unsigned n, int color, const char *text)
 {
     double y = c->y + c->height * 0.55 + 18.0 * n, x = c->x + c->width - 10;
 
-    svg_text(c->svg, x - 26, y + 4, "tick", SVG_END, text);
+    svg_text(c->svg, x - 26, y + 4, "over", SVG_END, text);
     fprintf(c->svg->f, "<path stroke=\"%s\" stroke-width=\"3\" d=\"M%.1f %.1fH%.1f\"/>\n",
             colors[color % COLORS], x - 20, y, x);
 }

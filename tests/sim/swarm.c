@@ -1,7 +1,6 @@
 #include "tests/sim/swarm.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -35,6 +34,7 @@ void swarm_seed(const struct shape *shape, struct swarm_result *result)
     result->violations = w->violations;
     memcpy(result->violation, w->violation, sizeof(result->violation));
     result->events = w->events;
+    world_digest(w, result->digest);
     result->virtual_s = (double)w->now_us / 1e6;
     result->skip_s = (double)w->ring.skip_longest_us / 1e6;
     world_free(w);
@@ -105,7 +105,17 @@ struct swarm {
     struct swarm_result worst; /* the violation with the lowest seed seen */
     double core_s, virtual_s, ideal_s_max, settled_s_max, skip_s_max;
     uint64_t events;
+    uint8_t digest[32]; /* of all seeds, in whatever order they came */
 };
+
+static void add_digest(struct swarm *s, const struct swarm_result *r)
+{
+    uint8_t one[sizeof(s->digest)];
+
+    CHECK(hex_parse(one, sizeof(one), r->digest));
+    for (size_t i = 0; i < sizeof(one); i++)
+        s->digest[i] ^= one[i];
+}
 
 static void keep_violation(struct swarm *s, const struct swarm_result *r)
 {
@@ -120,6 +130,7 @@ static void take_result(struct swarm *s, const struct swarm_result *r)
     s->core_s += r->core_s;
     s->virtual_s += r->virtual_s;
     s->events += r->events;
+    add_digest(s, r);
     if (r->liveness.ideal_s > s->ideal_s_max)
         s->ideal_s_max = r->liveness.ideal_s;
     if (r->liveness.settled_s > s->settled_s_max)
@@ -219,27 +230,44 @@ static void say_violation(const struct swarm *s)
     fprintf(stderr, "%s\n", o->null_crypto ? " --null-crypto" : "");
 }
 
+static void print_text(const struct swarm *s, double wall_s)
+{
+    printf("%llu seeds, %llu violated; %.1f s wall, %.3f core s a seed, %.0f virtual s, %.1f M "
+           "events; healed within %.2f s, settled within %.2f s, longest skip %.2f s\n",
+           (unsigned long long)s->done, (unsigned long long)s->violated, wall_s,
+           s->done > 0 ? s->core_s / (double)s->done : 0, s->virtual_s, (double)s->events / 1e6,
+           s->ideal_s_max, s->settled_s_max, s->skip_s_max);
+}
+
+static void print_json(const struct swarm *s, double wall_s)
+{
+    json_t *j = report_json_begin(s->options);
+    char digest[2 * sizeof(s->digest) + 1];
+    bool bad = s->violated > 0;
+
+    hex_text(s->digest, sizeof(s->digest), digest);
+    json_object_set_new(j, "digest", json_string(digest));
+    json_object_set_new(j, "seeds", json_integer((json_int_t)s->done));
+    json_object_set_new(j, "violations", json_integer((json_int_t)s->violated));
+    json_object_set_new(j, "first_violated",
+                        bad ? json_integer((json_int_t)s->worst.seed) : json_null());
+    json_object_set_new(j, "first_violation", bad ? json_string(s->worst.violation) : json_null());
+    json_object_set_new(j, "events", json_integer((json_int_t)s->events));
+    json_object_set_new(j, "wall_s", json_real(wall_s));
+    json_object_set_new(j, "core_s", json_real(s->core_s));
+    json_object_set_new(j, "virtual_s", json_real(s->virtual_s));
+    json_object_set_new(j, "healed_s_max", json_real(s->ideal_s_max));
+    json_object_set_new(j, "settled_s_max", json_real(s->settled_s_max));
+    json_object_set_new(j, "skip_s_max", json_real(s->skip_s_max));
+    report_json_end(j);
+}
+
 static void swarm_report(const struct swarm *s, double wall_s)
 {
-    json_t *j;
-
-    if (!s->options->json) {
-        printf("%llu seeds, %llu violated; %.1f s wall, %.3f core s a seed, %.0f virtual s, %.1f M "
-               "events; healed within %.2f s, settled within %.2f s, longest skip %.2f s\n",
-               (unsigned long long)s->done, (unsigned long long)s->violated, wall_s,
-               s->done > 0 ? s->core_s / (double)s->done : 0, s->virtual_s, (double)s->events / 1e6,
-               s->ideal_s_max, s->settled_s_max, s->skip_s_max);
-        return;
-    }
-    j = json_pack("{s:s, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:I}", "schema",
-                  "peal.sim.check/1", "seeds", (json_int_t)s->done, "violations",
-                  (json_int_t)s->violated, "events", (json_int_t)s->events, "wall_s", wall_s,
-                  "core_s", s->core_s, "virtual_s", s->virtual_s, "healed_s_max", s->ideal_s_max,
-                  "settled_s_max", s->settled_s_max, "first_violated",
-                  s->violated > 0 ? (json_int_t)s->worst.seed : (json_int_t)-1);
-    json_dumpf(j, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
-    printf("\n");
-    json_decref(j);
+    if (s->options->json)
+        print_json(s, wall_s);
+    else
+        print_text(s, wall_s);
 }
 
 int check_command(const struct options *o)

@@ -15,6 +15,7 @@ struct swarm_result {
     struct liveness liveness;
     double skip_s; /* the longest that a list passed over a live member */
     char violation[WORLD_VIOLATION_SIZE];
+    char digest[65];
 };
 
 /* Runs one world here and now. */
