@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum {
-    GAPS_MAX = 256,                    /* of the size estimate; more add nothing */
+    GAPS_MAX = 256,                    /* looked at for the size estimate; more add nothing */
     LOG_UNIT = 2048,                   /* of log2 in ring_said */
     LOG_TELL_SOON = LOG_UNIT * 3 / 20, /* an estimate that moved by a tenth is told once a second */
     LOG_TELL = LOG_UNIT / 50,          /* by a seventieth once a minute */
@@ -796,36 +796,39 @@ bool ring_owns(const struct ring *ring, const struct id *key)
  */
 
 struct gap {
-    const struct id *from;
+    struct id_words from;
     double width;
 };
 
+/* In order; of two opinions on where a gap ends the narrower one. */
 struct gaps {
     size_t count;
+    size_t opinions;
     struct gap gap[GAPS_MAX];
 };
 
-static bool gap_before(const struct gap *a, const struct gap *b)
-{
-    int order = id_cmp(a->from, b->from);
-
-    return order != 0 ? order < 0 : a->width < b->width;
-}
-
-/* Put in their order at once: the peers come in that order, so a gap has few others to pass, and
+/* Put in its place at once: the peers come in that order, so a gap has few others to pass, and
  * GAPS_MAX of them whatever peers say. */
-static void add_gap(struct gaps *g, const struct id *from, const struct id *to)
+static void add_gap(struct gaps *g, const struct id *from_id, const struct id *to_id)
 {
-    struct id width = id_sub(to, from);
-    struct gap gap = {from, id_fraction(&width)};
+    struct id_words from = id_words(from_id), width = id_words_sub(id_words(to_id), from);
+    struct gap gap = {from, id_words_fraction(width)};
     size_t i = g->count;
+    int order = 1;
 
-    if (g->count == GAPS_MAX || id_is_zero(&width))
+    if (g->opinions == GAPS_MAX || id_words_is_zero(width))
         return;
-    g->count++;
-    for (; i > 0 && gap_before(&gap, &g->gap[i - 1]); i--)
-        g->gap[i] = g->gap[i - 1];
+    g->opinions++;
+    while (i > 0 && (order = id_words_cmp(g->gap[i - 1].from, from)) > 0)
+        i--;
+    if (order == 0) {
+        if (gap.width < g->gap[i - 1].width)
+            g->gap[i - 1] = gap;
+        return;
+    }
+    memmove(&g->gap[i + 1], &g->gap[i], (g->count - i) * sizeof gap);
     g->gap[i] = gap;
+    g->count++;
 }
 
 static void add_run(struct gaps *g, const struct id *centre, const struct ring_entry *left,
@@ -851,14 +854,10 @@ static void add_run(struct gaps *g, const struct id *centre, const struct ring_e
 static double members_from_gaps(const struct gaps *g, double wide, bool *exact)
 {
     double covered = 0;
-    size_t k = 0;
+    size_t k = g->count;
 
-    for (size_t i = 0; i < g->count; i++) {
-        if (i > 0 && id_eq(g->gap[i].from, g->gap[i - 1].from))
-            continue; /* the narrower of two opinions came first */
+    for (size_t i = 0; i < k; i++)
         covered += g->gap[i].width;
-        k++;
-    }
     *exact = k == 0 || covered >= circle_closed;
     if (*exact || k < 2 || covered <= 0)
         return k > 0 ? (double)k : 1;
@@ -891,7 +890,7 @@ static void update_members(struct ring *ring)
     bool exact;
 
     ring->gaps_stale = false;
-    g.count = 0;
+    g.count = g.opinions = 0;
     add_run(&g, &ring->self, ring->told[RING_LEFT], ring->told_count[RING_LEFT],
             ring->told[RING_RIGHT], ring->told_count[RING_RIGHT]);
     for (size_t i = 0; i < ring->count; i++) {

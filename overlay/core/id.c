@@ -26,18 +26,7 @@ bool id_closer(const struct id *key, const struct id *a, const struct id *b)
     return order != 0 ? order < 0 : id_cmp(a, b) < 0;
 }
 
-/* A double holds 53 bits: more would round up to 1. */
-enum { FRACTION_BITS = 53 };
-static const double fraction_unit = (double)(UINT64_C(1) << FRACTION_BITS);
-
-double id_fraction(const struct id *distance)
-{
-    uint64_t top = 0;
-
-    for (int i = 0; i < 8; i++)
-        top = top << 8 | distance->b[i];
-    return (double)(top >> (64 - FRACTION_BITS)) / fraction_unit;
-}
+static const double fraction_unit = (double)(UINT64_C(1) << ID_FRACTION_BITS);
 
 struct id id_from_fraction(double f)
 {
@@ -50,7 +39,7 @@ struct id id_from_fraction(double f)
     f -= (double)(int64_t)f;
     if (f < 0)
         f += 1;
-    top = (uint64_t)(f * fraction_unit) << (64 - FRACTION_BITS); /* f == 1 after rounding: 0 */
+    top = (uint64_t)(f * fraction_unit) << (64 - ID_FRACTION_BITS); /* f == 1 after rounding: 0 */
     for (int i = 7; i >= 0; i--, top >>= 8)
         id.b[i] = (uint8_t)top;
     return id;

@@ -87,9 +87,14 @@ static inline bool id_eq(const struct id *a, const struct id *b)
     return id_cmp(a, b) == 0;
 }
 
+static inline bool id_words_is_zero(struct id_words a)
+{
+    return (a.high | a.middle | a.low) == 0;
+}
+
 static inline bool id_is_zero(const struct id *a)
 {
-    return id_words_cmp(id_words(a), (struct id_words){0, 0, 0}) == 0;
+    return id_words_is_zero(id_words(a));
 }
 
 struct id id_add(const struct id *a, const struct id *b);
@@ -123,8 +128,20 @@ static inline bool id_between(const struct id *a, const struct id *x, const stru
 
 /* a is strictly closer to key than b is, the shorter way round; at equal distance the smaller id. */
 bool id_closer(const struct id *key, const struct id *a, const struct id *b);
-/* Fraction of the ring, 0 <= f < 1, for estimates; and back (f is taken modulo 1). */
-double id_fraction(const struct id *distance);
+/* Fraction of the ring, 0 <= f < 1, for estimates; and back (f is taken modulo 1). A double holds
+ * 53 bits: more would round up to 1. */
+enum { ID_FRACTION_BITS = 53 };
+static inline double id_words_fraction(struct id_words distance)
+{
+    return (double)(distance.high >> (64 - ID_FRACTION_BITS)) /
+           (double)(UINT64_C(1) << ID_FRACTION_BITS);
+}
+
+static inline double id_fraction(const struct id *distance)
+{
+    return id_words_fraction(id_words(distance));
+}
+
 struct id id_from_fraction(double f);
 /* The point num/den of the way round from a: a + 2^160 * num / den; den in 1..255, num < den. */
 struct id id_point(const struct id *a, unsigned num, unsigned den);
