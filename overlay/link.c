@@ -121,9 +121,9 @@ void link_came_by(const struct link *l, struct overlay_from *from)
 void link_write_endpoint(const struct overlay *o, const struct id *id, struct writer *w)
 {
     static const struct endpoint none;
-    const struct link *l = link_find(o, id);
+    struct ring_peer *peer = ring_find(&o->ring, id);
 
-    write_endpoint(w, l != NULL && l->up && !l->peer.indirect ? &l->ep : &none);
+    write_endpoint(w, peer != NULL && !peer->indirect ? &link_of(peer)->ep : &none);
 }
 
 /* Saying. */
@@ -574,12 +574,13 @@ static void ask_missing(struct overlay *o, const struct link *teller, const stru
                                    : id_sub(&teller->peer.id, &e[n - 1].id);
     for (size_t i = 0; i < o->ring.count; i++) {
         struct link *l = link_of(o->ring.peers[i]);
-        struct id d = side == RING_RIGHT ? id_sub(&l->peer.id, &teller->peer.id)
-                                         : id_sub(&teller->peer.id, &l->peer.id);
         bool named = false;
+        struct id d;
 
         if (l == teller || l->peer.state != OVERLAY_MEMBER || (l->mine & OVERLAY_ROLE_NEAR) == 0)
             continue;
+        d = side == RING_RIGHT ? id_sub(&l->peer.id, &teller->peer.id)
+                               : id_sub(&teller->peer.id, &l->peer.id);
         if (n == OVERLAY_NEAR && id_cmp(&d, &reach) >= 0)
             continue;
         for (size_t k = 0; k < n && !named; k++)

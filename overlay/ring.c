@@ -475,11 +475,28 @@ static void pick_offer(struct pick *p, const struct id *id, const struct ring_pe
     pick_on_side(p, RING_LEFT, &left, id, peer);
 }
 
+/* slot: counted on past the last one, for once. */
+static bool offer_peer(struct pick *p, size_t slot)
+{
+    const struct ring *ring = p->ring;
+    const struct ring_peer *peer = ring->peers[slot < ring->count ? slot : slot - ring->count];
+
+    if (!counts(peer) || id_eq(&peer->id, &p->centre))
+        return false;
+    pick_offer(p, &peer->id, peer);
+    return true;
+}
+
+/* In their order from the centre on, either way: the first that count are the closest. */
 static void offer_peers(struct pick *p)
 {
-    for (size_t i = 0; i < p->ring->count; i++)
-        if (counts(p->ring->peers[i]))
-            pick_offer(p, &p->ring->peers[i]->id, p->ring->peers[i]);
+    bool found;
+    size_t n = p->ring->count, slot = peer_slot(p->ring, &p->centre, &found);
+
+    for (size_t i = 0, offered = 0; i < n && offered < OVERLAY_NEAR; i++)
+        offered += offer_peer(p, slot + i);
+    for (size_t i = 1, offered = 0; i <= n && offered < OVERLAY_NEAR; i++)
+        offered += offer_peer(p, slot + n - i);
 }
 
 /* Hearsay brings in a node that failed us only when `anyway` and its quiet time is over. */
@@ -496,9 +513,21 @@ static bool believable(const struct ring *ring, const struct id *id, bool anyway
     return anyway && c->quiet_until_us <= ring->env->now_us;
 }
 
-static void offer_hearsay(struct pick *p, bool joiners, bool anyway)
+/* Another offer of it changes nothing. */
+static bool is_picked(const struct pick *p, const struct id *id)
+{
+    for (int side = RING_LEFT; side <= RING_RIGHT; side++)
+        for (size_t i = 0; i < p->count[side]; i++)
+            if (id_eq(&p->id[side][i], id))
+                return true;
+    return false;
+}
+
+/* True when something was not believed that may be believed `anyway`. */
+static bool offer_hearsay(struct pick *p, bool joiners, bool anyway)
 {
     const struct ring *ring = p->ring;
+    bool disbelieved = false;
 
     for (size_t i = 0; i < ring->count; i++) {
         const struct ring_peer *peer = ring->peers[i];
@@ -512,11 +541,16 @@ static void offer_hearsay(struct pick *p, bool joiners, bool anyway)
 
             if ((e->flags & RING_ENTRY_JOINING) != 0 && !joiners)
                 continue;
-            if (is_in_reach(p, &e->id) && believable(ring, &e->id, anyway))
+            if (!is_in_reach(p, &e->id) || is_picked(p, &e->id)) /* as nearly all are */
+                continue;
+            if (believable(ring, &e->id, anyway))
                 pick_offer(p, &e->id, NULL);
+            else
+                disbelieved = true;
         }
     }
     p->told_by = NULL;
+    return disbelieved;
 }
 
 static void offer_hints(struct pick *p)
@@ -632,7 +666,8 @@ static void update_wanted(struct ring *ring, const struct pick *p)
     for (int side = RING_LEFT; side <= RING_RIGHT; side++) {
         (void)take_list(&ring->wanted[side], p, (enum ring_side)side);
         for (size_t i = 0; i < p->count[side]; i++)
-            want(ring, &p->id[side][i], p->teller[side][i]);
+            if (p->peer[side][i] == NULL)
+                want(ring, &p->id[side][i], p->teller[side][i]);
     }
     drop_idle_candidates(ring);
 }
@@ -661,7 +696,7 @@ static usec candidates_news_at(const struct ring *ring)
 static bool update_picks(struct ring *ring)
 {
     struct pick p = pick_around(ring, &ring->self);
-    bool changed;
+    bool joiners = ring->state != OVERLAY_MEMBER, disbelieved, changed;
 
     ring->picks_stale = false;
     offer_peers(&p);
@@ -671,12 +706,13 @@ static bool update_picks(struct ring *ring)
         ring->near_version++;
     }
 
-    offer_hearsay(&p, false, false);
+    disbelieved = offer_hearsay(&p, false, false);
     memcpy(ring->near_reach, p.reach, sizeof ring->near_reach);
     changed = take_list(&ring->near[RING_LEFT], &p, RING_LEFT);
     changed |= take_list(&ring->near[RING_RIGHT], &p, RING_RIGHT);
 
-    offer_hearsay(&p, ring->state != OVERLAY_MEMBER, true);
+    if (joiners || disbelieved)
+        (void)offer_hearsay(&p, joiners, true);
     offer_hints(&p);
     update_wanted(ring, &p);
     ring->picks_until_us = candidates_news_at(ring);

@@ -173,12 +173,13 @@ static void consider(struct choice *c, struct ring_peer *peer, const struct id *
                      bool ahead)
 {
     uint64_t top = distance_top(c, node);
-    uint32_t cost = cost_of(c, top, rtt);
+    uint32_t cost;
     struct id d;
 
     /* One unit of slack: the lower bytes may carry. */
     if (top > c->bound_top && top - 1 > c->bound_top)
         return;
+    cost = cost_of(c, top, rtt);
     if (c->peer != NULL && cost > c->cost)
         return;
     d = metric(c->h, node);

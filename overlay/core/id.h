@@ -126,7 +126,8 @@ static inline bool id_between(const struct id *a, const struct id *x, const stru
     return id_words_cmp(to_b, zero) == 0 || id_words_cmp(to_x, to_b) < 0;
 }
 
-/* a is strictly closer to key than b is, the shorter way round; at equal distance the smaller id. */
+/* a is strictly closer to key than b is, the shorter way round; at equal distance the smaller id.
+ */
 bool id_closer(const struct id *key, const struct id *a, const struct id *b);
 /* Fraction of the ring, 0 <= f < 1, for estimates; and back (f is taken modulo 1). A double holds
  * 53 bits: more would round up to 1. */
@@ -153,7 +154,8 @@ char *id_short(const struct id *id, char out[ID_SHORT_SIZE]);
 /* Exactly 40 hex digits of either case. */
 bool id_parse(struct id *out, const char *text);
 
-/* Bytes to hex and back, for everything else; out has 2*len+1 bytes. unhex wants exactly 2*len digits. */
+/* Bytes to hex and back, for everything else; out has 2*len+1 bytes. unhex wants exactly 2*len
+ * digits. */
 char *hex_text(const void *bytes, size_t len, char *out);
 bool hex_parse(void *out, size_t len, const char *text);
 
