@@ -14,7 +14,11 @@ static unsigned addr_bits(const struct addr *a)
 
 bool addr_eq(const struct addr *a, const struct addr *b)
 {
-    return a->family == b->family && memcmp(a->b, b->b, addr_bits(a) / 8) == 0;
+    if (a->family != b->family)
+        return false;
+    if (a->family == 4)
+        return memcmp(a->b, b->b, 4) == 0;
+    return a->family != 6 || memcmp(a->b, b->b, 16) == 0;
 }
 
 struct addr addr_v4(uint32_t host_order)
@@ -42,12 +46,12 @@ uint32_t addr_to_v4(const struct addr *a)
     return (uint32_t)a->b[0] << 24 | (uint32_t)a->b[1] << 16 | (uint32_t)a->b[2] << 8 | a->b[3];
 }
 
-/* `a` lies in the range that starts with these bytes (unnamed ones are zero). */
+/* `a` lies in the range that starts with these bytes; of a prefix of at most 16 bits. */
 static bool in_range(const struct addr *a, uint8_t family, unsigned prefix, uint8_t b0, uint8_t b1)
 {
-    struct net range = {.addr = {.family = family, .b = {b0, b1}}, .prefix = (uint8_t)prefix};
+    unsigned differs = (unsigned)(a->b[0] ^ b0) << 8 | (unsigned)(a->b[1] ^ b1);
 
-    return net_contains(&range, a);
+    return a->family == family && differs >> (16 - prefix) == 0;
 }
 
 bool addr_is_loopback(const struct addr *a)
@@ -76,7 +80,9 @@ bool addr_is_multicast(const struct addr *a)
 
 bool addr_is_unspecified(const struct addr *a)
 {
-    return in_range(a, 4, 32, 0, 0) || in_range(a, 6, 128, 0, 0);
+    static const struct addr v4 = {.family = 4}, v6 = {.family = 6};
+
+    return addr_eq(a, &v4) || addr_eq(a, &v6);
 }
 
 char *addr_text(const struct addr *a, char out[ADDR_TEXT_SIZE])

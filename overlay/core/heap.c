@@ -8,7 +8,7 @@ enum { HEAP_SIZE_MIN = 16 };
 
 void heap_init(struct heap *h)
 {
-    *h = (struct heap){.v = NULL};
+    *h = (struct heap){.first_us = USEC_NEVER};
 }
 
 void heap_clear(struct heap *h)
@@ -30,6 +30,8 @@ static void place(struct heap *h, size_t i, struct timer *t)
 {
     h->v[i] = t;
     t->pos = i + 1;
+    if (i == 0)
+        h->first_us = t->at_us;
 }
 
 static void sift_up(struct heap *h, size_t i, struct timer *t)
@@ -87,6 +89,8 @@ static void take_out(struct heap *h, struct timer *t)
     t->pos = 0;
     if (last != t)
         settle(h, i, last);
+    else if (h->count == 0)
+        h->first_us = USEC_NEVER;
     give_room_back(h);
 }
 
@@ -126,7 +130,7 @@ struct timer *heap_pop(struct heap *h, usec now_us)
 {
     struct timer *t;
 
-    if (h->count == 0 || h->v[0]->at_us > now_us)
+    if (h->count == 0 || h->first_us > now_us)
         return NULL;
     t = h->v[0];
     take_out(h, t);
@@ -136,5 +140,5 @@ struct timer *heap_pop(struct heap *h, usec now_us)
 
 usec heap_deadline(const struct heap *h)
 {
-    return h->count > 0 ? h->v[0]->at_us : USEC_NEVER;
+    return h->first_us;
 }

@@ -20,6 +20,7 @@ struct heap {
     struct timer **v;
     size_t count, size;
     uint64_t seq;
+    usec first_us; /* of the earliest: asked for after every packet, when that timer is cold */
 };
 
 void heap_init(struct heap *h);
