@@ -14,7 +14,8 @@ static bool before(const struct agenda_entry *a, const struct agenda_entry *b)
 static void put(struct agenda *q, size_t i, struct agenda_entry entry)
 {
     q->v[i] = entry;
-    entry.event->position = (uint32_t)i + 1;
+    if (entry.handle != 0)
+        q->positions[entry.handle - 1] = (uint32_t)i;
 }
 
 static void sift_up(struct agenda *q, size_t i, struct agenda_entry entry)
@@ -61,11 +62,40 @@ static void place(struct agenda *q, size_t i, struct agenda_entry entry)
         sift_down(q, i, entry);
 }
 
-static void take_out(struct agenda *q, struct event *e)
-{
-    size_t i = e->position - 1;
+/* ---- handles ---- */
 
-    e->position = 0;
+static uint32_t handle_take(struct agenda *q)
+{
+    uint32_t handle = q->position_free;
+
+    if (handle != 0) {
+        q->position_free = q->positions[handle - 1];
+        return handle;
+    }
+    if (q->position_count == q->position_size) {
+        q->position_size = q->position_size > 0 ? 2 * q->position_size : 1024;
+        q->positions = realloc(q->positions, q->position_size * sizeof(*q->positions));
+        CHECK(q->positions != NULL);
+    }
+    CHECK(q->position_count < AGENDA_MOVABLE_MAX);
+    return ++q->position_count;
+}
+
+static void handle_drop(struct agenda *q, uint32_t handle)
+{
+    q->positions[handle - 1] = q->position_free;
+    q->position_free = handle;
+}
+
+/* ---- in and out ---- */
+
+static void take_out(struct agenda *q, size_t i)
+{
+    struct event *e = q->v[i].event;
+
+    if (e->handle != 0)
+        handle_drop(q, e->handle);
+    e->handle = 0;
     e->at_us = USEC_NEVER;
     q->count--;
     if (i < q->count)
@@ -81,22 +111,33 @@ static void make_room(struct agenda *q)
     CHECK(q->v != NULL && q->size < UINT32_MAX);
 }
 
+static void insert(struct agenda *q, struct event *e, usec at_us)
+{
+    make_room(q);
+    e->at_us = at_us;
+    sift_up(q, q->count++, (struct agenda_entry){at_us, q->seq++, e->handle, e});
+}
+
+void agenda_add(struct agenda *q, struct event *e, usec at_us)
+{
+    CHECK(e->handle == 0 && at_us != USEC_NEVER);
+    insert(q, e, at_us);
+}
+
 void agenda_set(struct agenda *q, struct event *e, usec at_us)
 {
     if (at_us == USEC_NEVER) {
-        if (e->position > 0)
-            take_out(q, e);
+        if (e->handle != 0)
+            take_out(q, q->positions[e->handle - 1]);
         return;
     }
-    struct agenda_entry entry = {at_us, q->seq++, e};
-
+    if (e->handle == 0) {
+        e->handle = handle_take(q);
+        insert(q, e, at_us);
+        return;
+    }
     e->at_us = at_us;
-    if (e->position > 0) {
-        place(q, e->position - 1, entry);
-        return;
-    }
-    make_room(q);
-    sift_up(q, q->count++, entry);
+    place(q, q->positions[e->handle - 1], (struct agenda_entry){at_us, q->seq++, e->handle, e});
 }
 
 struct event *agenda_first(const struct agenda *q)
@@ -109,12 +150,13 @@ struct event *agenda_pop(struct agenda *q)
     struct event *e = agenda_first(q);
 
     CHECK(e != NULL);
-    take_out(q, e);
+    take_out(q, 0);
     return e;
 }
 
 void agenda_clear(struct agenda *q)
 {
     free(q->v);
+    free(q->positions);
     *q = (struct agenda){0};
 }

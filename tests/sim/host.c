@@ -155,7 +155,7 @@ static void host_set_wake(struct host *h)
                        (unsigned)h->index);
     if (h->spins >= SPINS_MAX)
         at_us = h->world->now_us + 1000;
-    if (at_us != h->wake.at_us || h->wake.position == 0)
+    if (at_us != h->wake.at_us || h->wake.handle == 0)
         agenda_set(&h->world->agenda, &h->wake, at_us);
 }
 

@@ -212,7 +212,7 @@ static void set_packet(struct internet *n, struct agenda *q, usec at_us,
     *p = (struct packet){
         .event = {.happen = arrive}, .from = *from, .to = *to, .len = (uint16_t)len};
     memcpy(p->bytes, bytes, len);
-    agenda_set(q, &p->event, at_us);
+    agenda_add(q, &p->event, at_us);
 }
 
 static usec disturb(struct internet *n, usec delay_us)

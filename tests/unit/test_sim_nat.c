@@ -18,7 +18,7 @@ usec latency_one_way(const struct latency *l, uint32_t from, uint32_t to)
 
 static struct event *under_way; /* the packet that was sent last */
 
-void agenda_set(struct agenda *q, struct event *e, usec at_us)
+void agenda_add(struct agenda *q, struct event *e, usec at_us)
 {
     under_way = e;
 }
