@@ -406,32 +406,29 @@ void ring_released(struct ring *ring, const struct id *id)
 
 struct pick {
     const struct ring *ring;
-    struct id centre;
+    struct id_words centre;
     size_t count[2];
-    struct id distance[2][OVERLAY_NEAR];
+    struct id_words distance[2][OVERLAY_NEAR];
     struct id id[2][OVERLAY_NEAR];
     const struct ring_peer *peer[2][OVERLAY_NEAR];   /* up; NULL: hearsay or a hint */
     const struct ring_peer *teller[2][OVERLAY_NEAR]; /* of hearsay: has a session with it */
     const struct ring_peer *told_by;
-    uint64_t top;      /* of the centre: its first 8 bytes */
     uint64_t reach[2]; /* of the farthest that stands on that side; UINT64_MAX: there is room */
 };
 
 static struct pick pick_around(const struct ring *ring, const struct id *centre)
 {
-    return (struct pick){.ring = ring,
-                         .centre = *centre,
-                         .top = id_load64(centre->b),
-                         .reach = {UINT64_MAX, UINT64_MAX}};
+    return (struct pick){
+        .ring = ring, .centre = id_words(centre), .reach = {UINT64_MAX, UINT64_MAX}};
 }
 
-static void pick_on_side(struct pick *p, enum ring_side side, const struct id *distance,
+static void pick_on_side(struct pick *p, enum ring_side side, struct id_words distance,
                          const struct id *id, const struct ring_peer *peer)
 {
     size_t n = p->count[side], i = 0;
     int order = 1;
 
-    while (i < n && (order = id_cmp(&p->distance[side][i], distance)) < 0)
+    while (i < n && (order = id_words_cmp(p->distance[side][i], distance)) < 0)
         i++;
     if (i < n && order == 0)
         return;
@@ -445,34 +442,33 @@ static void pick_on_side(struct pick *p, enum ring_side side, const struct id *d
         p->peer[side][k] = p->peer[side][k - 1];
         p->teller[side][k] = p->teller[side][k - 1];
     }
-    p->distance[side][i] = *distance;
+    p->distance[side][i] = distance;
     p->id[side][i] = *id;
     p->peer[side][i] = peer;
     p->teller[side][i] = p->told_by;
     p->count[side] = n + 1;
     if (n + 1 == OVERLAY_NEAR)
-        p->reach[side] = id_load64(p->distance[side][n].b);
+        p->reach[side] = p->distance[side][n].high;
 }
 
 static bool is_in_reach(const struct pick *p, const struct id *id)
 {
-    uint64_t top = id_load64(id->b) - p->top;
+    uint64_t top = id_load64(id->b) - p->centre.high;
 
     return !is_beyond(top, p->reach[RING_RIGHT]) || !is_beyond(-top, p->reach[RING_LEFT]);
 }
 
 static void pick_offer(struct pick *p, const struct id *id, const struct ring_peer *peer)
 {
-    struct id right, left;
+    struct id_words at = id_words(id);
+    struct id_words right = id_words_sub(at, p->centre), left = id_words_sub(p->centre, at);
 
-    if (!is_in_reach(p, id))
-        return; /* as nearly all are */
-    right = id_sub(id, &p->centre);
-    left = id_sub(&p->centre, id);
-    if (id_is_zero(&right))
+    if (id_words_is_zero(right))
         return;
-    pick_on_side(p, RING_RIGHT, &right, id, peer);
-    pick_on_side(p, RING_LEFT, &left, id, peer);
+    if (right.high <= p->reach[RING_RIGHT])
+        pick_on_side(p, RING_RIGHT, right, id, peer);
+    if (left.high <= p->reach[RING_LEFT])
+        pick_on_side(p, RING_LEFT, left, id, peer);
 }
 
 /* slot: counted on past the last one, for once. */
@@ -481,17 +477,17 @@ static bool offer_peer(struct pick *p, size_t slot)
     const struct ring *ring = p->ring;
     const struct ring_peer *peer = ring->peers[slot < ring->count ? slot : slot - ring->count];
 
-    if (!counts(peer) || id_eq(&peer->id, &p->centre))
+    if (!counts(peer) || id_eq(&peer->id, &ring->self))
         return false;
     pick_offer(p, &peer->id, peer);
     return true;
 }
 
-/* In their order from the centre on, either way: the first that count are the closest. */
+/* In their order from ourselves on, either way: the first that count are the closest. */
 static void offer_peers(struct pick *p)
 {
     bool found;
-    size_t n = p->ring->count, slot = peer_slot(p->ring, &p->centre, &found);
+    size_t n = p->ring->count, slot = peer_slot(p->ring, &p->ring->self, &found);
 
     for (size_t i = 0, offered = 0; i < n && offered < OVERLAY_NEAR; i++)
         offered += offer_peer(p, slot + i);
@@ -840,31 +836,34 @@ struct gap {
 struct gaps {
     size_t count;
     size_t opinions;
+    size_t last; /* where the last one was put */
     struct gap gap[GAPS_MAX];
 };
 
-/* Put in its place at once: the peers come in that order, so a gap has few others to pass, and
+/* Put in its place at once: each is told beside the one before, so it has few others to pass, and
  * GAPS_MAX of them whatever peers say. */
 static void add_gap(struct gaps *g, const struct id *from_id, const struct id *to_id)
 {
     struct id_words from = id_words(from_id), width = id_words_sub(id_words(to_id), from);
     struct gap gap = {from, id_words_fraction(width)};
-    size_t i = g->count;
-    int order = 1;
+    size_t i = g->last;
 
     if (g->opinions == GAPS_MAX || id_words_is_zero(width))
         return;
     g->opinions++;
-    while (i > 0 && (order = id_words_cmp(g->gap[i - 1].from, from)) > 0)
+    while (i < g->count && id_words_cmp(g->gap[i].from, from) < 0)
+        i++;
+    while (i > 0 && id_words_cmp(g->gap[i - 1].from, from) >= 0)
         i--;
-    if (order == 0) {
-        if (gap.width < g->gap[i - 1].width)
-            g->gap[i - 1] = gap;
+    g->last = i;
+    if (i < g->count && id_words_cmp(g->gap[i].from, from) == 0) {
+        if (gap.width < g->gap[i].width)
+            g->gap[i] = gap;
         return;
     }
-    memmove(&g->gap[i + 1], &g->gap[i], (g->count - i) * sizeof gap);
+    for (size_t k = g->count++; k > i; k--)
+        g->gap[k] = g->gap[k - 1];
     g->gap[i] = gap;
-    g->count++;
 }
 
 static void add_run(struct gaps *g, const struct id *centre, const struct ring_entry *left,
@@ -926,7 +925,7 @@ static void update_members(struct ring *ring)
     bool exact;
 
     ring->gaps_stale = false;
-    g.count = g.opinions = 0;
+    g.count = g.opinions = g.last = 0;
     add_run(&g, &ring->self, ring->told[RING_LEFT], ring->told_count[RING_LEFT],
             ring->told[RING_RIGHT], ring->told_count[RING_RIGHT]);
     for (size_t i = 0; i < ring->count; i++) {
