@@ -8,6 +8,7 @@
 #include "overlay/session_internal.h"
 
 enum { PING_LEN = 5, PONG_LEN_MAX = 5 + 19 };
+enum { COALESCE_ROOM = SESSION_COALESCE_MAX - PACKET_HEADER_LEN - PACKET_TAG_LEN };
 
 static const usec rekey_us = SEC(3600);
 /* For the end that was not the initiator. */
@@ -122,13 +123,29 @@ static size_t message_put(uint8_t *at, uint8_t type, const void *body, size_t le
     return MSG_HEADER_LEN + len;
 }
 
+/* What is not worth a packet of its own goes in one that goes anyway. */
+static void ride_along(struct session *s, uint8_t *pkt)
+{
+    struct sessions *ss = s->ss;
+    uint8_t type, body[SESSION_RIDE_MAX];
+    size_t len;
+
+    if (ss->host.ride == NULL || ss->out.len + MSG_HEADER_LEN + sizeof(body) > COALESCE_ROOM)
+        return;
+    len = ss->host.ride(ss->ctx, s, &type, body);
+    if (len > 0)
+        ss->out.len += message_put(pkt + PACKET_HEADER_LEN + ss->out.len, type, body, len);
+}
+
 static void packet_out(struct session *s, uint8_t *pkt)
 {
     struct sessions *ss = s->ss;
     const struct path *best = paths_best(&s->paths);
 
-    if (best != NULL && path_addr_eq(&ss->out.to, &best->addr))
+    if (best != NULL && path_addr_eq(&ss->out.to, &best->addr)) {
         s->sent_us = ss->env->now_us;
+        ride_along(s, pkt);
+    }
     packet_send(ss, s->keys, &ss->out.to, pkt, ss->out.len);
 }
 
@@ -155,11 +172,10 @@ void session_queue(struct session *s, const struct path_addr *to, uint8_t type, 
                    size_t len)
 {
     struct sessions *ss = s->ss;
-    const size_t room = SESSION_COALESCE_MAX - PACKET_HEADER_LEN - PACKET_TAG_LEN;
 
     CHECK(s->state == SESSION_UP && len <= MESSAGE_MAX);
     if (ss->out.session != s || !path_addr_eq(&ss->out.to, to) ||
-        ss->out.len + MSG_HEADER_LEN + len > room)
+        ss->out.len + MSG_HEADER_LEN + len > COALESCE_ROOM)
         sessions_flush(ss);
     if (ss->out.session == NULL) {
         ss->out.pkt = malloc(SESSION_PACKET_MAX);

@@ -5,18 +5,21 @@
  *    0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
  *   +-------------------------------+---------------+---------------+
  *   | sequence                      | state         | roles         |
- *   +-------------------------------+---------------+---------------+  MSG_ROLES ends here
- *   | log2 of members, 1/2048       | left          | right         |
- *   +---------------+---------------+---------------+---------------+
- *   | shortcuts     | entries, 22 each: left, right, shortcuts ...
- *   +---------------+
+ *   +---------------+---------------+---------------+---------------+  MSG_ROLES ends here
+ *   | left          | right         | shortcuts     | entries ...
+ *   +---------------+---------------+---------------+
  *   | endpoints of left, right: where the sender reaches them (family 0: not directly) ...
  *   +---------------+
  *
  * Roles: a mask of enum overlay_role; SAID_PLEDGE beside it: we are both outside, and the reader
- * may begin the ring (join.c). Shortcuts 255: as last confirmed. Endpoints are not kept: they are
- * for whom the reader is to connect to now. It is sent when it has news and again until
- * MSG_SAID_HEARD confirms it, so an idle ring exchanges nothing.
+ * may begin the ring (join.c). Entries: 22 each, left, right, shortcuts. Shortcuts 255: as last
+ * confirmed. Endpoints are not kept: they are for whom the reader is to connect to now. It is sent
+ * when it has news and again until MSG_SAID_HEARD confirms it, so an idle ring exchanges nothing.
+ *
+ * MSG_MEMBERS is how large we believe the ring, one 16-bit number for each of ring.h's views. A
+ * packet of their own they are not worth: they ride in one that goes to that peer anyway, a probe
+ * at the latest, when they have changed since. Nobody confirms them; a lost one is made up for when
+ * they change again, and by what other peers say.
  */
 #include "overlay/relay.h"
 #include "overlay/trail.h"
@@ -142,11 +145,10 @@ static bool has_state_news(const struct overlay *o, const struct link *l)
 static bool has_list_news(const struct overlay *o, const struct link *l)
 {
     return exchanges_lists(l) &&
-           (l->near_said != o->ring.near_version || l->shortcuts_said != o->ring.shortcut_version ||
-            l->log_members_said != o->ring.told_log_members);
+           (l->near_said != o->ring.near_version || l->shortcuts_said != o->ring.shortcut_version);
 }
 
-/* Who is around us concerns those around us; the rest is for lookahead and estimates. */
+/* Who is around us concerns those around us; the rest is for lookahead and the estimate. */
 static usec list_news_at(const struct overlay *o, const struct link *l)
 {
     bool near = ((l->mine | l->theirs) & OVERLAY_ROLE_NEAR) != 0 || l->peer.welcome;
@@ -177,7 +179,6 @@ static void write_lists(const struct overlay *o, const struct link *l, struct wr
     const struct ring *ring = &o->ring;
     uint8_t *shortcuts;
 
-    write_u16(w, ring->told_log_members);
     write_u8(w, ring->told_count[RING_LEFT]);
     write_u8(w, ring->told_count[RING_RIGHT]);
     shortcuts = w->p;
@@ -205,7 +206,6 @@ static void say(struct overlay *o, struct link *l)
         write_lists(o, l, &w);
         l->near_said = o->ring.near_version;
         l->shortcuts_said = o->ring.shortcut_version;
-        l->log_members_said = o->ring.told_log_members;
     }
     CHECK(!w.failed);
     l->state_said = (uint8_t)o->ring.state;
@@ -238,6 +238,22 @@ static usec say_what_is_due(struct overlay *o, struct link *l)
     if (has_list_news(o, l))
         return list_news_at(o, l);
     return l->says > 0 ? say_again_at(l) : USEC_NEVER;
+}
+
+size_t link_ride(struct overlay *o, struct link *l, uint8_t *type, uint8_t body[SESSION_RIDE_MAX])
+{
+    uint16_t version;
+
+    if (o->ring.state != OVERLAY_MEMBER || !exchanges_lists(l))
+        return 0;
+    version = ring_tell_views(&o->ring);
+    if (l->views_said == version)
+        return 0;
+    l->views_said = version;
+    *type = MSG_MEMBERS;
+    for (size_t i = 0; i < RING_VIEWS; i++)
+        put_u16(body + 2 * i, o->ring.told_views[i]);
+    return 2 * RING_VIEWS;
 }
 
 bool link_settled(const struct link *l)
@@ -384,7 +400,7 @@ static void start_afresh(struct link *l)
     ring_peer_clear(&l->peer);
     l->peer.state = OVERLAY_ALONE;
     l->state_said = UINT8_MAX;
-    l->near_said = l->shortcuts_said = l->shortcuts_heard = l->log_members_said = 0;
+    l->near_said = l->shortcuts_said = l->shortcuts_heard = l->views_said = 0;
     l->theirs = 0;
     l->pledge_said = l->pledges = false;
     l->peer.needed = false;
@@ -595,7 +611,6 @@ static bool read_lists(struct reader *r, struct ring_said *said, struct ring_ent
 {
     size_t n, nears;
 
-    said->log_members = read_u16(r);
     said->counts[RING_LEFT] = read_u8(r);
     said->counts[RING_RIGHT] = read_u8(r);
     said->shortcuts = read_u8(r);
@@ -688,6 +703,18 @@ bool link_said_input(struct overlay *o, struct link *l, bool lists, struct reade
     }
     if (joined)
         join_member_met(o, l);
+    return true;
+}
+
+bool link_members_input(struct overlay *o, struct link *l, struct reader *r)
+{
+    uint16_t views[RING_VIEWS];
+
+    for (size_t i = 0; i < RING_VIEWS; i++)
+        views[i] = read_u16(r);
+    if (!reader_done(r))
+        return false;
+    ring_hear_views(&o->ring, &l->peer, views);
     return true;
 }
 

@@ -31,6 +31,7 @@ enum msg_type {
     MSG_BROADCAST = 35,  /* broadcast.c */
     MSG_SAID_HEARD = 36, /* sequence 2: MSG_NEIGHBOURS or MSG_ROLES arrived */
     MSG_BROADCAST_HEARD = 37, /* origin 20, number 4: MSG_BROADCAST arrived */
+    MSG_MEMBERS = 38, /* link.c: how large the sender believes the ring, RING_VIEWS times 2 */
 
     /* Relayed paths; handled in relay.c and channel.c, drawn there. */
     MSG_RELAY_NEIGHBOURS = 48, /* between the ends: who could relay */

@@ -100,10 +100,11 @@ static const struct message_rule {
     bool (*input)(struct overlay *o, struct link *l, struct reader *r);
 } rules[] = {
     {MSG_ROUTE, ROUTE_HEADER_MIN, MESSAGE_MAX, route_input},
-    {MSG_NEIGHBOURS, 9, LINK_SAID_MAX, neighbours_input},
+    {MSG_NEIGHBOURS, 7, LINK_SAID_MAX, neighbours_input},
     {MSG_ROLES, 4, 4, roles_input},
     {MSG_BROADCAST, 46, MESSAGE_MAX, broadcast_input},
     {MSG_SAID_HEARD, 2, 2, link_heard_input},
+    {MSG_MEMBERS, 2 * RING_VIEWS, 2 * RING_VIEWS, link_members_input},
     {MSG_BROADCAST_HEARD, 24, 24, broadcast_heard_input},
     {MSG_RELAY_NEIGHBOURS, 2, 2 + RELAY_CANDIDATES_MAX *RELAY_ENTRY_LEN, relay_neighbours_input},
     {MSG_RELAY_OPEN, ID_LEN + 4, ID_LEN + 4, channel_open_input},
@@ -203,6 +204,13 @@ static void on_observed(void *ctx, struct session *s, const struct endpoint *us)
     reflexive_news(o);
 }
 
+static size_t on_ride(void *ctx, struct session *s, uint8_t *type, uint8_t body[SESSION_RIDE_MAX])
+{
+    struct link *l = session_user(s);
+
+    return l != NULL && l->up && l->session == s ? link_ride(ctx, l, type, body) : 0;
+}
+
 /* Between the doors. */
 
 static bool wants_neighbours(const struct overlay *o)
@@ -236,12 +244,10 @@ static bool has_news(struct overlay *o)
     const struct ring *ring = &o->ring;
     bool news = o->near_refreshed != ring->near_version ||
                 o->shortcuts_refreshed != ring->shortcut_version ||
-                o->log_members_refreshed != ring->told_log_members ||
                 o->state_refreshed != (uint8_t)ring->state;
 
     o->near_refreshed = ring->near_version;
     o->shortcuts_refreshed = ring->shortcut_version;
-    o->log_members_refreshed = ring->told_log_members;
     o->state_refreshed = (uint8_t)ring->state;
     return news;
 }
@@ -361,6 +367,7 @@ static const struct sessions_host sessions_host = {
     .message = on_message,
     .data_changed = on_data_changed,
     .observed = on_observed,
+    .ride = on_ride,
 };
 
 static struct sessions_config sessions_config_of(const struct overlay_config *c)

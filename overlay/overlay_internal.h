@@ -51,7 +51,7 @@ struct link {
     usec demand_until_us;               /* 0: no demand */
     usec tcp_at_us;                     /* TCP is tried then; 0: a direct path is there */
     uint16_t seq, seq_theirs;
-    uint16_t log_members_said; /* ring.told_log_members that it was told */
+    uint16_t views_said;  /* ring.views_version that it was told; 0: none */
     uint8_t mine, theirs; /* masks of enum overlay_role */
     uint8_t state_said, mine_said;
     bool pledge_said; /* that it may begin the ring (join.c) */
@@ -291,7 +291,6 @@ struct overlay {
     bool left;
     bool ring_changed;                            /* the host is to be told */
     uint32_t near_refreshed, shortcuts_refreshed; /* ring.*_version that the links know of */
-    uint16_t log_members_refreshed;
     uint8_t state_refreshed;
     uint64_t counts[OVERLAY_COUNT_MAX];
 };
@@ -312,7 +311,7 @@ void queue_put(struct queue *q, void *item);
 void *queue_take(struct queue *q); /* NULL: empty */
 
 /* link.c */
-enum { LINK_SAID_MAX = 9 + RING_SAID_MAX * RING_ENTRY_LEN + 2 * OVERLAY_NEAR * 19 };
+enum { LINK_SAID_MAX = 7 + RING_SAID_MAX * RING_ENTRY_LEN + 2 * OVERLAY_NEAR * 19 };
 static inline struct link *link_of(struct ring_peer *peer)
 {
     return CONTAINER_OF(peer, struct link, peer);
@@ -331,6 +330,9 @@ void link_need(struct overlay *o, struct link *l, uint8_t add, uint8_t remove);
 void link_refresh(struct overlay *o, struct link *l, bool news);
 bool link_said_input(struct overlay *o, struct link *l, bool lists, struct reader *r);
 bool link_heard_input(struct overlay *o, struct link *l, struct reader *r);
+bool link_members_input(struct overlay *o, struct link *l, struct reader *r);
+/* What the next packet to it takes along, as sessions_host.ride. */
+size_t link_ride(struct overlay *o, struct link *l, uint8_t *type, uint8_t body[SESSION_RIDE_MAX]);
 /* A message that nobody confirms goes this way now: a peer that has not lately shown to hear us is
  * asked whether it does, so that the next one does not go the same way for nothing. That it is
  * heard is not enough: the NAT that lets its packets out may have ended the mapping that ours come

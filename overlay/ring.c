@@ -7,16 +7,18 @@
 #include <string.h>
 
 enum {
-    GAPS_MAX = 256,                    /* looked at for the size estimate; more add nothing */
-    LOG_UNIT = 2048,                   /* of log2 in ring_said */
-    LOG_TELL_SOON = LOG_UNIT * 3 / 20, /* an estimate that moved by a tenth is told once a second */
-    LOG_TELL = LOG_UNIT / 50,          /* by a seventieth once a minute */
+    GAPS_MAX = 256,   /* looked at for the size estimate; more add nothing */
+    VIEW_UNIT = 2048, /* of log2 in views of the size */
+    VIEW_MAX = UINT16_MAX,
+    VIEW_TELL = VIEW_UNIT / 50, /* a view that moved by a seventieth is told, once a second */
+    VIEW_LATE = VIEW_UNIT / 2, /* two means so far apart: the ring changed, and one does not know */
+    OPINIONS_MAX = 64,         /* of one mean; more add nothing */
     SHORTCUT_NEAREST = 8, /* gaps away at least: lookahead sees twice as far as the near lists */
     LINKS_LEAST = 11,     /* a ring of 100 gains a tenth of its hops by the last of them */
     FAILURES_MAX = 3,     /* the quiet time doubles no further */
     PEERS_LEAST = 16,     /* slots for peers that are never given back */
 };
-static const usec tell_members_soon_us = SEC(1), tell_members_us = SEC(60);
+static const usec tell_views_us = SEC(1);
 static const usec quiet_us = SEC(2);    /* after a first failure */
 static const usec yield_us = MSEC(300); /* the lower id of two opens at once, the higher waits */
 static const double circle_closed = 0.9999; /* gaps known cover the ring */
@@ -30,6 +32,7 @@ void ring_init(struct ring *ring, const struct id *self, struct env *env)
                           .picks_stale = true,
                           .gaps_stale = true,
                           .near_version = 1,
+                          .views_version = 1,
                           .shortcut_version = 1};
 }
 
@@ -205,7 +208,7 @@ static bool same_gaps(const struct ring_said *a, const struct ring_said *b)
     size_t n = (size_t)a->counts[RING_LEFT] + a->counts[RING_RIGHT];
 
     if (a->counts[RING_LEFT] != b->counts[RING_LEFT] ||
-        a->counts[RING_RIGHT] != b->counts[RING_RIGHT] || a->log_members != b->log_members)
+        a->counts[RING_RIGHT] != b->counts[RING_RIGHT])
         return false;
     for (size_t i = 0; i < n; i++)
         if (a->entries[i].flags != b->entries[i].flags ||
@@ -247,7 +250,6 @@ int ring_hear(struct ring *ring, struct ring_peer *peer, const struct ring_said 
     take_said(ring, peer,
               &(struct ring_said){.counts = {said->counts[RING_LEFT], said->counts[RING_RIGHT]},
                                   .shortcuts = (uint8_t)shortcuts,
-                                  .log_members = said->log_members,
                                   .entries = entries});
     return 0;
 }
@@ -256,6 +258,7 @@ void ring_peer_clear(struct ring_peer *peer)
 {
     free(peer->said.entries);
     peer->said = (struct ring_said){.entries = NULL};
+    memset(peer->views, 0, sizeof peer->views);
 }
 
 /* Candidates. */
@@ -669,8 +672,6 @@ static void update_wanted(struct ring *ring, const struct pick *p)
 }
 
 static void update_members(struct ring *ring);
-static void tell_members(struct ring *ring);
-static usec members_news_at(const struct ring *ring);
 
 /* The next time that passes changes what is believed and what is hinted at. */
 static usec candidates_news_at(const struct ring *ring)
@@ -739,7 +740,6 @@ bool ring_update(struct ring *ring)
         keep_picks(ring);
     if (ring->gaps_stale)
         update_members(ring);
-    tell_members(ring);
     return changed;
 }
 
@@ -758,7 +758,7 @@ const struct ring_candidate *ring_due(struct ring *ring)
 
 usec ring_deadline(const struct ring *ring)
 {
-    usec at_us = ring->stale ? ring->env->now_us : members_news_at(ring);
+    usec at_us = ring->stale ? ring->env->now_us : USEC_NEVER;
 
     for (size_t i = 0; i < ring->candidate_count; i++)
         if (ring->candidates[i].wanted && !ring->candidates[i].trying)
@@ -899,30 +899,95 @@ static double members_from_gaps(const struct gaps *g, double wide, bool *exact)
     return (double)k + (1 - covered) * ((double)(k - 1) + wide) / covered;
 }
 
-/* When our view of the size is to be told to the peers again. */
-static usec members_news_at(const struct ring *ring)
-{
-    int moved = abs(ring->own_log_members - ring->told_log_members);
+/*
+ * One node's gaps are some fifty, and what they say is off by a seventh. Peers tell each other
+ * their views; the mean of those is the second view, the mean of the peers' second views the third,
+ * and of those what we believe: by then everybody has the gaps of hundreds of nodes in it. A view
+ * follows from views before it only, so that nothing false or outdated keeps itself alive.
+ * Neighbours see much the same gaps, and count for half. The highest and the lowest quarter do not
+ * count at all: liars may be among the peers, and views from before the ring changed.
+ */
 
-    if (moved > LOG_TELL_SOON)
-        return ring->told_members_us + tell_members_soon_us;
-    return moved > LOG_TELL ? ring->told_members_us + tell_members_us : USEC_NEVER;
-}
+struct opinion {
+    uint16_t view;
+    uint8_t weight;
+};
 
-static void tell_members(struct ring *ring)
+struct opinions {
+    size_t count;
+    uint32_t weight; /* of all */
+    struct opinion v[OPINIONS_MAX];
+};
+
+/* In their order. */
+static void add_opinion(struct opinions *o, uint16_t view, uint8_t weight)
 {
-    if (members_news_at(ring) > ring->env->now_us)
+    size_t i = o->count;
+
+    if (view == 0 || o->count == OPINIONS_MAX)
         return;
-    ring->told_log_members = ring->own_log_members;
-    ring->told_members_us = ring->env->now_us;
+    o->count++;
+    o->weight += weight;
+    for (; i > 0 && o->v[i - 1].view > view; i--)
+        o->v[i] = o->v[i - 1];
+    o->v[i] = (struct opinion){view, weight};
 }
 
-/* Our own view first, then averaged (in the logarithm) with what our peers see around them. */
+/* The mean of the middle half, by weight: counted in quarters, from one to three of all. */
+static uint16_t middle_of(const struct opinions *o)
+{
+    uint32_t sum = 0, at = 0, low = o->weight, high = 3 * o->weight;
+
+    if (o->count == 0)
+        return 0;
+    for (size_t i = 0; i < o->count; i++) {
+        uint32_t end = at + 4u * o->v[i].weight;
+        uint32_t from = at > low ? at : low, to = end < high ? end : high;
+
+        if (to > from)
+            sum += (to - from) * o->v[i].view;
+        at = end;
+    }
+    return (uint16_t)((sum + o->weight) / (high - low));
+}
+
+static uint16_t mean_view(const struct ring *ring, size_t k)
+{
+    struct opinions o;
+
+    o.count = o.weight = 0;
+    add_opinion(&o, ring->views[k], 2);
+    for (size_t i = 0; i < ring->count; i++) {
+        const struct ring_peer *peer = ring->peers[i];
+
+        if (peer->state == OVERLAY_MEMBER)
+            add_opinion(&o, peer->views[k], peer->shortcut ? 2 : 1);
+    }
+    return middle_of(&o);
+}
+
+/* A later view is better, and knows of a ring that grows or shrinks much when its peers do. */
+static double believed_members(const struct ring *ring)
+{
+    size_t k = 1;
+
+    while (k < RING_VIEWS && abs(ring->views[k + 1] - ring->views[k]) <= VIEW_LATE)
+        k++;
+    return exp2((double)ring->views[k] / VIEW_UNIT);
+}
+
+static void update_means(struct ring *ring)
+{
+    for (size_t k = 0; k < RING_VIEWS; k++)
+        ring->views[k + 1] = ring->counted ? ring->views[0] : mean_view(ring, k);
+    if (!ring->counted)
+        ring->members = believed_members(ring);
+}
+
 static void update_members(struct ring *ring)
 {
     struct gaps g;
-    double own, logs, weight = 2, wide = 0;
-    bool exact;
+    double own, wide = 0;
 
     ring->gaps_stale = false;
     g.count = g.opinions = g.last = 0;
@@ -938,16 +1003,34 @@ static void update_members(struct ring *ring)
         add_run(&g, &peer->id, ring_said_side(said, RING_LEFT), said->counts[RING_LEFT],
                 ring_said_side(said, RING_RIGHT), said->counts[RING_RIGHT]);
     }
-    own = members_from_gaps(&g, wide, &exact);
-    logs = weight * log2(own);
-    ring->own_log_members = (uint16_t)(log2(own) * LOG_UNIT);
-    for (size_t i = 0; !exact && i < ring->count; i++) {
-        if (ring->peers[i]->state != OVERLAY_MEMBER || ring->peers[i]->said.log_members == 0)
-            continue;
-        logs += (double)ring->peers[i]->said.log_members / LOG_UNIT;
-        weight++;
-    }
-    ring->members = exact ? own : exp2(logs / weight);
+    own = members_from_gaps(&g, wide, &ring->counted);
+    ring->views[0] = (uint16_t)fmin(log2(own) * VIEW_UNIT, VIEW_MAX);
+    if (ring->counted)
+        ring->members = own;
+    update_means(ring);
+}
+
+void ring_hear_views(struct ring *ring, struct ring_peer *peer, const uint16_t views[RING_VIEWS])
+{
+    memcpy(peer->views, views, sizeof peer->views);
+    update_means(ring);
+}
+
+uint16_t ring_tell_views(struct ring *ring)
+{
+    bool moved = false;
+
+    if (ring->env->now_us < ring->told_views_us + tell_views_us)
+        return ring->views_version;
+    for (size_t k = 0; k < RING_VIEWS; k++)
+        moved |= abs(ring->views[k] - ring->told_views[k]) > VIEW_TELL;
+    if (!moved)
+        return ring->views_version;
+    memcpy(ring->told_views, ring->views, sizeof ring->told_views);
+    ring->told_views_us = ring->env->now_us;
+    if (++ring->views_version == 0)
+        ring->views_version = 1;
+    return ring->views_version;
 }
 
 double ring_members(const struct ring *ring)

@@ -13,6 +13,10 @@
  *   - A joiner is told to others with a flag: members ignore it, other joiners wait for it. It
  * turns member when both its ring neighbours name it as theirs (ring_joined).
  *
+ * How large the ring is follows from the gaps between the ids that it knows of, and from what its
+ * peers say follows from theirs: ring.c tells how a ring of thousands is known to within 15%
+ * everywhere, and why a liar among the peers does not matter much.
+ *
  * Owns no session: it names the peers it wants, and is told who is up. All of its answers follow
  * from the ids, in their order on the ring, never from the order of events in one instant.
  */
@@ -27,6 +31,7 @@ enum {
     RING_CANDIDATES_MAX = 64, /* victim: a new one that is only hearsay is not taken */
     RING_RTT_UNIT_US = 2000,  /* of the round trips told; 255: longer, or not known */
     RING_ENTRY_LEN = 22,      /* on the wire: id 20, round trip 1, flags 1 */
+    RING_VIEWS = 3,           /* of the ring's size that peers tell each other */
 };
 
 enum ring_side { RING_LEFT, RING_RIGHT };
@@ -46,21 +51,21 @@ struct ring_entry {
 struct ring_said {
     uint8_t counts[2]; /* by enum ring_side */
     uint8_t shortcuts;
-    uint16_t log_members;       /* log2 of its own size estimate, in 1/2048; 0: none */
     struct ring_entry *entries; /* left, right, shortcuts */
 };
 
 /* A node that we have a session with. Part of struct link, which owns it. */
 struct ring_peer {
     struct id id;
+    uint8_t state;    /* enum overlay_state, as it says; OVERLAY_ALONE before it said anything */
+    uint8_t rtt;      /* as in ring_entry */
+    bool welcome : 1; /* no member yet, but introduced, or one of us wants the other as neighbour */
+    bool indirect : 1; /* no direct path */
+    bool silent : 1;   /* it owes an answer, when last looked (detours_look) */
+    bool needed : 1;   /* by one of us; else it is about to close, and carries nothing for others */
+    bool shortcut : 1; /* ours or theirs */
+    uint16_t views[RING_VIEWS]; /* as in struct ring, as it says; 0: none */
     struct ring_said said;
-    uint8_t state; /* enum overlay_state, as it says; OVERLAY_ALONE before it said anything */
-    uint8_t rtt;   /* as in ring_entry */
-    bool welcome;  /* no member yet, but introduced, or one of us wants the other as neighbour */
-    bool indirect; /* no direct path */
-    bool silent;   /* it owes an answer, when last looked (detours_look) */
-    bool needed;   /* by one of us; else it is about to close, and carries nothing for others */
-    bool shortcut; /* ours or theirs */
 };
 
 /* A node we may want a session with and have none. */
@@ -93,8 +98,10 @@ struct ring {
     struct ring_list wanted[2]; /* also introduced and, while we join, joining ones */
     struct ring_entry told[2][OVERLAY_NEAR];
     uint8_t told_count[2];
-    uint16_t told_log_members, own_log_members;
-    usec told_members_us;
+    uint16_t views[RING_VIEWS + 1]; /* of the ring's size, log2 in 1/2048: our own, then each the
+                                       mean of the one before as we and our peers have it */
+    uint16_t told_views[RING_VIEWS], views_version;
+    usec told_views_us;
     uint32_t near_version, shortcut_version; /* of what we tell */
     double members;
     uint64_t told_reach[2]; /* first 8 bytes of the distance to the farthest in told ... */
@@ -103,6 +110,7 @@ struct ring {
     bool stale;             /* something changed since ring_update */
     bool picks_stale;       /* something that our lists follow from */
     bool gaps_stale;        /* something that the size estimate follows from */
+    bool counted;           /* the gaps known close the circle: members is exact */
 };
 
 void ring_init(struct ring *ring, const struct id *self, struct env *env);
@@ -121,6 +129,11 @@ void ring_touch(struct ring *ring);
  * was. */
 int ring_hear(struct ring *ring, struct ring_peer *peer, const struct ring_said *said,
               bool with_shortcuts);
+/* How large a peer believes the ring: any numbers, for what they are worth. */
+void ring_hear_views(struct ring *ring, struct ring_peer *peer, const uint16_t views[RING_VIEWS]);
+/* Our told_views to be up to date, if that is worth it. Returns views_version, which says whether a
+ * peer was told these. Never 0. */
+uint16_t ring_tell_views(struct ring *ring);
 /* Where a near neighbour of a peer can be reached: kept only if the next ring_update wants it. */
 void ring_hear_endpoint(struct ring *ring, const struct id *id, const struct endpoint *ep);
 /* One side of what was said, closest first; NULL: nobody. */

@@ -89,6 +89,7 @@ struct sessions_config {
                               refused */
 };
 
+enum { SESSION_RIDE_MAX = 8 };
 struct sessions_host {
     void (*send)(void *ctx, const struct path_addr *to, const uint8_t *pkt, size_t len);
     /* A session is usable (once per session). `user` may be set now. */
@@ -101,9 +102,14 @@ struct sessions_host {
     void (*data_changed)(void *ctx, struct session *s);
     /* A peer told us how it sees us (reflexive address). */
     void (*observed)(void *ctx, struct session *s, const struct endpoint *us);
+    /* A packet is about to go over the best path of s, a probe perhaps: one message of a type >= 32
+     * may ride in it, which is not worth a packet of its own. Returns its length; 0: nothing does.
+     * NULL: never. */
+    size_t (*ride)(void *ctx, struct session *s, uint8_t *type, uint8_t body[SESSION_RIDE_MAX]);
 };
 /* Callbacks come last in a call, with the object consistent. They may call session_send,
- * session_open, session_close and setters; never sessions_input, sessions_tick, sessions_free. */
+ * session_open, session_close and setters; never sessions_input, sessions_tick, sessions_free.
+ * `ride` comes in the midst of a call, and calls nothing of this header that changes anything. */
 
 /* NULL: out of memory, or config.pub is no key. */
 struct sessions *sessions_new(const struct sessions_config *config, struct env *env,

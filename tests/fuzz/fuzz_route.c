@@ -34,7 +34,7 @@ static void no_log(void *host, enum log_level level, const char *line)
 static void add_peer(struct ring *ring, struct ring_peer *peer, struct reader *r)
 {
     struct ring_entry entries[RING_SAID_MAX];
-    struct ring_said said = {.entries = entries, .log_members = 2048};
+    struct ring_said said = {.entries = entries};
     uint8_t flags, n;
 
     peer->id = id_of(read_u16(r));

@@ -39,6 +39,7 @@ static const char *const names[TRAFFIC_KINDS_MAX] = {
     [MSG_BROADCAST] = "broadcast",
     [MSG_SAID_HEARD] = "said_heard",
     [MSG_BROADCAST_HEARD] = "broadcast_heard",
+    [MSG_MEMBERS] = "members",
     [KIND_ROUTE + ROUTE_PROTO_ASK - ROUTE_PROTO_ASK] = "route.ask",
     [KIND_ROUTE + ROUTE_PROTO_LISTS - ROUTE_PROTO_ASK] = "route.lists",
     [KIND_ROUTE + ROUTE_PROTO_INTRODUCE - ROUTE_PROTO_ASK] = "route.introduce",

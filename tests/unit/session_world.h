@@ -28,6 +28,7 @@ struct world_node {
     uint8_t last_type;
     uint8_t last_body[MESSAGE_MAX];
     size_t last_len;
+    size_t rides; /* bytes of a message that rides in every packet; 0: none */
     struct endpoint observed_as;
     uint64_t sent_packets, sent_bytes; /* on the wire, without IP and UDP headers */
     uint64_t data_sent, data_got, data_refused;
@@ -178,6 +179,16 @@ static inline void world_observed(void *ctx, struct session *s, const struct end
     ((struct world_node *)ctx)->observed_as = *us;
 }
 
+static inline size_t world_ride(void *ctx, struct session *s, uint8_t *type,
+                                uint8_t body[SESSION_RIDE_MAX])
+{
+    struct world_node *n = ctx;
+
+    *type = MSG_MEMBERS;
+    memset(body, 0x33, n->rides);
+    return n->rides;
+}
+
 static const struct sessions_host world_host = {
     .send = world_send,
     .up = world_up,
@@ -185,6 +196,7 @@ static const struct sessions_host world_host = {
     .message = world_message,
     .data_changed = world_data_changed,
     .observed = world_observed,
+    .ride = world_ride,
 };
 
 static inline struct world *world_new(uint64_t seed)

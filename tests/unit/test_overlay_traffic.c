@@ -1,6 +1,8 @@
 // link: peal_overlay
 /* What travels over a settled ring: routed messages, pings, broadcasts, crawls, data. */
-#include "overlay/core/limits.h"
+#include <math.h>
+
+#include "overlay/overlay_internal.h"
 #include "tests/unit/overlay_net.h"
 
 static const usec rtt_half = MSEC(70);
@@ -353,6 +355,55 @@ static void neighbours_without_a_direct_path_keep_the_ring_whole(void **state)
     net_free(net);
 }
 
+static const struct ring *ring_of_peer(const struct overlay_net *net, const struct id *id)
+{
+    for (size_t i = 0; i < net->count; i++)
+        if (id_eq(overlay_id(net->nodes[i]->o), id))
+            return &net->nodes[i]->o->ring;
+    fail();
+    return NULL;
+}
+
+static void all_peers_know_how_large_each_believes_the_ring(void **state)
+{
+    struct overlay_net *net = ring_at_once(5, 60);
+
+    net_run(net, SEC(70)); /* every connection was probed since */
+    for (size_t i = 0; i < net->count; i++) {
+        const struct ring *ring = &net->nodes[i]->o->ring;
+
+        assert_true(fabs(ring_members(ring) / 60 - 1) < 0.15);
+        for (size_t p = 0; p < ring->count; p++) {
+            const struct ring *theirs = ring_of_peer(net, &ring->peers[p]->id);
+
+            if (!ring_is_near(ring, &ring->peers[p]->id) && !ring->peers[p]->shortcut)
+                continue;
+            for (size_t k = 0; k < RING_VIEWS; k++) /* in 1/2048 of its log2: within a tenth */
+                assert_true(abs(ring->peers[p]->views[k] - theirs->views[k]) < 280);
+        }
+    }
+    net_free(net);
+}
+
+static void a_size_told_in_another_length_is_not_taken(void **state)
+{
+    static const uint8_t words[2 * RING_VIEWS + 1] = {0x12, 0x34};
+    struct overlay_net *net = ring_at_once(6, 3);
+    struct overlay *o = net->nodes[0]->o, *other = net->nodes[1]->o;
+    const struct link *there = link_find(o, &other->ring.self);
+    uint64_t bad = o->counts[OVERLAY_COUNT_DROP_BAD];
+
+    for (size_t len = 2 * RING_VIEWS - 1; len <= 2 * RING_VIEWS + 1; len++) {
+        (void)session_send(link_find(net_enter(net->nodes[1]), &o->ring.self)->session, MSG_MEMBERS,
+                           words, len);
+        sessions_flush(other->sessions);
+        net_run(net, SEC(1));
+        assert_int_equal(there->peer.views[0] == 0x1234, len >= 2 * RING_VIEWS);
+    }
+    assert_int_equal(o->counts[OVERLAY_COUNT_DROP_BAD], bad + 2);
+    net_free(net);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -369,6 +420,8 @@ int main(void)
         cmocka_unit_test(demand_brings_a_session_with_data_keys_and_lets_it_go_when_idle),
         cmocka_unit_test(a_large_data_packet_goes_over_the_ring_in_parts),
         cmocka_unit_test(neighbours_without_a_direct_path_keep_the_ring_whole),
+        cmocka_unit_test(all_peers_know_how_large_each_believes_the_ring),
+        cmocka_unit_test(a_size_told_in_another_length_is_not_taken),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -268,12 +268,10 @@ static void candidates_are_bounded(void **state)
     fixture_free(f);
 }
 
-/* n members at random places; the lists of `self` and of peers at random distances. */
-static double estimate_of(unsigned n, unsigned peers, uint64_t seed)
+/* n random places, in their order. */
+static double *places(unsigned n, uint64_t seed)
 {
-    struct id *all = calloc(n, sizeof *all), self;
-    double *where = calloc(n, sizeof *where), result;
-    struct fixture *f;
+    double *where = calloc(n, sizeof *where);
 
     random_state = seed;
     for (unsigned i = 0; i < n; i++) {
@@ -288,7 +286,24 @@ static double estimate_of(unsigned n, unsigned peers, uint64_t seed)
             where[k] = where[k - 1];
             where[k - 1] = swap;
         }
-    self = at(where[0]);
+    return where;
+}
+
+static void tells_of_neighbours(struct fixture *f, struct ring_peer *peer, const double *where,
+                                unsigned n, unsigned p)
+{
+    tells(f, peer,
+          (double[3]){where[(p + n - 1) % n], where[(p + n - 2) % n], where[(p + n - 3) % n]},
+          (double[3]){where[(p + 1) % n], where[(p + 2) % n], where[(p + 3) % n]});
+}
+
+/* n members at random places; the lists of `self` and of peers at random distances. */
+static double estimate_of(unsigned n, unsigned peers, uint64_t seed)
+{
+    double *where = places(n, seed), result;
+    struct id self = at(where[0]);
+    struct fixture *f;
+
     f = fixture_new(where[0], OVERLAY_MEMBER);
     assert_true(id_eq(&f->ring.self, &self));
     for (unsigned i = 0; i < peers; i++) {
@@ -298,14 +313,11 @@ static double estimate_of(unsigned n, unsigned peers, uint64_t seed)
 
         if (ring_find(&f->ring, &id) != NULL)
             continue;
-        tells(f, up(f, where[p]),
-              (double[3]){where[(p + n - 1) % n], where[(p + n - 2) % n], where[(p + n - 3) % n]},
-              (double[3]){where[(p + 1) % n], where[(p + 2) % n], where[(p + 3) % n]});
+        tells_of_neighbours(f, up(f, where[p]), where, n, p);
     }
     ring_update(&f->ring);
     result = ring_members(&f->ring);
     fixture_free(f);
-    free(all);
     free(where);
     return result;
 }
@@ -324,8 +336,222 @@ static void the_size_is_estimated_from_gaps_without_bias(void **state)
             worst = fmax(worst, fabs(ratio - 1));
         }
         assert_true(fabs(sum - 1) < 0.05);
-        assert_true(worst < 0.6); /* of one node alone; averaging with its peers narrows it */
+        assert_true(worst < 0.6); /* of one node alone; the means of many narrow it */
     }
+}
+
+static void connect_two(struct fixture **all, const double *where, unsigned n, unsigned i,
+                        unsigned k, bool shortcut)
+{
+    struct ring_peer *peer;
+
+    if (i == k || ring_find(&all[i]->ring, &all[k]->ring.self) != NULL)
+        return;
+    for (int way = 0; way < 2; way++) {
+        unsigned from = way == 0 ? i : k, to = way == 0 ? k : i;
+
+        peer = up(all[from], where[to]);
+        peer->shortcut = shortcut;
+        tells_of_neighbours(all[from], peer, where, n, to);
+    }
+}
+
+/* Whose place is next after a random point: more often one behind a wide gap. */
+static unsigned random_member(const double *where, unsigned n)
+{
+    double point = env_random_u32(&env) / 4294967296.0;
+    unsigned k = 0;
+
+    while (k < n && where[k] < point)
+        k++;
+    return k % n;
+}
+
+static void everybody_tells_everybody(struct fixture **all, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        ring_update(&all[i]->ring);
+        (void)ring_tell_views(&all[i]->ring);
+    }
+    for (unsigned i = 0; i < n; i++)
+        for (size_t p = 0; p < all[i]->count; p++) {
+            unsigned k = 0;
+
+            while (all[i]->peers[p].id.b[0] != all[k]->ring.self.b[0] ||
+                   !id_eq(&all[i]->peers[p].id, &all[k]->ring.self))
+                k++;
+            ring_hear_views(&all[i]->ring, &all[i]->peers[p], all[k]->ring.told_views);
+        }
+    env.now_us += SEC(1);
+}
+
+static double worst_error(unsigned n, uint64_t seed)
+{
+    double *where = places(n, seed), worst = 0;
+    struct fixture **all = calloc(n, sizeof *all);
+
+    for (unsigned i = 0; i < n; i++)
+        all[i] = fixture_new(where[i], OVERLAY_MEMBER);
+    for (unsigned i = 0; i < n; i++)
+        for (unsigned k = 1; k <= OVERLAY_NEAR; k++)
+            connect_two(all, where, n, i, (i + k) % n, false);
+    for (unsigned i = 0; i < 3 * n; i++)
+        connect_two(all, where, n, i / 3, random_member(where, n), true);
+    for (unsigned i = 0; i <= RING_VIEWS; i++)
+        everybody_tells_everybody(all, n);
+    for (unsigned i = 0; i < n; i++) {
+        worst = fmax(worst, fabs(ring_members(&all[i]->ring) / n - 1));
+        fixture_free(all[i]);
+    }
+    free(all);
+    free(where);
+    return worst;
+}
+
+static void everybody_knows_the_size_within_15_percent(void **state)
+{
+    static const unsigned sizes[] = {100, 200, 400};
+
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
+        for (uint64_t seed = 1; seed <= 5; seed++)
+            assert_true(worst_error(sizes[i], seed) < 0.15);
+}
+
+static uint16_t view(double members)
+{
+    return (uint16_t)(log2(members) * 2048);
+}
+
+static void sees(struct fixture *f, struct ring_peer *peer, double own, double second, double third)
+{
+    ring_hear_views(&f->ring, peer, (uint16_t[RING_VIEWS]){view(own), view(second), view(third)});
+}
+
+/* A node with ten peers in a ring of about 400, by its own view; three are shortcuts. */
+static struct fixture *among_ten(struct ring_peer *peers[10])
+{
+    struct fixture *f = fixture_new(0.5, OVERLAY_MEMBER);
+
+    for (unsigned i = 0; i < 10; i++) {
+        double where = 0.1 + 0.04 * i;
+
+        peers[i] = up(f, where);
+        peers[i]->shortcut = i < 3;
+        tells(f, peers[i], (double[3]){where - 0.0025, where - 0.005, where - 0.0075},
+              (double[3]){where + 0.0025, where + 0.005, where + 0.0075});
+    }
+    return f;
+}
+
+static bool is_about(const struct fixture *f, double members)
+{
+    return fabs(ring_members(&f->ring) / members - 1) < 0.02;
+}
+
+static void the_size_is_the_mean_of_means_of_what_peers_see(void **state)
+{
+    struct ring_peer *peers[10];
+    struct fixture *f = among_ten(peers);
+
+    for (unsigned i = 0; i < 10; i++)
+        sees(f, peers[i], 500, 510, 520);
+    ring_update(&f->ring);
+    assert_true(ring_members(&f->ring) > 480 && ring_members(&f->ring) < 530);
+    assert_true(f->ring.views[1] > view(450) && f->ring.views[1] < view(510));
+    fixture_free(f);
+}
+
+static void liars_among_the_peers_do_not_move_the_size(void **state)
+{
+    static const double lies[] = {1.1, 4e9};
+    struct ring_peer *peers[10];
+
+    for (size_t k = 0; k < ARRAY_LEN(lies); k++) {
+        struct fixture *f = among_ten(peers);
+
+        ring_update(&f->ring);
+        for (unsigned i = 0; i < 10; i++)
+            if (i == 0 || i == 5)
+                sees(f, peers[i], lies[k], lies[k], lies[k]);
+            else
+                sees(f, peers[i], 400, 400, 400);
+        assert_true(is_about(f, 400));
+        fixture_free(f);
+    }
+}
+
+static void what_is_known_of_another_size_is_not_believed(void **state)
+{
+    struct ring_peer *peers[10];
+    struct fixture *f = among_ten(peers);
+
+    ring_update(&f->ring);
+    for (unsigned i = 0; i < 10; i++) /* they see what we see, and remember a ring half as large */
+        sees(f, peers[i], 400, 200, 200);
+    assert_true(is_about(f, 400));
+    for (unsigned i = 0; i < 10; i++)
+        sees(f, peers[i], 400, 400, 200);
+    assert_true(is_about(f, 400));
+    fixture_free(f);
+}
+
+static void who_left_or_has_not_joined_is_not_asked_for_the_size(void **state)
+{
+    struct ring_peer *peers[10];
+    struct fixture *f = among_ten(peers);
+
+    for (unsigned i = 0; i < 10; i++) {
+        sees(f, peers[i], 9000, 9000, 9000);
+        if (i != 9)
+            peers[i]->state = i < 5 ? OVERLAY_LEAVING : OVERLAY_JOINING;
+        ring_peer_changed(&f->ring, peers[i]);
+    }
+    ring_update(&f->ring);
+    assert_true(ring_members(&f->ring) < 9000 / 4);
+    fixture_free(f);
+}
+
+static void views_are_told_when_they_moved_and_once_a_second(void **state)
+{
+    struct ring_peer *peers[10];
+    struct fixture *f = among_ten(peers);
+    uint16_t version;
+
+    ring_update(&f->ring);
+    version = ring_tell_views(&f->ring);
+    assert_int_not_equal(version, 0);
+    assert_memory_equal(f->ring.told_views, f->ring.views, sizeof f->ring.told_views);
+    env.now_us += MSEC(500);
+    for (unsigned i = 0; i < 10; i++)
+        sees(f, peers[i], 600, 600, 600);
+    assert_int_equal(ring_tell_views(&f->ring), version);
+    env.now_us += MSEC(500);
+    assert_int_not_equal(ring_tell_views(&f->ring), version);
+    assert_memory_equal(f->ring.told_views, f->ring.views, sizeof f->ring.told_views);
+    version = ring_tell_views(&f->ring);
+    env.now_us += SEC(100);
+    for (unsigned i = 0; i < 10; i++)
+        sees(f, peers[i], 602, 602, 602);
+    assert_int_equal(ring_tell_views(&f->ring), version);
+    f->ring.views_version = UINT16_MAX;
+    for (unsigned i = 0; i < 10; i++)
+        sees(f, peers[i], 900, 900, 900);
+    assert_int_equal(ring_tell_views(&f->ring), 1);
+    fixture_free(f);
+}
+
+static void a_closed_circle_is_counted_whatever_peers_say(void **state)
+{
+    struct fixture *f = fixture_new(0.5, OVERLAY_MEMBER);
+    struct ring_peer *left = up(f, 0.1), *right = up(f, 0.7);
+
+    tells(f, left, (double[3]){0.7, 0.5}, (double[3]){0.5, 0.7});
+    tells(f, right, (double[3]){0.5, 0.1}, (double[3]){0.1, 0.5});
+    ring_update(&f->ring);
+    sees(f, left, 1000, 1000, 1000);
+    sees(f, right, 1000, 1000, 1000);
+    assert_true(ring_members(&f->ring) == 3);
+    fixture_free(f);
 }
 
 static void shortcuts_lead_past_the_near_lists_and_no_further_than_half_way(void **state)
@@ -372,6 +598,13 @@ int main(void)
         cmocka_unit_test(who_is_introduced_is_opened_at_once_whatever_failed_before),
         cmocka_unit_test(candidates_are_bounded),
         cmocka_unit_test(the_size_is_estimated_from_gaps_without_bias),
+        cmocka_unit_test(everybody_knows_the_size_within_15_percent),
+        cmocka_unit_test(the_size_is_the_mean_of_means_of_what_peers_see),
+        cmocka_unit_test(liars_among_the_peers_do_not_move_the_size),
+        cmocka_unit_test(what_is_known_of_another_size_is_not_believed),
+        cmocka_unit_test(who_left_or_has_not_joined_is_not_asked_for_the_size),
+        cmocka_unit_test(views_are_told_when_they_moved_and_once_a_second),
+        cmocka_unit_test(a_closed_circle_is_counted_whatever_peers_say),
         cmocka_unit_test(shortcuts_lead_past_the_near_lists_and_no_further_than_half_way),
         cmocka_unit_test(connections_average_log_n_plus_3),
     };

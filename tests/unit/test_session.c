@@ -157,6 +157,41 @@ static void an_idle_session_costs_one_ping_and_pong_per_interval(void **state)
     world_free(w);
 }
 
+static void what_rides_along_needs_no_packet_and_comes_last(void **state)
+{
+    struct world *w = world_two_connected(10);
+    struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
+    uint64_t before;
+
+    a->rides = SESSION_RIDE_MAX;
+    before = a->sent_packets;
+    world_run(w, SEC(1));
+    assert_int_equal(a->sent_packets, before); /* it makes no packet go */
+    session_send(world_session(a, b), MSG_UPPER, "0123456789", 10);
+    world_run(w, MSEC(100));
+    assert_int_equal(a->sent_packets, before + 1);
+    assert_int_equal(b->messages, 2);
+    assert_int_equal(b->last_type, MSG_MEMBERS);
+    assert_int_equal(b->last_len, SESSION_RIDE_MAX);
+    world_run(w, SEC(15)); /* in a probe, or in its answer */
+    assert_int_equal(b->messages, 3);
+    world_free(w);
+}
+
+static void nothing_rides_in_a_full_packet(void **state)
+{
+    static const uint8_t much[MESSAGE_MAX];
+    struct world *w = world_two_connected(11);
+    struct world_node *a = &w->nodes[0], *b = &w->nodes[1];
+
+    a->rides = SESSION_RIDE_MAX;
+    session_send(world_session(a, b), MSG_UPPER, much, sizeof much);
+    world_run(w, MSEC(100));
+    assert_int_equal(b->messages, 1);
+    assert_int_equal(b->last_type, MSG_UPPER);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -169,6 +204,8 @@ int main(void)
         cmocka_unit_test(our_own_endpoint_is_recognised),
         cmocka_unit_test(an_idle_crashed_peer_is_noticed_by_both_sides),
         cmocka_unit_test(an_idle_session_costs_one_ping_and_pong_per_interval),
+        cmocka_unit_test(what_rides_along_needs_no_packet_and_comes_last),
+        cmocka_unit_test(nothing_rides_in_a_full_packet),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
