@@ -984,6 +984,13 @@ static void update_means(struct ring *ring)
         ring->members = believed_members(ring);
 }
 
+static uint16_t view_of(double members)
+{
+    double view = log2(members) * VIEW_UNIT;
+
+    return view < VIEW_MAX ? (uint16_t)view : VIEW_MAX;
+}
+
 static void update_members(struct ring *ring)
 {
     struct gaps g;
@@ -1004,7 +1011,7 @@ static void update_members(struct ring *ring)
                 ring_said_side(said, RING_RIGHT), said->counts[RING_RIGHT]);
     }
     own = members_from_gaps(&g, wide, &ring->counted);
-    ring->views[0] = (uint16_t)fmin(log2(own) * VIEW_UNIT, VIEW_MAX);
+    ring->views[0] = view_of(own);
     if (ring->counted)
         ring->members = own;
     update_means(ring);
