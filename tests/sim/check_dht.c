@@ -434,9 +434,10 @@ void dht_check_follow(const struct world *w, struct host *h, const char *prefix)
                  held.tombstone ? "tombstone" : "record", owner != NULL ? (int)owner->index : -1,
                  (unsigned)held.v.epoch, (unsigned)held.v.sequence, held.points);
     }
-    if (strcmp(now, h->followed) == 0)
+    if (strcmp(now, h->followed != NULL ? h->followed : "") == 0)
         return;
-    memcpy(h->followed, now, sizeof(h->followed));
+    free(h->followed);
+    h->followed = strdup(now);
     fprintf(stderr, "%12.6f follow host %u %s holds %s\n", (double)w->now_us / 1e6,
             (unsigned)h->index, id_short(&h->identity.id, text), now);
 }

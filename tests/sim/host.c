@@ -243,6 +243,9 @@ static void host_enrol(struct host *h)
 {
     struct cert cert;
 
+    if (h->cert == NULL)
+        h->cert = malloc(CERT_DER_MAX);
+    CHECK(h->cert != NULL);
     h->cert_len =
         authority_enrol(&h->world->authority, &h->identity.pub, WORLD_WALL_START_S, h->cert);
     CHECK(cert_read(h->cert, h->cert_len, &cert) == CERT_OK);
@@ -310,6 +313,10 @@ void host_clear(struct host *h)
     h->node = NULL;
     free(h->saved);
     h->saved = NULL;
+    free(h->cert);
+    h->cert = NULL;
+    free(h->followed);
+    h->followed = NULL;
     removed_free(h->removed);
     h->removed = NULL;
 }
@@ -325,7 +332,7 @@ static void host_configure(const struct host *h, struct node_config *c)
                     .group_key = w->group_key,
                     .psk = !w->config.certified,
                     .ca = w->authority.ca,
-                    .cert_der = w->config.certified ? h->cert : NULL,
+                    .cert_der = h->cert,
                     .cert_len = h->cert_len,
                     .pub = h->identity.pub,
                     .sec = h->identity.sec,

@@ -68,11 +68,11 @@ struct host {
         size_t contact_count;
         struct addr last;
     } * saved;
-    uint8_t cert[CERT_DER_MAX]; /* in a group with certificates */
+    uint8_t *cert; /* CERT_DER_MAX, in a group with certificates; else NULL */
     size_t cert_len;
     struct removed *removed; /* what it knows of removals: kept over restarts */
     struct host_view view;
-    char followed[96]; /* what it held of the record that is followed */
+    char *followed; /* what it held last of the record that is followed; NULL: nothing yet */
 };
 
 void host_init(struct host *h, struct world *w, uint32_t index);
