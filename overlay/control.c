@@ -158,15 +158,18 @@ void sessions_flush(struct sessions *ss)
     ss->out.pkt = NULL;
     if (s != NULL)
         packet_out(s, pkt);
-    free(pkt);
+    seal_buffer_drop(ss->worker, pkt);
 }
 
 void sessions_drop_out(struct sessions *ss)
 {
-    free(ss->out.pkt);
+    seal_buffer_drop(ss->worker, ss->out.pkt);
     ss->out.pkt = NULL;
     ss->out.session = NULL;
 }
+
+_Static_assert((int)SESSION_PACKET_MAX <= (int)PACKET_MAX,
+               "a control packet fits the worker's buffer");
 
 void session_queue(struct session *s, const struct path_addr *to, uint8_t type, const void *body,
                    size_t len)
@@ -178,7 +181,7 @@ void session_queue(struct session *s, const struct path_addr *to, uint8_t type, 
         ss->out.len + MSG_HEADER_LEN + len > COALESCE_ROOM)
         sessions_flush(ss);
     if (ss->out.session == NULL) {
-        ss->out.pkt = malloc(SESSION_PACKET_MAX);
+        ss->out.pkt = seal_buffer(ss->worker);
         if (ss->out.pkt == NULL)
             return; /* as if the network had lost it */
         ss->out.session = s;

@@ -29,6 +29,8 @@ struct seal_key {
 
 struct seal_worker {
     struct aead_cache *aead;
+    bool lent; /* the buffer is */
+    uint8_t buffer[PACKET_MAX];
 };
 
 struct seal_key *seal_key_new(enum seal_alg alg, const struct secret *key, uint32_t index,
@@ -105,6 +107,22 @@ void seal_worker_free(struct seal_worker *w)
         return;
     aead_cache_free(w->aead);
     free(w);
+}
+
+uint8_t *seal_buffer(struct seal_worker *w)
+{
+    if (w->lent)
+        return malloc(PACKET_MAX);
+    w->lent = true;
+    return w->buffer;
+}
+
+void seal_buffer_drop(struct seal_worker *w, uint8_t *buffer)
+{
+    if (buffer == w->buffer)
+        w->lent = false;
+    else
+        free(buffer);
 }
 
 static struct aead_key aead_key_of(const struct seal_key *k)

@@ -51,10 +51,15 @@ enum seal_alg seal_key_alg(const struct seal_key *k);
 uint32_t seal_key_index(const struct seal_key *k);
 uint64_t seal_key_counter(const struct seal_key *k); /* packets sealed, or 1 + highest accepted */
 
-/* What one thread needs to seal and open: cipher contexts with the last few keys loaded. */
+/* What one thread needs to seal and open: cipher contexts with the last few keys loaded, and room
+ * to put a packet together. */
 struct seal_worker;
 struct seal_worker *seal_worker_new(void);
 void seal_worker_free(struct seal_worker *w);
+/* PACKET_MAX bytes, to be given back: the worker's own, or while that is lent (a packet inside
+ * another) allocated. NULL: out of memory. */
+uint8_t *seal_buffer(struct seal_worker *w);
+void seal_buffer_drop(struct seal_worker *w, uint8_t *buffer); /* NULL is fine */
 
 /*
  * pkt has PACKET_HEADER_LEN bytes of room, then len bytes of payload, then PACKET_TAG_LEN bytes of

@@ -336,6 +336,23 @@ static int teardown(void **state)
     return 0;
 }
 
+static void a_packet_inside_another_gets_a_buffer_of_its_own(void **state)
+{
+    struct seal_worker *w = seal_worker_new();
+    uint8_t *outer = seal_buffer(w), *inner = seal_buffer(w);
+
+    assert_non_null(inner);
+    assert_ptr_not_equal(outer, inner);
+    memset(outer, 1, PACKET_MAX);
+    memset(inner, 2, PACKET_MAX);
+    assert_int_equal(outer[PACKET_MAX - 1], 1);
+    seal_buffer_drop(w, inner);
+    seal_buffer_drop(w, outer);
+    assert_ptr_equal(seal_buffer(w), outer); /* the worker's own is free again */
+    seal_buffer_drop(w, NULL);
+    seal_worker_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -350,6 +367,7 @@ int main(void)
         cmocka_unit_test(a_reference_keeps_the_key),
         cmocka_unit_test(racing_threads_never_share_a_counter_or_accept_one_twice),
         cmocka_unit_test(a_receiving_key_never_seals),
+        cmocka_unit_test(a_packet_inside_another_gets_a_buffer_of_its_own),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
