@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -6,7 +7,9 @@
 #include "tests/sim/account.h"
 #include "tests/sim/run.h"
 
-/* The twin program lies beside this one. */
+/* The twin program lies beside this one. It is for large rings, where each event finds its host's
+ * memory cold: with huge pages it waits less for addresses to be translated (2500 nodes: 39 s
+ * instead of 48). */
 static int run_twin(char **argv)
 {
     char path[4096];
@@ -14,6 +17,7 @@ static int run_twin(char **argv)
 
     if (len > 0) {
         strcpy(path + len, "-null");
+        setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1", 0);
         execv(path, argv);
     }
     perror("peal-sim: the twin program with a null cipher cannot be started");
