@@ -33,12 +33,13 @@ struct side {
     bool filled;  /* nobody has to wait for it */
     bool gap;
     bool doubted; /* its gap is asked for, too; of a gap: for that reason, not as many are gone */
-    uint8_t spot, turn, round; /* of a gap */
-    struct id peer;            /* unless a gap: our neighbour on that side */
-    uint32_t hop;              /* which one on that side is asked: 0 is the neighbour */
-    uint32_t tries;            /* of this page */
-    uint64_t id;               /* of the page that was asked for */
-    struct id lo, hi;          /* lo == hi: all of the ring */
+    uint8_t spot, round; /* of a gap */
+    uint32_t turn;       /* likewise; who is alone asks itself, hundreds of times in FILL_WAIT_US */
+    struct id peer;      /* unless a gap: our neighbour on that side */
+    uint32_t hop;        /* which one on that side is asked: 0 is the neighbour */
+    uint32_t tries;      /* of this page */
+    uint64_t id;         /* of the page that was asked for */
+    struct id lo, hi;    /* lo == hi: all of the ring */
     struct id after_key, after_owner;
     usec since_us; /* when it began, or the last page came that had more behind it */
     usec due_us;

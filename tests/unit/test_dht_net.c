@@ -344,6 +344,29 @@ static void half_of_all_may_die_at_once(void **state)
     world_clear(&w);
 }
 
+/* It asks at the other points of its range for what those who died had: that is itself, and it has
+ * no more to say. */
+static void who_is_left_alone_comes_to_rest(void **state)
+{
+    struct world w;
+    uint64_t sent;
+
+    world_init(&w, 6);
+    world_grow(&w, 12, MSEC(20));
+    create_many(&w, 0, 100);
+    world_run(&w, SEC(40));
+    w.notice_us = MSEC(500);
+    for (size_t i = 2; i < w.count; i++)
+        world_crash(w.nodes[i]);
+    world_run(&w, w.notice_us + MSEC(100));
+    world_crash(w.nodes[1]);
+    world_run(&w, w.notice_us + SEC(60));
+    sent = w.nodes[0]->sent;
+    world_run(&w, SEC(30));
+    assert_in_range(w.nodes[0]->sent - sent, 0, 20);
+    world_clear(&w);
+}
+
 /* Their neighbours see the same ids as before, and yet nothing of what those held is left: owners
  * have to see for themselves that their records still stand. */
 static void most_may_crash_and_be_back_unnoticed(void **state)
@@ -658,6 +681,7 @@ int main(void)
         cmocka_unit_test(ranges_follow_those_who_join_and_leave),
         cmocka_unit_test(crashes_lose_nothing),
         cmocka_unit_test(half_of_all_may_die_at_once),
+        cmocka_unit_test(who_is_left_alone_comes_to_rest),
         cmocka_unit_test(most_may_crash_and_be_back_unnoticed),
         cmocka_unit_test(two_owners_after_a_partition_are_settled_within_a_minute),
         cmocka_unit_test(loss_only_delays),
