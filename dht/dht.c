@@ -93,7 +93,7 @@ static const struct {
     [PARCEL_COPY] = {2, PARCEL_MAX, replica_on_copy},
     [PARCEL_COPIED] = {1, 1 + ITEMS_MAX, replica_on_copied},
     [PARCEL_ASK] = {4 * ID_LEN, 4 * ID_LEN, fill_on_ask},
-    [PARCEL_PAGE] = {2, PARCEL_MAX, fill_on_page},
+    [PARCEL_PAGE] = {3, PARCEL_MAX, fill_on_page},
     [PARCEL_SYNC] = {2 * ID_LEN + 12, 2 * ID_LEN + 12, repair_on_sync},
     [PARCEL_LIST] = {2 + 2 * ID_LEN, 2 + 2 * ID_LEN + 8 * VERSIONS_MAX, repair_on_list},
     [PARCEL_WANT] = {1, 1 + 8 * VERSIONS_MAX, repair_on_want},

@@ -328,6 +328,44 @@ usec fill_deadline(const struct dht *d)
     return at;
 }
 
+/* A claim that is under way here: who comes between may be asked for the same key next. */
+static void write_promises(const struct dht *d, const struct arcs *arcs, struct writer *w)
+{
+    const struct store *store = &d->store;
+    uint8_t *count = w->p;
+
+    write_u8(w, 0);
+    for (size_t i = 0; i < store->promise_count && *count < PROMISES_MAX; i++) {
+        const struct promise *p = &store->promises[i];
+
+        if (p->ends_us <= d->env->now_us || !arcs_have(arcs, &p->key))
+            continue;
+        write_id(w, &p->key);
+        write_id(w, &p->owner);
+        write_u8(w, (uint8_t)((p->ends_us - d->env->now_us + SEC(1) - 1) / SEC(1)));
+        ++*count;
+    }
+}
+
+static size_t read_promises(struct reader *r, usec now_us, struct promise promises[PROMISES_MAX])
+{
+    size_t n = read_u8(r);
+
+    if (n > PROMISES_MAX)
+        r->failed = true;
+    for (size_t i = 0; i < n && !r->failed; i++) {
+        uint8_t left_s;
+
+        promises[i].key = read_id(r);
+        promises[i].owner = read_id(r);
+        left_s = read_u8(r);
+        if (left_s > STORE_PROMISE_S)
+            r->failed = true;
+        promises[i].ends_us = now_us + SEC(left_s);
+    }
+    return r->failed ? 0 : n;
+}
+
 void fill_on_ask(struct dht *d, const struct overlay_from *from, uint64_t id, struct reader *r)
 {
     struct id lo = read_id(r);
@@ -345,6 +383,7 @@ void fill_on_ask(struct dht *d, const struct overlay_from *from, uint64_t id, st
     parcel_start(&p, PARCEL_PAGE, id);
     flags = p.w.p;
     write_u8(&p.w, replica_ready(d) ? VALUES_READY : 0);
+    write_promises(d, &arcs, &p.w);
     parcel_items(&p);
     for (size_t i = store_index(&d->store, &key, &owner); i < d->store.count; i++) {
         const struct entry *e = d->store.v[i];
@@ -359,6 +398,14 @@ void fill_on_ask(struct dht *d, const struct overlay_from *from, uint64_t id, st
         }
     }
     parcel_answer(d, from, &p);
+}
+
+static void take_promises(struct dht *d, const struct promise *promises, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (replica_points(d, &promises[i].key) != 0)
+            store_promise_heard(&d->store, &promises[i].key, &promises[i].owner,
+                                promises[i].ends_us, d->env->now_us);
 }
 
 static void take_page(struct dht *d, const struct item *items, size_t n)
@@ -400,7 +447,9 @@ static struct side *asked_side(struct dht *d, uint64_t id)
 void fill_on_page(struct dht *d, const struct overlay_from *from, uint64_t id, struct reader *r)
 {
     uint8_t flags = read_u8(r);
+    struct promise promises[PROMISES_MAX];
     struct item items[ITEMS_MAX];
+    size_t promised = read_promises(r, d->env->now_us, promises);
     size_t n = read_items(r, items);
     struct side *s;
 
@@ -415,6 +464,7 @@ void fill_on_page(struct dht *d, const struct overlay_from *from, uint64_t id, s
     }
     if (pen_holds(d, items, n))
         return;
+    take_promises(d, promises, promised);
     take_page(d, items, n);
     if (!(flags & VALUES_MORE) || n == 0) {
         end_of_pages(d, s, flags & VALUES_READY);

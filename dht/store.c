@@ -470,6 +470,15 @@ static size_t promises_of(const struct store *s, const struct id *owner)
     return n;
 }
 
+static int add_promise(struct store *s, const struct id *key, const struct id *owner, usec ends_us)
+{
+    if (s->promise_count >= STORE_PROMISES_MAX || promises_of(s, owner) >= STORE_PROMISES_OWNER ||
+        !grow_promises(s))
+        return -ERR_FULL;
+    s->promises[s->promise_count++] = (struct promise){*key, *owner, ends_us};
+    return 0;
+}
+
 int store_promise(struct store *s, const struct id *key, const struct id *owner, usec now_us)
 {
     struct promise *p;
@@ -478,14 +487,18 @@ int store_promise(struct store *s, const struct id *key, const struct id *owner,
     p = promise_at(s, key, now_us);
     if (p != NULL && !id_eq(&p->owner, owner))
         return -ERR_BAD_STATE;
-    if (p == NULL) {
-        if (s->promise_count >= STORE_PROMISES_MAX ||
-            promises_of(s, owner) >= STORE_PROMISES_OWNER || !grow_promises(s))
-            return -ERR_FULL;
-        p = &s->promises[s->promise_count++];
-    }
-    *p = (struct promise){*key, *owner, now_us + SEC(STORE_PROMISE_S)};
+    if (p == NULL)
+        return add_promise(s, key, owner, now_us + SEC(STORE_PROMISE_S));
+    p->ends_us = now_us + SEC(STORE_PROMISE_S);
     return 0;
+}
+
+void store_promise_heard(struct store *s, const struct id *key, const struct id *owner,
+                         usec ends_us, usec now_us)
+{
+    sweep_promises(s, now_us);
+    if (promise_at(s, key, now_us) == NULL)
+        (void)add_promise(s, key, owner, ends_us); /* full: as if it had not been heard */
 }
 
 bool store_promised(const struct store *s, const struct id *key, const struct id *owner,

@@ -113,6 +113,9 @@ uint64_t store_key_sum(const struct store *s, const struct id *key);
  * anew. */
 int store_promise(struct store *s, const struct id *key, const struct id *owner,
                   usec now_us) MUST_USE;
+/* The same, heard of from who held the key before us: only where nothing else is promised. */
+void store_promise_heard(struct store *s, const struct id *key, const struct id *owner,
+                         usec ends_us, usec now_us);
 bool store_promised(const struct store *s, const struct id *key, const struct id *owner,
                     usec now_us);
 void store_release(struct store *s, const struct id *key, const struct id *owner);

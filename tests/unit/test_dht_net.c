@@ -1,5 +1,6 @@
 // link: peal_dht_alone
 /* Several DHTs on one ring: claims, lookups, and what churn and partitions do to them. */
+#include "dht/parcel.h"
 #include "tests/unit/dht_check.h"
 
 static int create(struct overlay *o, const struct id *key, const char *text, unsigned flags)
@@ -145,6 +146,37 @@ static void claims_during_a_join_storm_are_all_different(void **state)
 }
 
 /* Whoever joined beside others that are new, too, need not wait for them all. */
+static bool stores_of_the_first_are_lost(struct world *w, const struct overlay *from,
+                                         const uint8_t *body, size_t len)
+{
+    return from != w->nodes[0] || body[0] != PARCEL_STORE;
+}
+
+/* What was promised to one is not granted to another by those who hold the points by then. */
+static void a_claim_under_way_is_known_to_who_comes_between(void **state)
+{
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        struct id key = world_key((unsigned)seed);
+        struct overlay *rival;
+        struct world w;
+
+        world_init(&w, seed);
+        world_grow(&w, 6, MSEC(100));
+        world_run(&w, SEC(10));
+        w.hook = stores_of_the_first_are_lost;
+        assert_int_equal(create(w.nodes[0], &key, "mine", 0), 0);
+        world_run(&w, SEC(1));
+        world_grow(&w, 24, MSEC(50));
+        world_run(&w, SEC(1));
+        rival = w.nodes[w.count - 1];
+        assert_int_equal(create(rival, &key, "mine", 0), 0);
+        world_run(&w, SEC(2));
+        assert_true(rival->done == 0 || rival->status == DHT_BUSY);
+        assert_int_equal(world_counted(w.nodes[0], "stores"), 0);
+        world_clear(&w);
+    }
+}
+
 static void those_who_join_together_are_ready_soon(void **state)
 {
     struct world w;
@@ -673,6 +705,7 @@ int main(void)
         cmocka_unit_test(everybody_finds_what_one_has_created),
         cmocka_unit_test(of_many_claims_at_once_one_is_granted),
         cmocka_unit_test(claims_during_a_join_storm_are_all_different),
+        cmocka_unit_test(a_claim_under_way_is_known_to_who_comes_between),
         cmocka_unit_test(those_who_join_together_are_ready_soon),
         cmocka_unit_test(who_begins_a_ring_does_not_wait_for_those_who_follow_at_once),
         cmocka_unit_test(an_owner_without_memory_gets_its_key_again),
