@@ -37,6 +37,13 @@ static bool outside(const struct overlay *o)
     return o->ring.state == OVERLAY_ALONE || o->ring.state == OVERLAY_JOINING;
 }
 
+/* Soon, and from then on ever more rarely. */
+static void ask_anew(struct contact *c)
+{
+    c->interval_us = interval_first_us;
+    c->known = false;
+}
+
 void contacts_begin(struct overlay *o)
 {
     o->contacts.alarm.due = contacts_due;
@@ -169,7 +176,7 @@ void contact_lost(struct overlay *o, const struct link *l)
         struct contact *c = &o->contacts.v[i];
 
         if (contact_is_at(c, &l->ep) && c->session == NULL) {
-            c->interval_us = interval_first_us;
+            ask_anew(c);
             c->next_us = o->env->now_us;
             if (!just_awoke(o))
                 c->next_us += env_jitter(o->env, c->interval_us, JITTER);
@@ -210,7 +217,7 @@ void contacts_check(struct overlay *o)
 
         if (c->session != NULL || c->kind == CONTACT_LOST)
             continue;
-        c->interval_us = interval_first_us;
+        ask_anew(c);
         c->next_us =
             usec_min(c->next_us, o->env->now_us + env_random_below(o->env, interval_first_us));
         alarm_sooner(o, &o->contacts.alarm, c->next_us);
@@ -224,6 +231,18 @@ static usec longest_interval(const struct overlay *o, const struct contact *c)
     usec least_us = fresh ? lost_last_us : interval_last_us;
 
     return share > 1 ? (usec)((double)least_us * share) : least_us;
+}
+
+/* The ring grew since it was asked: the turn of each of us comes later, at any time of that. */
+static bool turn_comes_later(struct overlay *o, struct contact *c)
+{
+    usec longest_us = longest_interval(o, c);
+
+    if (!c->known || c->interval_us >= longest_us / 2)
+        return false;
+    c->interval_us = longest_us;
+    c->next_us = o->env->now_us + env_random_below(o->env, longest_us);
+    return true;
 }
 
 static void rest(struct overlay *o, struct contact *c)
@@ -342,7 +361,7 @@ static bool contact_due(struct overlay *o, struct contact *c)
                o->env->now_us >= c->lost_us + lost_forget_us) {
         forget(o, c);
         return false;
-    } else {
+    } else if (!turn_comes_later(o, c)) {
         try_contact(o, c);
     }
     return true;
@@ -412,7 +431,8 @@ void contact_lists(struct overlay *o, const struct lists *lists)
 
         if (c->token != lists->token || c->session == NULL)
             continue;
-        if (lists->known) /* one ring: no hurry to ask again */
+        c->known = lists->known;
+        if (c->known) /* one ring: no hurry to ask again */
             c->interval_us = longest_interval(o, c);
         else
             join_learn_lists(o, lists, &c->node);
@@ -481,7 +501,7 @@ void contacts_retry_lost(struct overlay *o)
 
         if (c->kind != CONTACT_LOST || c->session != NULL)
             continue;
-        c->interval_us = interval_first_us;
+        ask_anew(c);
         c->next_us = o->env->now_us + env_random_below(o->env, SEC(1));
         alarm_sooner(o, &o->contacts.alarm, c->next_us);
     }
@@ -494,7 +514,7 @@ void contacts_retry_all(struct overlay *o)
 
         if (c->session != NULL)
             continue;
-        c->interval_us = interval_first_us;
+        ask_anew(c);
         c->next_us = o->env->now_us;
         alarm_sooner(o, &o->contacts.alarm, c->next_us);
     }

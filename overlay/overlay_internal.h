@@ -181,6 +181,7 @@ struct contact {
     uint8_t kind;
     uint8_t tries;           /* in vain */
     bool by_tcp;             /* it was reached over TCP, last */
+    bool known;              /* who was asked there last had us in its ring */
     struct session *session; /* an attempt, or our leaf connection to it */
     usec next_us;            /* when it is tried, or the try is over */
     usec interval_us;
