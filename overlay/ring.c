@@ -62,11 +62,6 @@ static bool counts(const struct ring_peer *peer)
     return peer->state == OVERLAY_MEMBER || (peer->state != OVERLAY_LEAVING && peer->welcome);
 }
 
-static size_t said_count(const struct ring_said *said)
-{
-    return (size_t)said->counts[RING_LEFT] + said->counts[RING_RIGHT] + said->shortcuts;
-}
-
 /* What can change our lists, and what cannot. A node hears far more news than concern it: its
  * shortcuts' neighbours are not its own. */
 
@@ -83,34 +78,27 @@ static bool is_within(const struct ring *ring, const struct id *id, const uint64
     return !is_beyond(right, reach[RING_RIGHT]) || !is_beyond(-right, reach[RING_LEFT]);
 }
 
-/* One of the entries is. They themselves are not touched: few are, and much memory holds them. */
-static bool names_within(const struct ring_said *said, const uint64_t reach[2])
+static size_t said_count(const struct ring_said *said)
 {
-    return said_count(said) > 0 && (!is_beyond(said->nearest[RING_RIGHT], reach[RING_RIGHT]) ||
-                                    !is_beyond(said->nearest[RING_LEFT], reach[RING_LEFT]));
+    return (size_t)said->counts[RING_LEFT] + said->counts[RING_RIGHT] + said->shortcuts;
 }
 
-static void find_nearest(const struct ring *ring, struct ring_said *said)
+static bool said_concerns(const struct ring *ring, const struct ring_said *said)
 {
     size_t n = said_count(said);
 
-    said->nearest[RING_LEFT] = said->nearest[RING_RIGHT] = UINT64_MAX;
-    for (size_t i = 0; i < n; i++) {
-        uint64_t right = id_load64(said->entries[i].id.b) - id_load64(ring->self.b);
-
-        if (right < said->nearest[RING_RIGHT])
-            said->nearest[RING_RIGHT] = right;
-        if (-right < said->nearest[RING_LEFT])
-            said->nearest[RING_LEFT] = -right;
-    }
+    for (size_t i = 0; i < n; i++)
+        if (is_within(ring, &said->entries[i].id, ring->near_reach))
+            return true;
+    return false;
 }
 
 void ring_peer_changed(struct ring *ring, const struct ring_peer *peer)
 {
     ring->stale = ring->gaps_stale = true;
     if (!ring->picks_stale)
-        ring->picks_stale = is_within(ring, &peer->id, ring->told_reach) ||
-                            names_within(&peer->said, ring->near_reach);
+        ring->picks_stale =
+            is_within(ring, &peer->id, ring->told_reach) || said_concerns(ring, &peer->said);
 }
 
 /* Peers: an array of pointers sorted by id. */
@@ -201,8 +189,7 @@ void ring_remove(struct ring *ring, struct ring_peer *peer)
     ring->stale = true;
     if (peer->state != OVERLAY_ALONE || counts(peer))
         ring_peer_changed(ring, peer);
-    else if (is_within(ring, &peer->id, ring->near_reach) ||
-             names_within(&peer->said, ring->near_reach))
+    else if (is_within(ring, &peer->id, ring->near_reach) || said_concerns(ring, &peer->said))
         ring->picks_stale = true; /* it said nothing, and yet we may want it, or wait for it */
     if (peer->shortcut)
         ring->shortcut_version++;
@@ -235,8 +222,7 @@ static void take_said(struct ring *ring, struct ring_peer *peer, const struct ri
     ring->stale = true;
     ring->gaps_stale |= !same_gaps(&peer->said, said);
     if (!ring->picks_stale)
-        ring->picks_stale =
-            names_within(&peer->said, ring->near_reach) || names_within(said, ring->near_reach);
+        ring->picks_stale = said_concerns(ring, &peer->said) || said_concerns(ring, said);
     free(peer->said.entries);
     peer->said = *said;
 }
@@ -249,7 +235,6 @@ int ring_hear(struct ring *ring, struct ring_peer *peer, const struct ring_said 
     size_t old_nears = (size_t)old->counts[RING_LEFT] + old->counts[RING_RIGHT];
     size_t shortcuts = with_shortcuts ? said->shortcuts : old->shortcuts;
     struct ring_entry *entries = NULL;
-    struct ring_said taken;
 
     if (nears + shortcuts > 0) {
         entries = malloc((nears + shortcuts) * sizeof *entries);
@@ -262,11 +247,10 @@ int ring_hear(struct ring *ring, struct ring_peer *peer, const struct ring_said 
                    with_shortcuts ? said->entries + nears : old->entries + old_nears,
                    shortcuts * sizeof *entries);
     }
-    taken = (struct ring_said){.counts = {said->counts[RING_LEFT], said->counts[RING_RIGHT]},
-                               .shortcuts = (uint8_t)shortcuts,
-                               .entries = entries};
-    find_nearest(ring, &taken);
-    take_said(ring, peer, &taken);
+    take_said(ring, peer,
+              &(struct ring_said){.counts = {said->counts[RING_LEFT], said->counts[RING_RIGHT]},
+                                  .shortcuts = (uint8_t)shortcuts,
+                                  .entries = entries});
     return 0;
 }
 
@@ -548,7 +532,7 @@ static bool offer_hearsay(struct pick *p, bool joiners, bool anyway)
         const struct ring_peer *peer = ring->peers[i];
         size_t n = said_count(&peer->said);
 
-        if ((peer->state != OVERLAY_MEMBER && !joiners) || !names_within(&peer->said, p->reach))
+        if (peer->state != OVERLAY_MEMBER && !joiners)
             continue;
         p->told_by = peer;
         for (size_t k = 0; k < n; k++) {

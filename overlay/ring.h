@@ -52,7 +52,6 @@ struct ring_said {
     uint8_t counts[2]; /* by enum ring_side */
     uint8_t shortcuts;
     struct ring_entry *entries; /* left, right, shortcuts */
-    uint64_t nearest[2];        /* ring_hear: first 8 bytes of our distance to the closest entry */
 };
 
 /* A node that we have a session with. Part of struct link, which owns it. */
