@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,6 +27,14 @@ double core_seconds(void)
 
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* Of this process, at any time. */
+static double resident_most(void)
+{
+    struct rusage usage;
+
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (double)usage.ru_maxrss * 1024 : 0;
 }
 
 /* ---- progress ---- */
@@ -282,6 +291,7 @@ json_t *report_json(struct report *r)
     json_object_set_new(j, "virtual_s", json_real((double)w->now_us / 1e6));
     json_object_set_new(j, "wall_s", json_real(r->wall_s));
     json_object_set_new(j, "core_s", json_real(core_seconds()));
+    json_object_set_new(j, "resident_bytes_max", json_real(resident_most()));
     json_object_set_new(j, "core_s_per_idle_hour", json_unless_negative(core_s_per_hour(r)));
     json_object_set_new(j, "bytes_per_node", json_real(per_measured(r, r->memory_bytes)));
     json_object_set_new(j, "record_bytes_per_node", json_real(per_measured(r, r->record_bytes)));
