@@ -328,21 +328,21 @@ usec fill_deadline(const struct dht *d)
     return at;
 }
 
-/* A claim that is under way here: who comes between may be asked for the same key next. */
+/* Claims that are under way here: who comes between may be asked for the same key next. */
 static void write_promises(const struct dht *d, const struct arcs *arcs, struct writer *w)
 {
     const struct store *store = &d->store;
     uint8_t *count = w->p;
 
     write_u8(w, 0);
-    for (size_t i = 0; i < store->promise_count && *count < PROMISES_MAX; i++) {
+    for (size_t i = store->promise_count; i-- > 0 && *count < PROMISES_MAX;) {
         const struct promise *p = &store->promises[i];
 
         if (p->ends_us <= d->env->now_us || !arcs_have(arcs, &p->key))
             continue;
         write_id(w, &p->key);
         write_id(w, &p->owner);
-        write_u8(w, (uint8_t)((p->ends_us - d->env->now_us + SEC(1) - 1) / SEC(1)));
+        write_u16(w, (uint16_t)((p->ends_us - d->env->now_us) / MSEC(1)));
         ++*count;
     }
 }
@@ -354,14 +354,14 @@ static size_t read_promises(struct reader *r, usec now_us, struct promise promis
     if (n > PROMISES_MAX)
         r->failed = true;
     for (size_t i = 0; i < n && !r->failed; i++) {
-        uint8_t left_s;
+        usec left_us;
 
         promises[i].key = read_id(r);
         promises[i].owner = read_id(r);
-        left_s = read_u8(r);
-        if (left_s > STORE_PROMISE_S)
+        left_us = MSEC(read_u16(r));
+        if (left_us > SEC(STORE_PROMISE_S))
             r->failed = true;
-        promises[i].ends_us = now_us + SEC(left_s);
+        promises[i].ends_us = now_us + left_us;
     }
     return r->failed ? 0 : n;
 }
@@ -373,6 +373,7 @@ void fill_on_ask(struct dht *d, const struct overlay_from *from, uint64_t id, st
     struct id key = read_id(r);
     struct id owner = read_id(r);
     struct arcs arcs = arcs_of(&lo, &hi);
+    bool first = id_is_zero(&key) && id_is_zero(&owner);
     struct parcel p;
     uint8_t *flags;
 
@@ -383,7 +384,10 @@ void fill_on_ask(struct dht *d, const struct overlay_from *from, uint64_t id, st
     parcel_start(&p, PARCEL_PAGE, id);
     flags = p.w.p;
     write_u8(&p.w, replica_ready(d) ? VALUES_READY : 0);
-    write_promises(d, &arcs, &p.w);
+    if (first)
+        write_promises(d, &arcs, &p.w);
+    else
+        write_u8(&p.w, 0);
     parcel_items(&p);
     for (size_t i = store_index(&d->store, &key, &owner); i < d->store.count; i++) {
         const struct entry *e = d->store.v[i];
@@ -400,8 +404,12 @@ void fill_on_ask(struct dht *d, const struct overlay_from *from, uint64_t id, st
     parcel_answer(d, from, &p);
 }
 
-static void take_promises(struct dht *d, const struct promise *promises, size_t n)
+/* Only of a first page: nobody fills our table with promises that nobody made. */
+static void take_promises(struct dht *d, const struct side *s, const struct promise *promises,
+                          size_t n)
 {
+    if (!id_is_zero(&s->after_key))
+        return;
     for (size_t i = 0; i < n; i++)
         if (replica_points(d, &promises[i].key) != 0)
             store_promise_heard(&d->store, &promises[i].key, &promises[i].owner,
@@ -462,9 +470,9 @@ void fill_on_page(struct dht *d, const struct overlay_from *from, uint64_t id, s
         dht_count(d, COUNT_UNASKED);
         return;
     }
+    take_promises(d, s, promises, promised);
     if (pen_holds(d, items, n))
         return;
-    take_promises(d, promises, promised);
     take_page(d, items, n);
     if (!(flags & VALUES_MORE) || n == 0) {
         end_of_pages(d, s, flags & VALUES_READY);

@@ -42,8 +42,8 @@ enum parcel_type {
     PARCEL_COPIED = 12, /* count 1, verdict 1 each */
     PARCEL_ASK =
         13, /* lo 20, hi 20, key 20, owner 20: what you have in [lo, hi) after (key, owner) */
-    PARCEL_PAGE = 14, /* flags 1 (enum values_flag), promises (count 1; key 20, owner 20, seconds
-                         left 1 each), items */
+    PARCEL_PAGE = 14, /* flags 1 (enum values_flag), promises (count 1; key 20, owner 20,
+                         milliseconds left 2 each; of the first page), items */
     PARCEL_SYNC = 15, /* lo 20, hi 20, count 4, sum 8: do we hold the same? Silence means yes */
     PARCEL_LIST = 16, /* flags 1 (enum list_flag), lo 20, hi 20, count 1, versions 8 each; of an
                          offer then a byte each: the points that it is offered for */
@@ -81,7 +81,7 @@ enum {
     PARCEL_HEADER_LEN = 9,
     PARCEL_MAX = 2 * (OVERLAY_BODY_MAX - PARCEL_HEADER_LEN - 1),
     ITEM_HEAD_LEN = 5,
-    PROMISES_MAX = 12, /* in a page; the others are not told */
+    PROMISES_MAX = 12, /* in a page: the newest */
     ITEMS_MAX = 12,    /* in one parcel: the smallest record is 179 bytes */
     VERSIONS_MAX = 120,
     POINT_NONE = 0xff,

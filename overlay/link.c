@@ -240,6 +240,8 @@ static usec say_what_is_due(struct overlay *o, struct link *l)
     return l->says > 0 ? say_again_at(l) : USEC_NEVER;
 }
 
+_Static_assert(2 * RING_VIEWS <= SESSION_RIDE_MAX, "the views fit");
+
 size_t link_ride(struct overlay *o, struct link *l, uint8_t *type, uint8_t body[SESSION_RIDE_MAX])
 {
     uint16_t version;

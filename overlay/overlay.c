@@ -281,6 +281,7 @@ static void settle(struct overlay *o)
         if (o->ring.stale)
             refresh(o);
     }
+    ring_settle_views(&o->ring);
     sessions_flush(o->sessions);
     alarm_set(o, &o->ring_alarm, wants_neighbours(o) ? ring_deadline(&o->ring) : USEC_NEVER);
     if (o->ring_changed) {

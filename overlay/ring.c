@@ -982,6 +982,7 @@ static void update_means(struct ring *ring)
         ring->views[k + 1] = ring->counted ? ring->views[0] : mean_view(ring, k);
     if (!ring->counted)
         ring->members = believed_members(ring);
+    ring->means_stale = false;
 }
 
 static uint16_t view_of(double members)
@@ -1020,7 +1021,13 @@ static void update_members(struct ring *ring)
 void ring_hear_views(struct ring *ring, struct ring_peer *peer, const uint16_t views[RING_VIEWS])
 {
     memcpy(peer->views, views, sizeof peer->views);
-    update_means(ring);
+    ring->means_stale = true;
+}
+
+void ring_settle_views(struct ring *ring)
+{
+    if (ring->means_stale)
+        update_means(ring);
 }
 
 uint16_t ring_tell_views(struct ring *ring)

@@ -110,6 +110,7 @@ struct ring {
     bool stale;             /* something changed since ring_update */
     bool picks_stale;       /* something that our lists follow from */
     bool gaps_stale;        /* something that the size estimate follows from */
+    bool means_stale;       /* a peer's views changed */
     bool counted;           /* the gaps known close the circle: members is exact */
 };
 
@@ -131,6 +132,8 @@ int ring_hear(struct ring *ring, struct ring_peer *peer, const struct ring_said 
               bool with_shortcuts);
 /* How large a peer believes the ring: any numbers, for what they are worth. */
 void ring_hear_views(struct ring *ring, struct ring_peer *peer, const uint16_t views[RING_VIEWS]);
+/* What follows from those that were heard: once for all of a packet. */
+void ring_settle_views(struct ring *ring);
 /* Our told_views to be up to date, if that is worth it. Returns views_version, which says whether a
  * peer was told these. Never 0. */
 uint16_t ring_tell_views(struct ring *ring);

@@ -157,7 +157,7 @@ struct sessions {
         struct session *session;
         struct path_addr to;
         size_t len;   /* of messages */
-        uint8_t *pkt; /* the worker's buffer while session is not NULL */
+        uint8_t *pkt; /* of seal_buffer while session is not NULL */
     } out;
 
     struct session_refused *refused; /* SESSION_REFUSED_MAX, newest first; NULL before the first */

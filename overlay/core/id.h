@@ -126,8 +126,8 @@ static inline bool id_between(const struct id *a, const struct id *x, const stru
     return id_words_cmp(to_b, zero) == 0 || id_words_cmp(to_x, to_b) < 0;
 }
 
-/* a is strictly closer to key than b is, the shorter way round; at equal distance the smaller id.
- */
+/* a is strictly closer to key than b is, the shorter way round; at equal distance the smaller
+ * id. */
 bool id_closer(const struct id *key, const struct id *a, const struct id *b);
 /* Fraction of the ring, 0 <= f < 1, for estimates; and back (f is taken modulo 1). A double holds
  * 53 bits: more would round up to 1. */

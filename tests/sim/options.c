@@ -435,6 +435,8 @@ void options_take_size(struct options *o, uint32_t nodes)
         o->minutes = o->start_s <= 1 ? 3 : 3 + o->start_s / 60;
     if (!said && o->start_s > 60 * o->minutes)
         o->start_s = 60 * o->minutes;
+    if (!said && o->command == COMMAND_CLAIMS && o->partition && o->start_s > o->partition_for_s)
+        o->start_s = o->partition_for_s;
 }
 
 static bool refuse(int *status, const char *why)

@@ -20,8 +20,7 @@ bool svg_open(struct svg *s, const char *path, double width, double height, cons
 bool svg_close(struct svg *s); /* false: something was not written */
 
 enum svg_anchor { SVG_START, SVG_MIDDLE, SVG_END };
-/* `class` is one of the sheet's: title, note, label, tick, over (lines). Text is
- * escaped. */
+/* `class` is one of the sheet's: title, note, label, tick, over (lines). Text is escaped. */
 void svg_text(struct svg *s, double x, double y, const char *class, enum svg_anchor anchor,
               const char *text);
 

@@ -145,7 +145,6 @@ static void claims_during_a_join_storm_are_all_different(void **state)
     }
 }
 
-/* Whoever joined beside others that are new, too, need not wait for them all. */
 static bool stores_of_the_first_are_lost(struct world *w, const struct overlay *from,
                                          const uint8_t *body, size_t len)
 {
@@ -177,6 +176,7 @@ static void a_claim_under_way_is_known_to_who_comes_between(void **state)
     }
 }
 
+/* Whoever joined beside others that are new, too, need not wait for them all. */
 static void those_who_join_together_are_ready_soon(void **state)
 {
     struct world w;

@@ -368,7 +368,7 @@ static void all_peers_know_how_large_each_believes_the_ring(void **state)
 {
     struct overlay_net *net = ring_at_once(5, 60);
 
-    net_run(net, SEC(70)); /* every connection was probed since */
+    net_run(net, SEC(RING_VIEWS * 70)); /* each view follows from those before; a probe a minute */
     for (size_t i = 0; i < net->count; i++) {
         const struct ring *ring = &net->nodes[i]->o->ring;
 

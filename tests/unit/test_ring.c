@@ -381,6 +381,7 @@ static void everybody_tells_everybody(struct fixture **all, unsigned n)
                    !id_eq(&all[i]->peers[p].id, &all[k]->ring.self))
                 k++;
             ring_hear_views(&all[i]->ring, &all[i]->peers[p], all[k]->ring.told_views);
+            ring_settle_views(&all[i]->ring);
         }
     env.now_us += SEC(1);
 }
@@ -425,6 +426,7 @@ static uint16_t view(double members)
 static void sees(struct fixture *f, struct ring_peer *peer, double own, double second, double third)
 {
     ring_hear_views(&f->ring, peer, (uint16_t[RING_VIEWS]){view(own), view(second), view(third)});
+    ring_settle_views(&f->ring);
 }
 
 /* A node with ten peers in a ring of about 400, by its own view; three are shortcuts. */
