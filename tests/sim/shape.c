@@ -147,10 +147,10 @@ static void draw_faults(struct shape *s, struct random *r)
         fault = (struct fault){.kind = FAULT_CRASH, .share = random_unit(r) * 0.7};
         add_fault(s, at_us, &fault);
         say(s, ", %.0f%% crash at %.1f s", 100 * fault.share, (double)at_us / 1e6);
-        if (random_chance(r, 0.6))
-            add_fault(
-                s, at_us + MSEC(between(r, 1, 20000)),
-                &(struct fault){.kind = FAULT_RESTART, .spread_us = MSEC(between(r, 1, 5000))});
+        if (random_chance(r, 0.6)) { /* one draw a statement: compilers differ in the order */
+            fault = (struct fault){.kind = FAULT_RESTART, .spread_us = MSEC(between(r, 1, 5000))};
+            add_fault(s, at_us + MSEC(between(r, 1, 20000)), &fault);
+        }
     }
     if (random_chance(r, 0.1)) {
         at_us = some_time(s, r);
@@ -165,11 +165,11 @@ static void draw_churn(struct shape *s, struct random *r)
 {
     if (!random_chance(r, 0.45))
         return;
-    s->churn = (struct churn){.mean_us = MSEC(between(r, 500, 20000)),
-                              .away_us = MSEC(between(r, 10, 30000)),
-                              .leave_share = random_chance(r, 0.3) ? 1 : random_unit(r),
-                              .stranger_share = random_chance(r, 0.5) ? 0 : random_unit(r) * 0.5,
-                              .keep_share = random_unit(r) * 0.7};
+    s->churn.mean_us = MSEC(between(r, 500, 20000));
+    s->churn.away_us = MSEC(between(r, 10, 30000));
+    s->churn.leave_share = random_chance(r, 0.3) ? 1 : random_unit(r);
+    s->churn.stranger_share = random_chance(r, 0.5) ? 0 : random_unit(r) * 0.5;
+    s->churn.keep_share = random_unit(r) * 0.7;
     say(s, ", one goes each %.1f s (%.0f%% with goodbye, %.0f%% back as strangers)",
         (double)s->churn.mean_us / 1e6, 100 * s->churn.leave_share, 100 * s->churn.stranger_share);
 }
