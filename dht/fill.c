@@ -329,13 +329,14 @@ usec fill_deadline(const struct dht *d)
 }
 
 /* Claims that are under way here: who comes between may be asked for the same key next. */
-static void write_promises(const struct dht *d, const struct arcs *arcs, struct writer *w)
+static void write_promises(const struct dht *d, const struct arcs *arcs, uint8_t most,
+                           struct writer *w)
 {
     const struct store *store = &d->store;
     uint8_t *count = w->p;
 
     write_u8(w, 0);
-    for (size_t i = store->promise_count; i-- > 0 && *count < PROMISES_MAX;) {
+    for (size_t i = store->promise_count; i-- > 0 && *count < most;) {
         const struct promise *p = &store->promises[i];
 
         if (p->ends_us <= d->env->now_us || !arcs_have(arcs, &p->key))
@@ -373,7 +374,6 @@ void fill_on_ask(struct dht *d, const struct overlay_from *from, uint64_t id, st
     struct id key = read_id(r);
     struct id owner = read_id(r);
     struct arcs arcs = arcs_of(&lo, &hi);
-    bool first = id_is_zero(&key) && id_is_zero(&owner);
     struct parcel p;
     uint8_t *flags;
 
@@ -384,10 +384,7 @@ void fill_on_ask(struct dht *d, const struct overlay_from *from, uint64_t id, st
     parcel_start(&p, PARCEL_PAGE, id);
     flags = p.w.p;
     write_u8(&p.w, replica_ready(d) ? VALUES_READY : 0);
-    if (first)
-        write_promises(d, &arcs, &p.w);
-    else
-        write_u8(&p.w, 0);
+    write_promises(d, &arcs, id_is_zero(&key) ? PROMISES_MAX : 0, &p.w);
     parcel_items(&p);
     for (size_t i = store_index(&d->store, &key, &owner); i < d->store.count; i++) {
         const struct entry *e = d->store.v[i];

@@ -6,8 +6,9 @@
  * not filled itself (several joined beside each other), or is silent, the next one on that side is
  * asked, then those on the other: the first that was filled had everything before the others came
  * between us, and they have said what they were given since. A member that was filled before takes
- * the first answer. One page is under way per side, repeated until it comes. A page also says what
- * is promised there: else a claim that is under way would be granted once more by who came between.
+ * the first answer. One page is under way per side, repeated until it comes. The first also says
+ * what is promised there (PROMISES_MAX at most, the newest): else a claim that is under way would
+ * be granted once more by who came between.
  *
  * When nobody beside us was filled (yet: they go on being asked), or all that we knew on one side
  * are gone within FILL_GAP_US or two, a point's three holders may have died together. Then nobody

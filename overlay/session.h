@@ -83,13 +83,13 @@ struct sessions_config {
     uint8_t slot;   /* top byte of every receiver index of ours: which overlay of this daemon */
     uint32_t aeads; /* data AEADs that we do well: mask of 1 << enum seal_alg */
     struct seal_worker
-        *worker; /* of the calling thread, shared by many; borrowed. NULL: one of our own (8 KB) */
-    bool port_search;      /* search.h */
+        *worker;      /* of the calling thread, shared by many; borrowed. NULL: one of our own */
+    bool port_search; /* search.h */
     uint32_t sessions_max; /* victim when full: the oldest without a user's hold; else new ones are
                               refused */
 };
 
-enum { SESSION_RIDE_MAX = 8 };
+enum { SESSION_RIDE_MAX = 8 }; /* bytes of a message that rides in a packet */
 struct sessions_host {
     void (*send)(void *ctx, const struct path_addr *to, const uint8_t *pkt, size_t len);
     /* A session is usable (once per session). `user` may be set now. */
