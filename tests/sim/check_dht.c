@@ -54,6 +54,28 @@ static void wrong_answer(struct world *w, struct dht_ask *ask, const struct dht_
                                             : dht_status_text(result->status));
 }
 
+/* Of somebody who went off longer ago than a lease lasts: nobody can have renewed it since. */
+static const struct host *outlived(const struct world *w, const struct id *owner)
+{
+    const struct host *h = world_host(w, owner);
+    usec end_us = SEC(w->config.lease_s) + DHT_END_SLACK_US;
+
+    return h != NULL && h->state == HOST_OFF && w->now_us >= h->off_us + end_us ? h : NULL;
+}
+
+static void judge_values(struct world *w, const struct dht_ask *ask,
+                         const struct dht_result *result)
+{
+    for (size_t i = 0; i < result->count; i++) {
+        const struct host *owner = outlived(w, &result->values[i].owner);
+
+        if (owner != NULL)
+            world_violated(w, "host %u asked for the %s of host %u, off since %.3f s: still found",
+                           (unsigned)ask->asker, claim_text(ask->kind), (unsigned)owner->index,
+                           (double)owner->off_us / 1e6);
+    }
+}
+
 static bool is_old(const struct dht_ask *ask, const struct dht_value *v)
 {
     return v->epoch != ask->epoch ? v->epoch < ask->epoch : v->sequence < ask->sequence;
@@ -67,8 +89,11 @@ static void get_done(void *ctx, uint64_t token, const struct dht_result *result)
     struct account *before = account_enter(NULL);
 
     CHECK(ask->used && !ask->waits && ask->asker == from->index);
-    if (result->status == DHT_OK && result->count == 1 &&
-        id_eq(&result->values[0].owner, &ask->owner) && !is_old(ask, &result->values[0])) {
+    judge_values(w, ask, result);
+    if (ask->outlived) {
+        ask->used = false;
+    } else if (result->status == DHT_OK && result->count == 1 &&
+               id_eq(&result->values[0].owner, &ask->owner) && !is_old(ask, &result->values[0])) {
         ask->used = false;
         w->dht.right++;
         w->dht.at_first += !ask->again;
@@ -115,15 +140,23 @@ static void ask_again(struct world *w)
     }
 }
 
-struct id dht_check_key(const struct world *w, const struct claim *claim, enum claim_kind kind)
+struct id dht_check_key(const struct world *w, const uint8_t *claimed, enum claim_kind kind)
 {
-    const char *name = (const char *)claim->key;
+    const char *name = (const char *)claimed;
     struct addr addr;
 
     if (kind == CLAIM_NAME)
         return dht_key(&w->group, "host", name, strlen(name));
-    memcpy(&addr, claim->key, sizeof(addr));
+    memcpy(&addr, claimed, sizeof(addr));
     return dht_key(&w->group, "ipv4", addr.b, 4);
+}
+
+static struct dht_ask *free_ask(struct world *w)
+{
+    for (size_t i = 0; i < DHT_ASKS_MAX; i++)
+        if (!w->dht.v[i].used)
+            return &w->dht.v[i];
+    return NULL;
 }
 
 bool dht_check_ask(struct world *w, struct host *from, const struct host *whose,
@@ -131,26 +164,39 @@ bool dht_check_ask(struct world *w, struct host *from, const struct host *whose,
 {
     const struct claim *claim = &whose->claims[kind];
     struct dht_value written = {.epoch = 0};
-    size_t i = 0;
+    struct dht_ask *ask = free_ask(w);
 
-    while (i < DHT_ASKS_MAX && w->dht.v[i].used)
-        i++;
-    if (i == DHT_ASKS_MAX || claim->key[0] == 0)
+    if (ask == NULL || claim->key[0] == 0)
         return false;
-    w->dht.v[i] = (struct dht_ask){.must = must,
-                                   .key = dht_check_key(w, claim, kind),
-                                   .owner = whose->identity.id,
-                                   .asker = from->index,
-                                   .owner_host = whose->index,
-                                   .asked_us = w->now_us,
-                                   .kind = kind};
-    if (dht_kept(node_dht(whose->node), &w->dht.v[i].key, &written)) {
-        w->dht.v[i].epoch = written.epoch;
-        w->dht.v[i].sequence = written.sequence;
+    *ask = (struct dht_ask){.must = must,
+                            .key = dht_check_key(w, claim->key, kind),
+                            .owner = whose->identity.id,
+                            .asker = from->index,
+                            .owner_host = whose->index,
+                            .asked_us = w->now_us,
+                            .kind = kind};
+    if (dht_kept(node_dht(whose->node), &ask->key, &written)) {
+        ask->epoch = written.epoch;
+        ask->sequence = written.sequence;
     }
-    get(w, &w->dht.v[i]);
-    w->dht.asked += w->dht.v[i].used;
-    return w->dht.v[i].used;
+    get(w, ask);
+    w->dht.asked += ask->used;
+    return ask->used;
+}
+
+void dht_check_ask_outlived(struct world *w, struct host *from, const struct host *whose,
+                            enum claim_kind kind)
+{
+    const struct claim *claim = &whose->claims[kind];
+    struct dht_ask *ask = free_ask(w);
+
+    if (ask == NULL || claim->last[0] == 0 || outlived(w, &whose->identity.id) == NULL)
+        return;
+    *ask = (struct dht_ask){.outlived = true,
+                            .key = dht_check_key(w, claim->last, kind),
+                            .asker = from->index,
+                            .kind = kind};
+    get(w, ask);
 }
 
 /* ---- looking ---- */
@@ -263,7 +309,7 @@ static void judge_claim(struct world *w, struct host *h, enum claim_kind kind,
 
     if (claim->key[0] == 0)
         return;
-    key = dht_check_key(w, claim, kind);
+    key = dht_check_key(w, claim->key, kind);
     s = count_standing(v, count, &key, &h->identity.id);
     if (s.records + s.tombstones == 0 && claim->held > w->dht.gone)
         world_violated(w,
@@ -275,13 +321,11 @@ static void judge_claim(struct world *w, struct host *h, enum claim_kind kind,
     judge_buried(w, h, kind, claim, &s);
 }
 
-/* Nobody can have renewed it since its owner went off. */
 static void judge_end(struct world *w, const struct replica_seen *seen)
 {
-    const struct host *owner = world_host(w, &seen->owner);
+    const struct host *owner = outlived(w, &seen->owner);
 
-    if (seen->tombstone || seen->remaining_s == 0 || owner == NULL || owner->state != HOST_OFF ||
-        w->now_us < owner->off_us + SEC(w->config.lease_s) + DHT_END_SLACK_US)
+    if (seen->tombstone || seen->remaining_s == 0 || owner == NULL)
         return;
     world_violated(w, "host %u holds a record of host %u, off since %.3f s, for %u s more",
                    (unsigned)seen->holder->index, (unsigned)owner->index,

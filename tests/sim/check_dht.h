@@ -10,7 +10,8 @@
  * among others and claimed the same again, knowing nothing of the tombstone it had left, meets that
  * when the rings become one: the newer buries the older, the member is told, and has DHT_BURIED_US
  * to write anew.) And it asks, as a node would: a claim that a live node believes its own must be
- * found by anybody, with that owner, and not older than it was when asked for.
+ * found by anybody, with that owner, and not older than it was when asked for; what has expired
+ * must not be found.
  */
 #ifndef PEAL_SIM_CHECK_DHT_H
 #define PEAL_SIM_CHECK_DHT_H
@@ -30,9 +31,10 @@ enum {
 
 struct dht_ask {
     bool used;
-    bool again; /* it is not the first question */
-    bool waits; /* the answer was wrong or none: asked again with the next second */
-    bool must;  /* nothing was broken: the right answer must come within DHT_ASK_US */
+    bool again;    /* it is not the first question */
+    bool waits;    /* the answer was wrong or none: asked again with the next second */
+    bool outlived; /* what must not be found */
+    bool must;     /* nothing was broken: the right answer must come within DHT_ASK_US */
     struct id key, owner;
     uint32_t epoch, sequence; /* that its owner had written when it was asked for */
     uint32_t asker, owner_host;
@@ -47,8 +49,8 @@ struct dht_check {
     uint32_t gone; /* hosts that went off since the judge looked last */
 };
 
-/* The key in the DHT of a claim that is not empty. */
-struct id dht_check_key(const struct world *w, const struct claim *claim, enum claim_kind kind);
+/* The key in the DHT of what was claimed, CLAIM_KEY_LEN bytes and not zeros. */
+struct id dht_check_key(const struct world *w, const uint8_t *claimed, enum claim_kind kind);
 void dht_check_clear(struct dht_check *c);
 /* It died or left: what it asked is forgotten. */
 void dht_check_host_off(struct dht_check *c, uint32_t host);
@@ -57,6 +59,10 @@ size_t dht_check_pending(const struct dht_check *c);
 /* `from` asks for what `whose` believes to be its own; false: there is nothing, or no room. */
 bool dht_check_ask(struct world *w, struct host *from, const struct host *whose,
                    enum claim_kind kind, bool must);
+/* The same for what somebody had who has been off for longer than its lease, if so: it must not be
+ * found. */
+void dht_check_ask_outlived(struct world *w, struct host *from, const struct host *whose,
+                            enum claim_kind kind);
 /* Says to stderr when this host comes to hold, changes or drops a record whose key begins so. */
 void dht_check_follow(const struct world *w, struct host *h, const char *prefix);
 /* Records (key and owner) of which some replica is missing or out of date, now; *records: of how

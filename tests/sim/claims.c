@@ -40,7 +40,7 @@ static bool reachable(const struct world *w, const struct host *a, const struct 
 static void violated(struct world *w, enum claim_kind kind, const struct claim *c,
                      const struct claim *first, const char *how)
 {
-    struct id key = dht_check_key(w, c, kind);
+    struct id key = dht_check_key(w, c->key, kind);
     char text[ADDR_TEXT_SIZE], digits[ID_SHORT_SIZE];
 
     world_violated(w, "%s (key %s) belongs to hosts %u (since %.3f s) and %u (since %.3f s), %s",
@@ -93,7 +93,7 @@ static void claim_take(struct world *w, struct claim *c, enum claim_kind kind)
 
 void claims_moved(struct world *w, struct host *h, enum claim_kind kind, const uint8_t *key)
 {
-    struct claim *c = &h->claims[kind];
+    struct claim *c = &h->claims[kind], before = *c;
 
     if (memcmp(c->key, key, CLAIM_KEY_LEN) == 0)
         return;
@@ -101,6 +101,7 @@ void claims_moved(struct world *w, struct host *h, enum claim_kind kind, const u
         claim_take(w, c, kind);
     *c = (struct claim){.host = h, .since_us = w->now_us};
     memcpy(c->key, key, CLAIM_KEY_LEN);
+    memcpy(c->last, before.key[0] != 0 ? before.key : before.last, CLAIM_KEY_LEN);
     if (memcmp(key, no_key, CLAIM_KEY_LEN) != 0)
         claim_put(w, c, kind);
 }

@@ -21,7 +21,8 @@ enum { CLAIM_KEY_LEN = 64, CLAIMS_SETTLE_US = 60000000 };
 
 /* Part of a host. */
 struct claim {
-    uint8_t key[CLAIM_KEY_LEN]; /* zeros: none */
+    uint8_t key[CLAIM_KEY_LEN];  /* zeros: none */
+    uint8_t last[CLAIM_KEY_LEN]; /* what it had before that; zeros: nothing yet */
     struct host *host;
     usec since_us;
     uint32_t held;  /* so many hosts had its record when the judge looked last */

@@ -114,6 +114,19 @@ static void judge_replicas(struct world *w, struct liveness *l)
                        bad, l->records);
 }
 
+/* For what each of those had who have been off so long that it has expired. */
+static void ask_for_outlived(struct world *w)
+{
+    struct random r = random_new(w->config.seed, RANDOM_ASK, 4);
+    struct host *from = world_any(w, &r);
+
+    for (size_t i = 0; i < w->host_count; i++)
+        for (enum claim_kind kind = 0; kind < CLAIM_KINDS; kind++)
+            dht_check_ask_outlived(w, from, &w->hosts[i], kind);
+    if (dht_check_pending(&w->dht) > 0)
+        world_run(w, w->now_us + SEC(10));
+}
+
 void liveness_judge(struct world *w, struct liveness *l, size_t questions, bool replicas)
 {
     *l = (struct liveness){0};
@@ -122,5 +135,7 @@ void liveness_judge(struct world *w, struct liveness *l, size_t questions, bool 
     ask_some(w, questions);
     if (replicas && w->config.device && !world_must_stop(w))
         judge_replicas(w, l);
+    if (replicas && w->config.device && !world_must_stop(w))
+        ask_for_outlived(w);
     asks_look(w);
 }

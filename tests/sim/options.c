@@ -39,14 +39,19 @@ static const char usage[] =
     "                     more than 1000 hosts: 300 a second)\n"
     "  --bootstraps K     the first K hosts are known to all (default 2)\n"
     "  --loss P           of all packets: 0.01 is one in a hundred\n"
+    "  --duplicate P      of all packets, which come twice\n"
+    "  --late P:MS        of all packets, which are held back by up to so much\n"
     "  --no-direct P      a share of all pairs can never reach each other; bootstraps can\n"
     "  --ports KIND       how NATs choose ports: random, sequential, preserved (default random)\n"
     "  --port-search      members try many ports of a peer whose NAT has one for each remote\n"
     "  --churn R          hosts a minute crash or leave, and come back\n"
     "  --partition A:F:P  from second A, for F seconds, into P parts\n"
+    "  --cut AT:N         at second AT N ways break: from a host to another, not back\n"
     "  --crash AT:SHARE   at second AT a share of all hosts dies\n"
     "  --join N           in the end N hosts, one after another, leave and come as strangers\n"
     "  --restart AT:S     at second AT all hosts die, and start again within S seconds\n"
+    "  --drift PPM        hosts' clocks run fast or slow by up to so much\n"
+    "  --skew SECONDS     hosts' calendars are wrong by up to so much\n"
     "  --sizes N,N,...    one run for each size instead of --nodes; --json: an object a line\n"
     "  --plot FILE.svg    a picture: the ring with its shortcuts, hops, latencies, how it\n"
     "                     formed and healed; with --sizes the cost against the size\n"
@@ -83,14 +88,19 @@ enum {
     OPT_START,
     OPT_BOOTSTRAPS,
     OPT_LOSS,
+    OPT_DUPLICATE,
+    OPT_LATE,
     OPT_APART,
     OPT_PORTS,
     OPT_PORT_SEARCH,
     OPT_CHURN,
     OPT_PARTITION,
+    OPT_CUT,
     OPT_CRASH,
     OPT_JOIN,
     OPT_RESTART,
+    OPT_DRIFT,
+    OPT_SKEW,
     OPT_SIZES,
     OPT_PLOT,
     OPT_NO_DEVICE,
@@ -119,14 +129,19 @@ static const struct option long_options[] = {
     {"start", required_argument, NULL, OPT_START},
     {"bootstraps", required_argument, NULL, OPT_BOOTSTRAPS},
     {"loss", required_argument, NULL, OPT_LOSS},
+    {"duplicate", required_argument, NULL, OPT_DUPLICATE},
+    {"late", required_argument, NULL, OPT_LATE},
     {"no-direct", required_argument, NULL, OPT_APART},
     {"ports", required_argument, NULL, OPT_PORTS},
     {"port-search", no_argument, NULL, OPT_PORT_SEARCH},
     {"churn", required_argument, NULL, OPT_CHURN},
     {"partition", required_argument, NULL, OPT_PARTITION},
+    {"cut", required_argument, NULL, OPT_CUT},
     {"crash", required_argument, NULL, OPT_CRASH},
     {"join", required_argument, NULL, OPT_JOIN},
     {"restart", required_argument, NULL, OPT_RESTART},
+    {"drift", required_argument, NULL, OPT_DRIFT},
+    {"skew", required_argument, NULL, OPT_SKEW},
     {"sizes", required_argument, NULL, OPT_SIZES},
     {"plot", required_argument, NULL, OPT_PLOT},
     {"no-device", no_argument, NULL, OPT_NO_DEVICE},
@@ -162,7 +177,8 @@ static uint64_t options_of(enum command command)
         return world | bit(OPT_MINUTES) | bit(OPT_START) | bit(OPT_JITTER) | bit(OPT_LOSS) |
                bit(OPT_APART) | bit(OPT_CHURN) | bit(OPT_PARTITION) | bit(OPT_CRASH) |
                bit(OPT_JOIN) | bit(OPT_RESTART) | bit(OPT_SIZES) | bit(OPT_PLOT) |
-               bit(OPT_NO_DEVICE) | bit(OPT_MEMORY);
+               bit(OPT_NO_DEVICE) | bit(OPT_MEMORY) | bit(OPT_DUPLICATE) | bit(OPT_LATE) |
+               bit(OPT_CUT) | bit(OPT_DRIFT) | bit(OPT_SKEW);
     case COMMAND_CLAIMS:
         return world | bit(OPT_MINUTES) | bit(OPT_START) | bit(OPT_APART) | bit(OPT_PARTITION) |
                bit(OPT_PLOT) | bit(OPT_MEMORY);
@@ -244,6 +260,22 @@ static bool read_partition(struct options *o, const char *text)
                   &rest) == 3 &&
            is_time(o->partition_at_s) && is_time(o->partition_for_s) && o->partition_for_s > 0 &&
            o->parts >= 2 && o->parts <= 8;
+}
+
+static bool read_late(struct options *o, const char *text)
+{
+    char rest;
+
+    return sscanf(text, "%lf:%lf%c", &o->late, &o->late_ms, &rest) == 2 && o->late >= 0 &&
+           o->late <= 1 && o->late_ms > 0 && o->late_ms <= 60000;
+}
+
+static bool read_cut(struct options *o, const char *text)
+{
+    char rest;
+
+    return sscanf(text, "%lf:%u%c", &o->cut_at_s, &o->cuts, &rest) == 2 && is_time(o->cut_at_s) &&
+           o->cuts >= 1 && o->cuts <= INTERNET_CUTS_MAX;
 }
 
 static bool read_crash(struct options *o, const char *text)
@@ -338,6 +370,10 @@ static bool read_option(struct options *o, int option, const char *value)
         return read_u32(value, 1, 8, &o->bootstraps);
     case OPT_LOSS:
         return read_number(value, 0, 1, &o->loss);
+    case OPT_DUPLICATE:
+        return read_number(value, 0, 1, &o->duplicate);
+    case OPT_LATE:
+        return read_late(o, value);
     case OPT_APART:
         return read_number(value, 0, 1, &o->apart);
     case OPT_PORTS:
@@ -348,12 +384,18 @@ static bool read_option(struct options *o, int option, const char *value)
         return read_number(value, 0, 1e6, &o->churn);
     case OPT_PARTITION:
         return read_partition(o, value);
+    case OPT_CUT:
+        return read_cut(o, value);
     case OPT_CRASH:
         return read_crash(o, value);
     case OPT_JOIN:
         return read_u32(value, 1, 100000, &o->joins);
     case OPT_RESTART:
         return read_restart(o, value);
+    case OPT_DRIFT:
+        return read_u32(value, 0, 1000, &o->drift_ppm);
+    case OPT_SKEW:
+        return read_u32(value, 0, SECONDS_MAX, &o->skew_s);
     case OPT_SIZES:
         return read_sizes(o, value);
     case OPT_PLOT:
@@ -467,6 +509,8 @@ static const char *too_late(const struct options *o)
         return "--start: longer than --minutes, some hosts would never start";
     if (o->partition && o->partition_at_s >= end_s)
         return "--partition: begins when --minutes are over";
+    if (o->cuts > 0 && o->cut_at_s >= end_s)
+        return "--cut: comes when --minutes are over";
     if (o->crash && o->crash_at_s >= end_s)
         return "--crash: comes when --minutes are over";
     if (o->restart && o->restart_at_s + o->restart_within_s > end_s)

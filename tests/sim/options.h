@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "overlay/core/env.h"
-#include "tests/sim/nat.h"
+#include "tests/sim/internet.h"
 
 enum command {
     COMMAND_RUN,
@@ -32,7 +32,8 @@ struct options {
     double minutes;                   /* 0: not said */
     const char *latency;              /* path; NULL: constant */
     double delay_ms, jitter_ms;
-    double loss;
+    double loss, duplicate, late; /* shares of all packets */
+    double late_ms;
     double apart;         /* share of pairs without a direct way */
     enum nat_ports ports; /* nat: how the boxes choose them */
     bool port_search;     /* nat */
@@ -40,11 +41,14 @@ struct options {
     bool partition;
     double partition_at_s, partition_for_s;
     unsigned parts;
+    unsigned cuts;
+    double cut_at_s;
     bool crash;
     double crash_at_s, crash_share;
     uint32_t joins;
     bool restart; /* a storm: everybody dies at once and starts again */
     double restart_at_s, restart_within_s;
+    uint32_t drift_ppm, skew_s;
     uint32_t sizes[OPTIONS_SIZES_MAX];
     size_t size_count; /* 0: one run of `nodes` */
     const char *plot;  /* path; NULL: no picture */

@@ -222,6 +222,11 @@ static json_t *json_options(const struct options *o)
     set_option(j, o, "loss", "loss", json_real(o->loss));
     set_option(j, o, "churn", "churn_per_minute", json_real(o->churn));
     set_option(j, o, "jitter", "jitter_ms", json_real(o->jitter_ms));
+    set_option(j, o, "duplicate", "duplicate", json_real(o->duplicate));
+    set_option(j, o, "late", "late",
+               json_pack("{s:f, s:f}", "share", o->late, "most_ms", o->late_ms));
+    set_option(j, o, "drift", "drift_ppm", json_integer(o->drift_ppm));
+    set_option(j, o, "skew", "skew_s", json_integer(o->skew_s));
     set_option(j, o, "start", "start_s", json_real(o->start_s));
     set_option(j, o, "bootstraps", "bootstraps", json_integer(o->bootstraps));
     set_option(j, o, "no-direct", "no_direct", json_real(o->apart));
@@ -232,6 +237,9 @@ static json_t *json_options(const struct options *o)
         json_object_set_new(j, "partition",
                             json_pack("{s:f, s:f, s:i}", "at_s", o->partition_at_s, "for_s",
                                       o->partition_for_s, "parts", (int)o->parts));
+    if (o->cuts > 0)
+        json_object_set_new(j, "cut",
+                            json_pack("{s:f, s:i}", "at_s", o->cut_at_s, "ways", (int)o->cuts));
     if (o->crash)
         json_object_set_new(
             j, "crash", json_pack("{s:f, s:f}", "at_s", o->crash_at_s, "share", o->crash_share));

@@ -34,6 +34,8 @@ bool run_config(const struct options *o, struct latency *latency, struct world_c
         .log_host = o->log_host,
         .follow = o->follow,
         .apart = o->apart,
+        .clock_ppm_max = (int32_t)o->drift_ppm,
+        .wall_skew_max_s = o->skew_s,
     };
     CHECK(net_parse(&c->range, c->nodes < 20000 ? "10.77.0.0/16" : "10.0.0.0/8"));
     if (o->latency == NULL)
@@ -49,14 +51,23 @@ bool run_config(const struct options *o, struct latency *latency, struct world_c
     return true;
 }
 
+static bool has_bad_links(const struct options *o)
+{
+    return o->loss > 0 || o->jitter_ms > 0 || o->duplicate > 0 || o->late > 0;
+}
+
 static void plan_faults(struct report *r)
 {
     const struct options *o = r->options;
     struct world *w = r->world;
 
-    if (o->loss > 0 || o->jitter_ms > 0) {
+    if (has_bad_links(o)) {
         struct fault links = {.kind = FAULT_LINKS,
-                              .links = {.loss = o->loss, .jitter_us = (usec)(o->jitter_ms * 1e3)}};
+                              .links = {.loss = o->loss,
+                                        .jitter_us = (usec)(o->jitter_ms * 1e3),
+                                        .duplicate = o->duplicate,
+                                        .late = o->late,
+                                        .late_us = (usec)(o->late_ms * 1e3)}};
 
         fault_do(w, &links);
     }
@@ -66,6 +77,11 @@ static void plan_faults(struct report *r)
 
         faults_plan(w, (usec)(o->partition_at_s * 1e6), &partition);
         faults_plan(w, (usec)((o->partition_at_s + o->partition_for_s) * 1e6), &heal);
+    }
+    if (o->cuts > 0) {
+        struct fault cut = {.kind = FAULT_CUT, .parts = o->cuts};
+
+        faults_plan(w, (usec)(o->cut_at_s * 1e6), &cut);
     }
     if (o->crash) {
         struct fault crash = {.kind = FAULT_CRASH, .share = o->crash_share};
@@ -238,7 +254,7 @@ static void run_world(struct report *r)
     const struct options *o = r->options;
     usec end_us = (usec)(o->minutes * 60e6), idle_us;
     bool faults =
-        o->churn > 0 || o->partition || o->crash || o->restart || o->loss > 0 || o->jitter_ms > 0;
+        o->churn > 0 || o->partition || o->cuts > 0 || o->crash || o->restart || has_bad_links(o);
 
     r->upkeep_bytes_per_s = -1;
     plan_faults(r);
