@@ -40,9 +40,11 @@ enum {
 };
 static const usec say_again_us = MSEC(300); /* at least; and more than two round trips */
 static const usec say_apart_us = MSEC(100); /* between two lists, unless the state changed ... */
-static const usec say_far_us = SEC(1);      /* ... and this, when only lookahead would be the better
-                                               for it: a ring that forms has news all the time */
-static const usec unused_us = SEC(5);       /* before a connection that nobody needs is closed */
+/* ... and these, when only lookahead would be the better for it: somebody is gone whom it may pass
+ * messages on to, or is new. A ring that forms has such news all the time. */
+static const usec say_gone_us = SEC(1);
+static const usec say_new_us = SEC(5);
+static const usec unused_us = SEC(5); /* before a connection that nobody needs is closed */
 static const usec unmet_us = SEC(15); /* the same, of a peer that has not said what it needs: what
                                          it says was lost, and it says it again */
 static const usec first_word_us = SEC(1);
@@ -153,7 +155,9 @@ static usec list_news_at(const struct overlay *o, const struct link *l)
 {
     bool near = ((l->mine | l->theirs) & OVERLAY_ROLE_NEAR) != 0 || l->peer.welcome;
 
-    return l->said_us + (near && l->near_said != o->ring.near_version ? say_apart_us : say_far_us);
+    if (near && l->near_said != o->ring.near_version)
+        return l->said_us + say_apart_us;
+    return l->said_us + (l->gone_said != o->ring.gone_version ? say_gone_us : say_new_us);
 }
 
 static size_t write_shortcuts(const struct ring *ring, const struct id *to, struct writer *w)
@@ -206,6 +210,7 @@ static void say(struct overlay *o, struct link *l)
         write_lists(o, l, &w);
         l->near_said = o->ring.near_version;
         l->shortcuts_said = o->ring.shortcut_version;
+        l->gone_said = o->ring.gone_version;
     }
     CHECK(!w.failed);
     l->state_said = (uint8_t)o->ring.state;
@@ -357,6 +362,12 @@ void link_need(struct overlay *o, struct link *l, uint8_t add, uint8_t remove)
 {
     l->mine = (uint8_t)((l->mine & ~remove) | add);
     think(o, l);
+}
+
+void link_dismiss(struct link *l)
+{
+    if (l->up && l->met && (l->mine | l->theirs) == 0)
+        session_close(l->session);
 }
 
 /* Nothing that think() goes by has changed, or its alarm says when. A way round a missing direct
@@ -663,6 +674,7 @@ static void hear_state(struct overlay *o, struct link *l, enum overlay_state sta
     if (l->peer.shortcut)
         o->ring.shortcut_version++;
     if (state == OVERLAY_LEAVING) {
+        o->ring.gone_version++;
         take_over_from(o, &l->peer);
         relays_leave(o, &l->peer.id);
     }

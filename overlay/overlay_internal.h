@@ -67,6 +67,7 @@ struct link {
     bool met_lists : 1;  /* and its lists */
     bool judge_ring : 1; /* as a neighbour: is it of our ring? */
     uint16_t relay_uses; /* ways of ours through it, and measurements of it */
+    uint8_t gone_said;   /* ring.gone_version of what it was told */
     usec relay_asks_us, nat_asks_us;
 };
 
@@ -327,6 +328,8 @@ void link_down(struct overlay *o, struct session *s, enum session_end why);
 void link_data_changed(struct overlay *o, struct session *s);
 /* What we need it for: adds and takes away, tells the peer. */
 void link_need(struct overlay *o, struct link *l, uint8_t add, uint8_t remove);
+/* It was looked at and not chosen: closed, unless somebody needs it for something else. */
+void link_dismiss(struct link *l);
 /* After ring_update: near roles, news. news: what every peer is told may have changed. */
 void link_refresh(struct overlay *o, struct link *l, bool news);
 bool link_said_input(struct overlay *o, struct link *l, bool lists, struct reader *r);

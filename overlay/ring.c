@@ -193,6 +193,8 @@ void ring_remove(struct ring *ring, struct ring_peer *peer)
         ring->picks_stale = true; /* it said nothing, and yet we may want it, or wait for it */
     if (peer->shortcut)
         ring->shortcut_version++;
+    if (peer->shortcut || is_within(ring, &peer->id, ring->told_reach))
+        ring->gone_version++;
 }
 
 const struct ring_entry *ring_said_side(const struct ring_said *said, enum ring_side side)

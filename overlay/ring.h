@@ -103,6 +103,7 @@ struct ring {
     uint16_t told_views[RING_VIEWS], views_version;
     usec told_views_us;
     uint32_t near_version, shortcut_version; /* of what we tell */
+    uint8_t gone_version;                    /* of those whom we told of, who is gone */
     double members;
     uint64_t told_reach[2]; /* first 8 bytes of the distance to the farthest in told ... */
     uint64_t near_reach[2]; /* ... and in near; UINT64_MAX: there is room for more */

@@ -111,11 +111,17 @@ static void judge_trial(struct overlay *o)
         if (best == NULL || trial_rtt(l) < trial_rtt(best))
             best = l;
     }
+    if (best != NULL) {
+        o->shortcuts.members = ring_members(&o->ring);
+        link_need(o, best, OVERLAY_ROLE_SHORTCUT, 0);
+    }
+    for (size_t i = 0; i < o->shortcuts.trials; i++) {
+        struct link *l = link_find(o, &o->shortcuts.trial[i]);
+
+        if (l != NULL)
+            link_dismiss(l);
+    }
     o->shortcuts.trials = 0;
-    if (best == NULL)
-        return;
-    o->shortcuts.members = ring_members(&o->ring);
-    link_need(o, best, OVERLAY_ROLE_SHORTCUT, 0);
 }
 
 static bool resized(const struct overlay *o)
