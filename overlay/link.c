@@ -36,7 +36,6 @@ enum {
     ROLES_OF_LISTS = OVERLAY_ROLE_NEAR | OVERLAY_ROLE_SHORTCUT,
     ROLES_ALL = 31,
     SAID_PLEDGE = 128,
-    GUESTS_MAX = 128, /* of no use to us; victim: the oldest that nobody needs, then that joined */
 };
 static const usec say_again_us = MSEC(300); /* at least; and more than two round trips */
 static const usec say_apart_us = MSEC(100); /* between two lists, unless the state changed ... */
@@ -445,7 +444,7 @@ static void bound_guests(struct overlay *o)
     struct link *victim = NULL;
     size_t guests = 0;
 
-    if (o->ring.count <= GUESTS_MAX)
+    if (o->ring.count <= OVERLAY_GUESTS_MAX)
         return;
     for (size_t i = 0; i < o->ring.count; i++) {
         struct link *l = link_of(o->ring.peers[i]);
@@ -456,7 +455,7 @@ static void bound_guests(struct overlay *o)
         if (victim == NULL || goes_before(l, victim))
             victim = l;
     }
-    if (guests > GUESTS_MAX)
+    if (guests > OVERLAY_GUESTS_MAX)
         session_close(victim->session);
 }
 

@@ -30,6 +30,9 @@ enum {
     OVERLAY_BOOTSTRAPS_MAX = 16,
     OVERLAY_CONTACTS_MAX = 32, /* remembered between runs */
     OVERLAY_TUNNELS_MAX = 16,  /* members found in another overlay */
+    OVERLAY_GUESTS_MAX = 512,  /* who are connected only to come in: for two seconds each, so that
+                                  it is enough for 250 a second. Some 1.3 KB each. Victim: the
+                                  oldest that needs us no more, then that has joined */
     OVERLAY_STANDBYS_MAX =
         3, /* relays beside the one that carries: two, a third while it replaces one */
 };
