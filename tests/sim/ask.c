@@ -118,11 +118,18 @@ static bool somebody_closer(const struct world *w, const struct ask *ask, const 
            id_closer(&ask->key, &owner->identity.id, who);
 }
 
+/* From the question on, too: else it may have been asked again in a part of the ring, whose owner
+ * is another. */
+static bool was_calm(const struct world *w, const struct ask *ask)
+{
+    return ask->calm && w->fault_us < ask->asked_us;
+}
+
 /* A way that comes by nobody twice is not longer. */
 static void judge_way(struct world *w, const struct ask *ask, const struct host *from,
                       const struct overlay_ping_result *r)
 {
-    if (ask->calm && w->fault_us < ask->asked_us && r->hops > w->on)
+    if (was_calm(w, ask) && r->hops > w->on)
         world_violated(w, "host %u's question of %.3f s took %u hops in a ring of %zu",
                        (unsigned)from->index, (double)ask->asked_us / 1e6, (unsigned)r->hops,
                        w->on);
@@ -138,7 +145,7 @@ static void judge_answer(struct world *w, const struct ask *ask, const struct ho
     w->asks.answered++;
     w->asks.correct += right;
     w->asks.wrong += !right;
-    if (!right && ask->calm) {
+    if (!right && was_calm(w, ask)) {
         w->asks.wrong_calm++;
         world_violated(w, "host %u's question of %.3f s was answered by host %ld, not the owner",
                        (unsigned)from->index, (double)ask->asked_us / 1e6,
@@ -160,7 +167,7 @@ static void judge_silence(struct world *w, const struct ask *ask, const struct h
     const struct host *owner = ring_check_owner(w, from, &ask->key);
     char text[ID_SHORT_SIZE];
 
-    if (!ask->calm || w->faults_on || w->fault_us >= ask->asked_us)
+    if (!was_calm(w, ask) || w->faults_on)
         return;
     w->asks.unanswered_calm++;
     world_violated(w,
