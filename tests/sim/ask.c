@@ -118,8 +118,7 @@ static bool somebody_closer(const struct world *w, const struct ask *ask, const 
            id_closer(&ask->key, &owner->identity.id, who);
 }
 
-/* From the question on, too: else it may have been asked again in a part of the ring, whose owner
- * is another. */
+/* From the question on, too. */
 static bool was_calm(const struct world *w, const struct ask *ask)
 {
     return ask->calm && w->fault_us < ask->asked_us;
@@ -145,7 +144,9 @@ static void judge_answer(struct world *w, const struct ask *ask, const struct ho
     w->asks.answered++;
     w->asks.correct += right;
     w->asks.wrong += !right;
-    if (!right && was_calm(w, ask)) {
+    /* When it is cut off from the others it is asked again in its part of the ring, whose owner is
+     * another. */
+    if (!right && ask->calm && w->ways_us < ask->asked_us) {
         w->asks.wrong_calm++;
         world_violated(w, "host %u's question of %.3f s was answered by host %ld, not the owner",
                        (unsigned)from->index, (double)ask->asked_us / 1e6,

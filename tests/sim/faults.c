@@ -60,15 +60,18 @@ void fault_do(struct world *w, const struct fault *fault)
     switch (fault->kind) {
     case FAULT_PARTITION:
         partition(w, fault->parts);
+        w->ways_us = w->now_us;
         break;
     case FAULT_HEAL:
         heal(w);
+        w->ways_us = w->now_us;
         break;
     case FAULT_CRASH:
         crash_share(w, fault->share);
         break;
     case FAULT_CUT:
         cut_some(w, fault->parts);
+        w->ways_us = w->now_us;
         break;
     case FAULT_LINKS:
         w->internet.faults = fault->links;

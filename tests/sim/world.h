@@ -74,6 +74,7 @@ struct world {
     struct dht_check dht;
     struct event second; /* the full check */
     usec fault_us;       /* something that hurts happened last */
+    usec ways_us;        /* who reaches whom changed last, by a partition, a cut or their end */
     bool faults_on;      /* loss, cuts or a partition are in force */
     bool calm;           /* the liveness phase is over: every answer must be right */
     uint64_t events, delivered;

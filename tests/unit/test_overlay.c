@@ -134,7 +134,7 @@ static void who_waits_for_an_answer_does_not_begin(void **state)
 /* More than it keeps for those that only come in through it. */
 static void a_way_in_for_very_many_keeps_no_more_of_them_than_it_should(void **state)
 {
-    enum { JOINERS = OVERLAY_GUESTS_MAX + 200, OWN_MAX = 80 };
+    enum { JOINERS = OVERLAY_GUESTS_MAX + 200, OWN_MAX = 40 };
     struct overlay_net *net = net_new(8, MSEC(10));
     size_t most = 0;
 
@@ -144,7 +144,7 @@ static void a_way_in_for_very_many_keeps_no_more_of_them_than_it_should(void **s
         size_t now = overlay_connections(net->nodes[0]->o);
 
         net_start_new(net);
-        net_run(net, MSEC(2));
+        net_run(net, MSEC(10));
         most = now > most ? now : most;
     }
     assert_in_range(most, OVERLAY_GUESTS_MAX, OVERLAY_GUESTS_MAX + OWN_MAX);
