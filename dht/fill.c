@@ -62,7 +62,7 @@ static void ask_page(struct dht *d, struct side *s)
     write_id(&p.w, &s->hi);
     write_id(&p.w, &s->after_key);
     write_id(&p.w, &s->after_owner);
-    s->due_us = d->env->now_us + FILL_TRY_US;
+    s->due_us = d->env->now_us + (s->gap ? FILL_TRY_GAP_US : FILL_TRY_US);
     s->tries++;
     if (!s->gap) {
         parcel_send(d, asked_peer(d, s), &p);

@@ -23,6 +23,7 @@
 #include "dht/parcel.h"
 
 #define FILL_TRY_US MSEC(400)
+#define FILL_TRY_GAP_US SEC(1) /* many hops away */
 #define FILL_AGAIN_US MSEC(50) /* after all who could be asked were not filled */
 #define FILL_WAIT_US SEC(5)
 #define FILL_GAP_US SEC(15)

@@ -966,6 +966,17 @@ static bool ask_due(const struct ask *ask, usec now_us)
     return (ask->state == ASK_OUT || ask->state == ASK_LATER) && ask->due_us <= now_us;
 }
 
+/* Until we have our range, those around us hardly have theirs (a ring that starts as a whole): they
+ * could not grant. A lookup is answered by whoever has it. */
+static bool may_begin(const struct dht *d, const struct op *op)
+{
+    bool claims = op->kind == OP_CREATE || op->kind == OP_PUT;
+    usec began_us = op->ends_us - MEMBER_WAIT_US;
+
+    return dht_member(d) &&
+           (!claims || fill_done(d) || d->env->now_us - began_us >= CLAIM_WAIT_US);
+}
+
 static void wait_over(struct dht *d, struct op *op)
 {
     op->wait_us = USEC_NEVER;
@@ -984,7 +995,7 @@ static void wait_over(struct dht *d, struct op *op)
         ask_idle(d, op);
         return;
     }
-    if (dht_member(d))
+    if (may_begin(d, op))
         first_question(d, op);
     else if (d->env->now_us >= op->ends_us)
         write_failed(d, op, DHT_TIMEOUT);

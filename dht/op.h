@@ -2,7 +2,7 @@
  * op.h - what we ask of holders: create, write (put, confirm, renew, remove), get. One operation
  * asks the five points of its key, repeats what is not answered, and counts votes by points.
  *
- *             OP_WAIT ---- overlay is MEMBER ----+
+ *             OP_WAIT -- MEMBER, and filled -----+
  *                                                v
  *   create: OP_GRANT -- majority, nobody says taken --> OP_WRITE -- majority --> done
  *              |  ^         |                              |
@@ -41,6 +41,7 @@ enum {
 #define LOSER_WAIT_MAX_US SEC(1)
 #define DISAGREED_WAIT_US MSEC(500)
 #define MEMBER_WAIT_US SEC(30)
+#define CLAIM_WAIT_US SEC(8) /* for being filled; lookups do not wait for it */
 #define WRITER_WAIT_US MSEC(50) /* another operation of ours is writing the key */
 
 enum op_kind { OP_CREATE, OP_PUT, OP_RENEWAL, OP_REMOVAL, OP_LOOKUP };

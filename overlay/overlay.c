@@ -439,7 +439,7 @@ struct overlay *overlay_new(const struct overlay_config *config, struct env *env
     alarm_init(&o->join.alarm, NULL);
     alarm_init(&o->join.seek, NULL);
     alarm_init(&o->contacts.alarm, NULL);
-    alarm_init(&o->shortcuts.alarm, NULL);
+    shortcuts_init(o);
     contacts_begin(o);
     tcp_begin(o);
     join_begin(o);

@@ -205,12 +205,18 @@ struct contacts {
 
 enum { SHORTCUT_TRIALS = 5 }; /* candidates whose round trips are compared */
 
-struct shortcuts {
+enum { DRAWS_MAX = 3 }; /* under way at the same time */
+
+struct draw {
     struct alarm alarm;
     uint32_t token; /* of the question who lives around the point; 0: none asked */
     struct id trial[SHORTCUT_TRIALS];
     uint8_t trials; /* 0: none under way */
     bool timed;     /* their round trips are being measured */
+};
+
+struct shortcuts {
+    struct draw draws[DRAWS_MAX];
     double whole;   /* this node's rounding of a broken number of shortcuts */
     double members; /* ring size that the last one was drawn for */
 };
@@ -485,7 +491,8 @@ void tcp_contact_tried(struct overlay *o, struct contact *c);
 void tcp_link_indirect(struct overlay *o, struct link *l);
 
 /* shortcut.c */
-void shortcuts_begin(struct overlay *o);
+void shortcuts_init(struct overlay *o);
+void shortcuts_begin(struct overlay *o); /* we have become a member */
 void shortcut_lists(struct overlay *o, const struct lists *lists);
 void shortcut_lost(struct overlay *o);
 

@@ -21,20 +21,39 @@ static const usec next_us = MSEC(500);   /* between two draws */
 static const usec idle_us = SEC(30);
 static const double spare = 1.5; /* more than wanted, before one is given up */
 
-static void shortcuts_due(struct overlay *o, struct alarm *alarm);
+static void draw_due(struct overlay *o, struct alarm *alarm);
+
+void shortcuts_init(struct overlay *o)
+{
+    for (size_t i = 0; i < DRAWS_MAX; i++)
+        o->shortcuts.draws[i].alarm = (struct alarm){.timer.at_us = USEC_NEVER, .due = draw_due};
+}
+
+static bool is_under_way(const struct draw *d)
+{
+    return d->token != 0 || d->trials > 0;
+}
+
+/* Those that are not under way look whether more are wanted. */
+static void look_soon(struct overlay *o)
+{
+    for (size_t i = 0; i < DRAWS_MAX; i++)
+        if (!is_under_way(&o->shortcuts.draws[i]))
+            alarm_sooner(o, &o->shortcuts.draws[i].alarm,
+                         o->env->now_us + env_jitter(o->env, settle_us, 50));
+}
 
 void shortcuts_begin(struct overlay *o)
 {
-    o->shortcuts.alarm.due = shortcuts_due;
     o->shortcuts.whole = (double)env_random_u32(o->env) / 4294967296.0;
     o->shortcuts.members = ring_members(&o->ring);
-    alarm_set(o, &o->shortcuts.alarm, o->env->now_us + env_jitter(o->env, settle_us, 50));
+    look_soon(o);
 }
 
 void shortcut_lost(struct overlay *o)
 {
     if (o->ring.state == OVERLAY_MEMBER)
-        alarm_sooner(o, &o->shortcuts.alarm, o->env->now_us + env_jitter(o->env, settle_us, 50));
+        look_soon(o);
 }
 
 /* Ours, not those that others opened to us. */
@@ -71,12 +90,12 @@ static void give_one_up(struct overlay *o)
         link_need(o, worst, 0, OVERLAY_ROLE_SHORTCUT);
 }
 
-static void ask_around_point(struct overlay *o)
+static void ask_around_point(struct overlay *o, struct draw *d)
 {
     struct id point = ring_draw_shortcut(&o->ring);
 
-    o->shortcuts.token = join_token(o, ASK_FOR_SHORTCUT);
-    (void)join_ask(o, &point, ROUTE_NEAREST, 0, o->shortcuts.token, NULL);
+    d->token = join_token(o, ASK_FOR_SHORTCUT);
+    (void)join_ask(o, &point, ROUTE_NEAREST, 0, d->token, NULL);
 }
 
 static usec trial_rtt(const struct link *l)
@@ -87,23 +106,23 @@ static usec trial_rtt(const struct link *l)
 }
 
 /* Each is asked for a sign of life over the path that it has by now. */
-static void time_trial(struct overlay *o)
+static void time_trial(struct overlay *o, struct draw *d)
 {
-    for (size_t i = 0; i < o->shortcuts.trials; i++) {
-        struct link *l = link_find(o, &o->shortcuts.trial[i]);
+    for (size_t i = 0; i < d->trials; i++) {
+        struct link *l = link_find(o, &d->trial[i]);
 
         if (l != NULL && l->up)
             session_probe_now(l->session);
     }
-    o->shortcuts.timed = true;
+    d->timed = true;
 }
 
-static void judge_trial(struct overlay *o)
+static void judge_trial(struct overlay *o, struct draw *d)
 {
     struct link *best = NULL;
 
-    for (size_t i = 0; i < o->shortcuts.trials; i++) {
-        struct link *l = link_find(o, &o->shortcuts.trial[i]);
+    for (size_t i = 0; i < d->trials; i++) {
+        struct link *l = link_find(o, &d->trial[i]);
 
         if (l == NULL || !l->up || l->peer.state != OVERLAY_MEMBER ||
             ((l->mine | l->theirs) & (OVERLAY_ROLE_NEAR | OVERLAY_ROLE_SHORTCUT)) != 0)
@@ -115,13 +134,13 @@ static void judge_trial(struct overlay *o)
         o->shortcuts.members = ring_members(&o->ring);
         link_need(o, best, OVERLAY_ROLE_SHORTCUT, 0);
     }
-    for (size_t i = 0; i < o->shortcuts.trials; i++) {
-        struct link *l = link_find(o, &o->shortcuts.trial[i]);
+    for (size_t i = 0; i < d->trials; i++) {
+        struct link *l = link_find(o, &d->trial[i]);
 
         if (l != NULL)
             link_dismiss(l);
     }
-    o->shortcuts.trials = 0;
+    d->trials = 0;
 }
 
 static bool resized(const struct overlay *o)
@@ -131,33 +150,48 @@ static bool resized(const struct overlay *o)
     return by > RESIZE || by < 1.0 / RESIZE;
 }
 
-static void shortcuts_due(struct overlay *o, struct alarm *alarm)
+static size_t count_under_way(const struct overlay *o)
 {
+    size_t n = 0;
+
+    for (size_t i = 0; i < DRAWS_MAX; i++)
+        n += is_under_way(&o->shortcuts.draws[i]);
+    return n;
+}
+
+/* Too many, or of the wrong lengths. */
+static void give_up_unfit(struct overlay *o, double wanted)
+{
+    if (resized(o)) {
+        o->shortcuts.members = ring_members(&o->ring);
+        give_one_up(o);
+    }
+    if ((double)count_own(o) > wanted + spare)
+        give_one_up(o);
+}
+
+static void draw_due(struct overlay *o, struct alarm *alarm)
+{
+    struct draw *d = CONTAINER_OF(alarm, struct draw, alarm);
     double wanted = ring_shortcuts_wanted(&o->ring);
     size_t have;
 
     if (o->ring.state != OVERLAY_MEMBER)
         return;
-    if (o->shortcuts.trials > 0 && !o->shortcuts.timed) {
-        time_trial(o);
+    if (d->trials > 0 && !d->timed) {
+        time_trial(o, d);
         alarm_set(o, alarm, o->env->now_us + timing_us);
         return;
     }
-    if (o->shortcuts.trials > 0)
-        judge_trial(o);
-    o->shortcuts.token = 0;
-    have = count_own(o);
-    if (resized(o)) {
-        o->shortcuts.members = ring_members(&o->ring);
-        give_one_up(o);
-        have = count_own(o);
-    }
-    if ((double)have > wanted + spare)
-        give_one_up(o);
+    if (d->trials > 0)
+        judge_trial(o, d);
+    d->token = 0;
+    give_up_unfit(o, wanted);
+    have = count_own(o) + count_under_way(o);
     if ((double)have < floor(wanted + o->shortcuts.whole) && have < OVERLAY_SHORTCUTS_MAX) {
-        ask_around_point(o);
+        ask_around_point(o, d);
         alarm_set(o, alarm, o->env->now_us + answer_us);
-    } else {
+    } else if (d == &o->shortcuts.draws[0]) {
         alarm_set(o, alarm, o->env->now_us + env_jitter(o->env, idle_us, 30));
     }
 }
@@ -181,35 +215,53 @@ static size_t trials_most(const struct overlay *o)
                                                                         : SHORTCUT_TRIALS;
 }
 
+static bool is_tried(const struct overlay *o, const struct id *id)
+{
+    for (size_t i = 0; i < DRAWS_MAX; i++)
+        for (size_t k = 0; k < o->shortcuts.draws[i].trials; k++)
+            if (id_eq(&o->shortcuts.draws[i].trial[k], id))
+                return true;
+    return false;
+}
+
 /* A candidate for this point: not connected to for the ring's sake already. */
-static void try_candidate(struct overlay *o, const struct id *id, const struct endpoint *ep,
-                          size_t most)
+static void try_candidate(struct overlay *o, struct draw *d, const struct id *id,
+                          const struct endpoint *ep, size_t most)
 {
     static const struct id nobody;
     const struct link *l = link_find(o, id);
 
-    if (o->shortcuts.trials == most || id_eq(id, &o->ring.self) || ring_is_near(&o->ring, id))
+    if (d->trials == most || id_eq(id, &o->ring.self) || ring_is_near(&o->ring, id) ||
+        is_tried(o, id))
         return;
     if (l != NULL && ((l->mine | l->theirs) & OVERLAY_ROLE_SHORTCUT) != 0)
         return;
     if (link_open(o, id, &nobody, ep) != NULL)
-        o->shortcuts.trial[o->shortcuts.trials++] = *id;
+        d->trial[d->trials++] = *id;
+}
+
+static struct draw *asked_draw(struct overlay *o, uint32_t token)
+{
+    for (size_t i = 0; i < DRAWS_MAX; i++)
+        if (o->shortcuts.draws[i].token == token)
+            return &o->shortcuts.draws[i];
+    return NULL;
 }
 
 void shortcut_lists(struct overlay *o, const struct lists *lists)
 {
+    struct draw *d = asked_draw(o, lists->token);
     size_t most = trials_most(o);
 
-    if (lists->token != o->shortcuts.token || o->ring.state != OVERLAY_MEMBER)
+    if (d == NULL || o->ring.state != OVERLAY_MEMBER)
         return;
-    o->shortcuts.token = 0;
-    o->shortcuts.trials = 0;
-    o->shortcuts.timed = false;
+    d->token = 0;
+    d->trials = 0;
+    d->timed = false;
     for (size_t i = 0; i < OVERLAY_NEAR; i++)
         for (int side = RING_LEFT; side <= RING_RIGHT; side++)
             if (i < lists->side[side].count)
-                try_candidate(o, &lists->side[side].id[i], &lists->ep[side][i], most);
-    try_candidate(o, &lists->from, NULL, most);
-    alarm_set(o, &o->shortcuts.alarm,
-              o->env->now_us + (o->shortcuts.trials > 0 ? trial_us : next_us));
+                try_candidate(o, d, &lists->side[side].id[i], &lists->ep[side][i], most);
+    try_candidate(o, d, &lists->from, NULL, most);
+    alarm_set(o, &d->alarm, o->env->now_us + (d->trials > 0 ? trial_us : next_us));
 }
