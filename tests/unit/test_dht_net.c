@@ -189,6 +189,43 @@ static void those_who_join_together_are_ready_soon(void **state)
     world_clear(&w);
 }
 
+static unsigned claims_of_the_last;
+
+static bool pages_are_lost(struct world *w, const struct overlay *from, const uint8_t *body,
+                           size_t len)
+{
+    claims_of_the_last += from == w->nodes[w->count - 1] && body[0] == PARCEL_GRANT;
+    return body[0] != PARCEL_PAGE;
+}
+
+static void a_claim_waits_until_its_range_was_handed_over_and_a_lookup_does_not(void **state)
+{
+    for (int found = 0; found < 2; found++) { /* its range, before long */
+        struct id key = world_key(1), other = world_key(2);
+        struct overlay *o;
+        struct world w;
+
+        world_init(&w, 13);
+        world_grow(&w, 6, MSEC(100));
+        world_run(&w, SEC(10));
+        assert_int_equal(create_now(w.nodes[0], &other, "there", 0), DHT_OK);
+        w.hook = pages_are_lost;
+        o = world_add(&w);
+        claims_of_the_last = 0;
+        assert_int_equal(create(o, &key, "mine", 0), 0);
+        world_run(&w, SEC(2));
+        assert_false(dht_ready(o->dht));
+        assert_int_equal(get_now(o, &other, DHT_MAJORITY), DHT_OK);
+        assert_int_equal(claims_of_the_last, 0);
+        if (found == 1)
+            w.hook = NULL;
+        world_run(&w, found == 1 ? SEC(2) : SEC(8));
+        assert_int_equal(o->done, 2);
+        assert_int_equal(o->status, DHT_OK);
+        world_clear(&w);
+    }
+}
+
 /* Before the first of them comes to look around in its ring, the second one is there. */
 static void who_begins_a_ring_does_not_wait_for_those_who_follow_at_once(void **state)
 {
@@ -707,6 +744,7 @@ int main(void)
         cmocka_unit_test(claims_during_a_join_storm_are_all_different),
         cmocka_unit_test(a_claim_under_way_is_known_to_who_comes_between),
         cmocka_unit_test(those_who_join_together_are_ready_soon),
+        cmocka_unit_test(a_claim_waits_until_its_range_was_handed_over_and_a_lookup_does_not),
         cmocka_unit_test(who_begins_a_ring_does_not_wait_for_those_who_follow_at_once),
         cmocka_unit_test(an_owner_without_memory_gets_its_key_again),
         cmocka_unit_test(an_offer_that_comes_home_gives_nothing_away),

@@ -285,6 +285,7 @@ static void demand_brings_a_session_with_data_keys_and_lets_it_go_when_idle(void
         if (!overlay_data(a->o, &net->nodes[i]->config.node, &d))
             b = net->nodes[i];
     assert_non_null(b);
+    net_run(net, SEC(60)); /* what was only tried for a shortcut is gone */
     before = overlay_connections(a->o);
     assert_int_equal(overlay_demand(net_enter(a), &b->config.node), 0);
     net_run(net, SEC(2));
@@ -404,6 +405,43 @@ static void a_size_told_in_another_length_is_not_taken(void **state)
     net_free(net);
 }
 
+static size_t shortcuts_of(struct overlay *o, size_t *under_way)
+{
+    size_t own = 0;
+
+    *under_way = 0;
+    for (size_t i = 0; i < DRAWS_MAX; i++)
+        *under_way += o->shortcuts.draws[i].token != 0 || o->shortcuts.draws[i].trials > 0;
+    for (size_t i = 0; i < o->ring.count; i++)
+        own += (link_of(o->ring.peers[i])->mine & OVERLAY_ROLE_SHORTCUT) != 0;
+    return own;
+}
+
+/* All at the same time, and then it has so many. */
+static void a_new_member_draws_all_shortcuts_that_it_wants(void **state)
+{
+    struct overlay_net *net = ring_at_once(7, 60);
+    unsigned seen = 0;
+
+    for (int i = 0; i < 8; i++) {
+        struct overlay *o = net_start_new(net)->o;
+        size_t wanted, under_way;
+
+        while (o->ring.state != OVERLAY_MEMBER)
+            net_run(net, MSEC(1));
+        net_run(net, MSEC(451));
+        wanted = (size_t)(ring_shortcuts_wanted(&o->ring) + o->shortcuts.whole);
+        assert_int_equal(shortcuts_of(o, &under_way), 0);
+        assert_int_equal(under_way, wanted);
+        seen |= 1u << wanted;
+        net_run(net, SEC(4));
+        assert_int_equal(shortcuts_of(o, &under_way), wanted);
+        assert_int_equal(under_way, 0);
+    }
+    assert_int_equal(seen, 1u << 2 | 1u << 3); /* 2.5, rounded by each its own way */
+    net_free(net);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -422,6 +460,7 @@ int main(void)
         cmocka_unit_test(neighbours_without_a_direct_path_keep_the_ring_whole),
         cmocka_unit_test(all_peers_know_how_large_each_believes_the_ring),
         cmocka_unit_test(a_size_told_in_another_length_is_not_taken),
+        cmocka_unit_test(a_new_member_draws_all_shortcuts_that_it_wants),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
