@@ -6,8 +6,8 @@
  *   origin 20, number 4, end 20, hops 1, proto 1, body
  *
  * Every part is confirmed (MSG_BROADCAST_HEARD) or sent again; when its receiver is gone, the part
- * goes to those behind it, or is added to that of the one before it. A node that hears a message
- * again with a segment that reaches further covers just the rest.
+ * goes to those behind it, and what lies before the first of them to the one before it. A node that
+ * hears a message again with a segment that reaches further covers just the rest.
  */
 #include "overlay/overlay_internal.h"
 
@@ -16,9 +16,10 @@
 
 enum {
     HEADER_LEN = 46,
-    SEEN_MAX = 32,   /* messages remembered; victim: the oldest */
-    PARTS_MAX = 128, /* waiting for confirmation; victim: the newest, it is sent once */
-    TRIES = 4,
+    SEEN_MAX = 32,     /* messages remembered; victim: the oldest */
+    PARTS_MAX = 128,   /* waiting for confirmation; victim: the newest, it is sent once */
+    TRIES = 8,         /* to somebody who seems to live; who is dead is noticed before */
+    TRIES_DOUBLED = 2, /* so many of the pauses between them */
     HOPS_MAX = 64,
 };
 static const usec again_us = MSEC(300); /* at least, and more than two round trips */
@@ -89,7 +90,9 @@ static void send_part(struct overlay *o, struct link *l, const struct news *n, c
 
 static usec part_again_at(const struct overlay *o, const struct link *l, uint8_t tries)
 {
-    return o->env->now_us + ((2 * session_rtt(l->session) + again_us) << tries);
+    uint8_t doublings = tries < TRIES_DOUBLED ? tries : TRIES_DOUBLED;
+
+    return o->env->now_us + ((2 * session_rtt(l->session) + again_us) << doublings);
 }
 
 static bool room_for_part(struct broadcast *b)
@@ -128,12 +131,15 @@ static bool may_take(const struct ring_peer *peer)
     return peer->state == OVERLAY_MEMBER && peer->needed;
 }
 
-/* Splits what lies clockwise between start and end (both not in it). How many took a part. */
-static size_t cover(struct overlay *o, struct news *n, const struct id *start, const struct id *end)
+/* Splits what lies clockwise between start and end (both not in it). Who took the first part, or
+ * NULL. */
+static const struct ring_peer *cover(struct overlay *o, struct news *n, const struct id *start,
+                                     const struct id *end)
 {
     const struct ring *ring = &o->ring;
+    const struct ring_peer *taker = NULL;
     struct link *holder = NULL;
-    size_t first = 0, taken = 0;
+    size_t first = 0;
 
     while (first < ring->count && id_cmp(&ring->peers[first]->id, start) < 0)
         first++;
@@ -145,36 +151,39 @@ static size_t cover(struct overlay *o, struct news *n, const struct id *start, c
         if (holder != NULL)
             hand_part(o, holder, n, &peer->id);
         holder = link_of(peer);
-        taken++;
+        if (taker == NULL)
+            taker = peer;
     }
     if (holder != NULL)
         hand_part(o, holder, n, end);
-    return taken;
+    return taker;
 }
 
-/* The receiver of a part is gone: those behind it share the part, or the one before it takes it
- * over. */
+/* The nearest before `gone` that is known to us. */
+static struct ring_peer *last_before(struct overlay *o, const struct id *gone)
+{
+    struct ring_peer *before = NULL;
+
+    for (size_t i = 0; i < o->ring.count; i++) {
+        struct ring_peer *peer = o->ring.peers[i];
+
+        if (may_take(peer) && id_between(&o->ring.self, &peer->id, gone) &&
+            (before == NULL || id_between(&before->id, &peer->id, gone)))
+            before = peer;
+    }
+    return before;
+}
+
+/* The receiver of a part is gone: those behind it share the part. Between it and the first of them
+ * there may be some that only its neighbours know: the one before it takes that over. */
 static void cover_again(struct overlay *o, struct news *n, const struct id *gone,
                         const struct id *end)
 {
-    struct ring_peer *before = NULL;
-    struct id nearest = {{0}};
+    const struct ring_peer *behind = cover(o, n, gone, end);
+    struct ring_peer *before = last_before(o, gone);
 
-    if (cover(o, n, gone, end) > 0)
-        return;
-    for (size_t i = 0; i < o->ring.count; i++) {
-        struct ring_peer *peer = o->ring.peers[i];
-        struct id behind = id_sub(gone, &peer->id);
-
-        if (!may_take(peer) || !id_between(&o->ring.self, &peer->id, gone))
-            continue;
-        if (before == NULL || id_cmp(&behind, &nearest) < 0) {
-            before = peer;
-            nearest = behind;
-        }
-    }
     if (before != NULL)
-        hand_part(o, link_of(before), n, end);
+        hand_part(o, link_of(before), n, behind != NULL ? &behind->id : end);
 }
 
 static void drop_part(struct broadcast *b, size_t i)
@@ -340,18 +349,22 @@ static void accept_news(struct overlay *o, struct news *n, const struct id *end)
 {
     bool is_new;
     struct seen *s = remember(o, &n->origin, n->number, &is_new);
-    struct id covered = is_new ? (struct id){{0}} : reach(o, &s->end), wanted = reach(o, end);
-    struct id start = is_new ? o->ring.self : s->end;
+    struct id start = s->end, covered = reach(o, &start), wanted = reach(o, end);
+    struct ring_peer *next;
 
     if (!is_new && id_cmp(&wanted, &covered) <= 0)
         return;
     s->end = *end;
-    if (!is_new && ring_find(&o->ring, &start) != NULL && may_take(ring_find(&o->ring, &start)))
-        hand_part(o, link_of(ring_find(&o->ring, &start)), n, end);
-    else
-        (void)cover(o, n, &start, end);
-    if (is_new)
+    if (is_new) {
+        (void)cover(o, n, &o->ring.self, end);
         deliver(o, n);
+        return;
+    }
+    next = ring_find(&o->ring, &start);
+    if (next != NULL && may_take(next))
+        hand_part(o, link_of(next), n, end);
+    else
+        cover_again(o, n, &start, end);
 }
 
 bool broadcast_input(struct overlay *o, struct link *from, struct reader *r)
@@ -369,9 +382,9 @@ bool broadcast_input(struct overlay *o, struct link *from, struct reader *r)
         return false;
     memcpy(heard, origin.b, ID_LEN);
     put_u32(heard + ID_LEN, number);
-    (void)session_send(from->session, MSG_BROADCAST_HEARD, heard, sizeof heard);
-    if (o->ring.state != OVERLAY_MEMBER)
+    if (o->ring.state != OVERLAY_MEMBER) /* it would be passed on to nobody */
         return true;
+    (void)session_send(from->session, MSG_BROADCAST_HEARD, heard, sizeof heard);
     n = news_new(&origin, number, hops, proto, r->p, reader_left(r));
     if (n == NULL)
         return true;

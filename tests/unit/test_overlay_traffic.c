@@ -201,20 +201,25 @@ static void a_broadcast_reaches_everybody_once(void **state)
     }
 }
 
+/* Of one seed in ten some never heard it: those that only the neighbours of a dead one know. */
 static void a_broadcast_survives_loss_and_a_crash_on_its_way(void **state)
 {
-    struct overlay_net *net = ring_at_once(6, 40);
-    unsigned i = 0;
+    static const uint64_t seeds[] = {4, 6, 12, 15, 16, 19, 37, 40, 52, 59, 197};
 
-    net->loss_percent = 10;
-    net_kill(net->nodes[7]);
-    net_kill(net->nodes[23]);
-    (void)overlay_broadcast(net_enter(net->nodes[0]), OVERLAY_PROTO_NODE, &i, sizeof i);
-    net_run(net, SEC(20));
-    for (size_t k = 0; k < net->count; k++)
-        if (net->nodes[k]->alive)
-            assert_int_equal(net->nodes[k]->messages, 1);
-    net_free(net);
+    for (size_t s = 0; s < ARRAY_LEN(seeds); s++) {
+        struct overlay_net *net = ring_at_once(seeds[s], 40);
+        unsigned i = 0;
+
+        net->loss_percent = 10;
+        net_kill(net->nodes[7]);
+        net_kill(net->nodes[23]);
+        (void)overlay_broadcast(net_enter(net->nodes[0]), OVERLAY_PROTO_NODE, &i, sizeof i);
+        net_run(net, SEC(20));
+        for (size_t k = 0; k < net->count; k++)
+            if (net->nodes[k]->alive)
+                assert_int_equal(net->nodes[k]->messages, 1);
+        net_free(net);
+    }
 }
 
 struct crawled {
