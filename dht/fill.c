@@ -286,9 +286,10 @@ static void gap_next_turn(struct dht *d, struct side *s)
         ask_later(d, s, FILL_AGAIN_US);
 }
 
-static void gap_next_spot(struct dht *d, struct side *s)
+static void gap_next_spot(struct dht *d, struct side *s, const struct id *said_by)
 {
     s->turn = 0;
+    s->peer = *said_by;
     if (++s->spot == FILL_SPOTS)
         gap_round_over(d, s);
     else
@@ -425,10 +426,16 @@ static void take_page(struct dht *d, const struct item *items, size_t n)
     }
 }
 
-static void end_of_pages(struct dht *d, struct side *s, bool peer_ready)
+/* The spots of a gap are near each other: mostly the same holder answers for the next one. */
+static bool said_all_before(const struct side *s, const struct id *peer)
+{
+    return s->gap && s->spot > 0 && id_eq(&s->peer, peer);
+}
+
+static void end_of_pages(struct dht *d, struct side *s, const struct id *peer, bool peer_ready)
 {
     if (s->gap && peer_ready) {
-        gap_next_spot(d, s);
+        gap_next_spot(d, s, peer);
     } else if (s->gap) {
         gap_next_turn(d, s);
     } else if (peer_ready || d->fill.ever) {
@@ -471,8 +478,8 @@ void fill_on_page(struct dht *d, const struct overlay_from *from, uint64_t id, s
     if (pen_holds(d, items, n))
         return;
     take_page(d, items, n);
-    if (!(flags & VALUES_MORE) || n == 0) {
-        end_of_pages(d, s, flags & VALUES_READY);
+    if (!(flags & VALUES_MORE) || n == 0 || said_all_before(s, &from->node)) {
+        end_of_pages(d, s, &from->node, flags & VALUES_READY);
         return;
     }
     if (s->turn < FILL_TURNS && s->hop < OVERLAY_NEAR) /* not again and again */

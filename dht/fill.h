@@ -38,7 +38,7 @@ struct side {
     bool doubted; /* its gap is asked for, too; of a gap: for that reason, not as many are gone */
     uint8_t spot, round; /* of a gap */
     uint32_t turn;       /* likewise; who is alone asks itself, hundreds of times in FILL_WAIT_US */
-    struct id peer;      /* unless a gap: our neighbour on that side */
+    struct id peer;      /* our neighbour on that side; of a gap: who said all of it, spot > 0 */
     uint32_t hop;        /* which one on that side is asked: 0 is the neighbour */
     uint32_t tries;      /* of this page */
     uint64_t id;         /* of the page that was asked for */

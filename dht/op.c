@@ -330,12 +330,13 @@ static void write_question(struct dht *d, const struct op *op, unsigned i, struc
     }
 }
 
-static usec first_timeout(const struct ops *ops)
+/* A write that was repeated too soon costs as much again; with a lookup somebody waits. */
+static usec first_timeout(const struct ops *ops, bool lookup)
 {
     usec us = ops->srtt_us + 4 * ops->rttvar_us;
 
     if (ops->srtt_us == 0)
-        return ASK_TIMEOUT_FIRST_US;
+        return lookup ? ASK_TIMEOUT_LOOKUP_US : ASK_TIMEOUT_WRITE_US;
     if (us < ASK_TIMEOUT_MIN_US)
         return ASK_TIMEOUT_MIN_US;
     return usec_min(us, ASK_TIMEOUT_MAX_US);
@@ -348,7 +349,7 @@ static unsigned tries_max(const struct op *op)
 
 static usec timeout_of(const struct dht *d, const struct op *op, const struct ask *ask)
 {
-    usec us = first_timeout(&d->ops) << ask->tries;
+    usec us = first_timeout(&d->ops, op->phase == OP_GET) << ask->tries;
 
     return op->phase == OP_GET ? usec_min(us, ASK_TIMEOUT_MAX_US) : us;
 }
@@ -973,8 +974,7 @@ static bool may_begin(const struct dht *d, const struct op *op)
     bool claims = op->kind == OP_CREATE || op->kind == OP_PUT;
     usec began_us = op->ends_us - MEMBER_WAIT_US;
 
-    return dht_member(d) &&
-           (!claims || fill_done(d) || d->env->now_us - began_us >= CLAIM_WAIT_US);
+    return dht_member(d) && (!claims || fill_done(d) || d->env->now_us - began_us >= CLAIM_WAIT_US);
 }
 
 static void wait_over(struct dht *d, struct op *op)

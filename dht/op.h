@@ -34,7 +34,8 @@ enum {
     BUMPS_MAX = 3, /* a newer one of ours was found */
 };
 #define ASK_TIMEOUT_MIN_US MSEC(250)
-#define ASK_TIMEOUT_FIRST_US MSEC(500)
+#define ASK_TIMEOUT_LOOKUP_US MSEC(500) /* before any was measured */
+#define ASK_TIMEOUT_WRITE_US SEC(1)     /* likewise (RFC 6298) */
 #define ASK_TIMEOUT_MAX_US SEC(1)
 #define ASK_LATER_US MSEC(200)
 #define LOSER_WAIT_MIN_US MSEC(200)

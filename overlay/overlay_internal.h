@@ -203,9 +203,10 @@ struct contacts {
     usec near_us; /* when one on our LAN was tried last */
 };
 
-enum { SHORTCUT_TRIALS = 5 }; /* candidates whose round trips are compared */
-
-enum { DRAWS_MAX = 3 }; /* under way at the same time */
+enum {
+    SHORTCUT_TRIALS = 5, /* candidates whose round trips are compared */
+    DRAWS_MAX = 3,       /* under way at the same time */
+};
 
 struct draw {
     struct alarm alarm;

@@ -1,6 +1,7 @@
 /*
  * Shortcuts: as many as ring_shortcuts_wanted says, each leading to the quickest of
- * a few nodes around a point drawn from the harmonic distribution (ring_draw_shortcut).
+ * a few nodes around a point drawn from the harmonic distribution (ring_draw_shortcut). A draw
+ * takes some two seconds; a new member begins all that it wants at once.
  */
 #include "overlay/overlay_internal.h"
 
@@ -13,7 +14,7 @@ enum {
 };
 /* After becoming a member. Soon: without shortcuts a message goes from neighbour to neighbour, and
  * a ring that forms sends most of its messages then. */
-static const usec settle_us = MSEC(300);
+static const usec settle_us = MSEC(200);
 static const usec answer_us = SEC(3);
 static const usec trial_us = MSEC(800);  /* for a direct path; then round trips are measured */
 static const usec timing_us = MSEC(600); /* together shorter than link.c keeps an unneeded one */
