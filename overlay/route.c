@@ -108,9 +108,9 @@ struct choice {
     uint64_t bound_top, target_top; /* the first 8 bytes: enough to pass over most nodes */
     uint32_t members;
     bool or_equal; /* a peer of exactly this distance is the node that was promised */
-    bool direct;
-    const struct ring_peer *except;
-    bool around; /* silent peers */
+    const struct route_way *way;
+    const struct id *from; /* knows nobody whom it would not have aimed at itself; or NULL */
+    bool around;           /* silent peers */
     struct ring_peer *peer;
     struct id distance;
     uint32_t cost;
@@ -204,14 +204,14 @@ static void consider_ahead(struct choice *c, struct ring_peer *peer)
     const struct ring_said *said = &peer->said;
     size_t n = (size_t)said->counts[RING_LEFT] + said->counts[RING_RIGHT] + said->shortcuts;
 
-    if (excluded(c, &peer->id))
+    if (excluded(c, &peer->id) || (c->from != NULL && id_eq(&peer->id, c->from)))
         return;
     for (size_t i = 0; i < n; i++) {
         const struct ring_entry *e = &said->entries[i];
 
         if ((e->flags & RING_ENTRY_JOINING) != 0)
             continue;
-        if (c->direct && (e->flags & RING_ENTRY_INDIRECT) != 0)
+        if (c->way->direct && (e->flags & RING_ENTRY_INDIRECT) != 0)
             continue;
         if (c->around && is_silent(c->ring, &e->id))
             continue;
@@ -230,8 +230,8 @@ static void consider_all(struct choice *c, bool lookahead)
     for (size_t i = 0; i < c->ring->count; i++) {
         struct ring_peer *peer = c->ring->peers[i];
 
-        if (peer->state != OVERLAY_MEMBER || !peer->needed || peer == c->except ||
-            (c->direct && peer->indirect))
+        if (peer->state != OVERLAY_MEMBER || !peer->needed || peer == c->way->except ||
+            (c->way->direct && peer->indirect))
             continue;
         if (c->around && peer->silent)
             continue;
@@ -279,17 +279,24 @@ static bool goes_around(const struct ring *ring, const struct route_header *h)
 }
 
 /* The peer to go on to, or NULL: nobody is better than we are. */
-static struct ring_peer *better(const struct ring *ring, struct route_header *h, bool direct,
-                                const struct ring_peer *except)
+static struct ring_peer *better(const struct ring *ring, struct route_header *h,
+                                const struct route_way *way)
 {
+    bool lookahead = (h->flags & ROUTE_FLAG_PLAIN) == 0;
+    struct choice c = {.ring = ring, .h = h, .bound = h->bound, .way = way, .from = way->from};
     uint8_t own[ROUTE_BOUND_LEN];
-    struct choice c = {.ring = ring, .h = h, .bound = h->bound, .direct = direct, .except = except};
 
     c.around = goes_around(ring, h);
     own_bound(ring, h, own);
     c.or_equal = memcmp(own, h->bound, sizeof own) > 0;
-    consider_all(&c, (h->flags & ROUTE_FLAG_PLAIN) == 0);
-    if (c.peer == NULL && c.or_equal && (h->flags & ROUTE_FLAG_PLAIN) == 0) {
+    if (!c.or_equal) /* it begins here, or we are who was aimed at */
+        c.bound = own;
+    consider_all(&c, lookahead);
+    if (c.peer == NULL && c.from != NULL && lookahead) { /* after all */
+        c.from = NULL;
+        consider_all(&c, true);
+    }
+    if (c.peer == NULL && c.or_equal && lookahead) {
         h->flags |= ROUTE_FLAG_PLAIN;
         c.bound = own;
         c.or_equal = false;
@@ -327,8 +334,8 @@ static struct ring_peer *elsewhere(const struct ring *ring, struct route_header 
     return peer;
 }
 
-enum route_verdict route_step_around(const struct ring *ring, struct route_header *h, bool direct,
-                                     const struct ring_peer *except, struct ring_peer **next)
+enum route_verdict route_step(const struct ring *ring, struct route_header *h,
+                              const struct route_way *way, struct ring_peer **next)
 {
     enum route_mode mode = (enum route_mode)(h->flags & ROUTE_FLAG_MODE);
 
@@ -340,9 +347,9 @@ enum route_verdict route_step_around(const struct ring *ring, struct route_heade
     }
     if (mode == ROUTE_EXACT && id_is_zero(&h->through) && id_eq(&h->key, &ring->self))
         return ROUTE_DELIVER;
-    *next = at_hand(ring, h, direct);
-    if (*next == NULL || *next == except)
-        *next = better(ring, h, direct, except);
+    *next = at_hand(ring, h, way->direct);
+    if (*next == NULL || *next == way->except)
+        *next = better(ring, h, way);
     if (*next == NULL)
         *next = elsewhere(ring, h);
     if (*next != NULL)
@@ -351,10 +358,4 @@ enum route_verdict route_step_around(const struct ring *ring, struct route_heade
         return ROUTE_NOBODY;
     return (h->flags & ROUTE_FLAG_SEEK) != 0 && id_eq(&h->source, &ring->self) ? ROUTE_NOBODY
                                                                                : ROUTE_DELIVER;
-}
-
-enum route_verdict route_step(const struct ring *ring, struct route_header *h, bool direct,
-                              struct ring_peer **next)
-{
-    return route_step_around(ring, h, direct, NULL, next);
 }

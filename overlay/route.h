@@ -16,7 +16,8 @@
  *
  * Routing is greedy with one-hop lookahead: of all nodes that we or (so they told us) our peers
  * have a session with, the one closest to the key is aimed at, and the message goes to it or to the
- * peer that knows it. `bound` is the distance of the node aimed at, the top 16 bytes of it.
+ * peer that knows it. `bound` is the distance of the node aimed at, the top 16 bytes of it; who is
+ * closer itself, as where a message begins, has its own distance for one.
  *
  * No loops: at every hop either `bound` shrinks, or the message arrives at the very node aimed at.
  * A node that cannot keep its neighbour's promise (its list was out of date) turns the message
@@ -96,15 +97,16 @@ enum route_verdict {
     ROUTE_NOBODY,  /* its one destination is not reachable from here */
     ROUTE_TOO_FAR, /* hop limit */
 };
-/*
- * What to do with a message that arrived here (or starts here: hops 0). `direct` allows only peers
- * with a direct path as hops: for packets that themselves make up an indirect path.
- */
-enum route_verdict route_step(const struct ring *ring, struct route_header *h, bool direct,
-                              struct ring_peer **next);
-/* The same without that peer: for a copy that is to share no hop with what goes by it, as far as we
- * choose. NULL: all may be. */
-enum route_verdict route_step_around(const struct ring *ring, struct route_header *h, bool direct,
-                                     const struct ring_peer *except, struct ring_peer **next);
+/* What a step has to heed. All borrowed. */
+struct route_way {
+    bool direct;           /* only peers with a direct path are hops: for packets that themselves
+                              make up an indirect path */
+    const struct id *from; /* who handed it over; NULL: it is ours */
+    const struct ring_peer *except; /* no hop for it: a copy is to share none with what goes by that
+                                       one, as far as we choose; NULL: all may be */
+};
+/* What to do with a message that arrived here (or starts here: hops 0). */
+enum route_verdict route_step(const struct ring *ring, struct route_header *h,
+                              const struct route_way *way, struct ring_peer **next);
 
 #endif

@@ -77,6 +77,7 @@ static enum route_verdict step(struct overlay *o, const struct passage *p, struc
                                int *sent)
 {
     bool ours = id_is_zero(&p->from);
+    struct route_way way = {.direct = goes_direct(&p->header), .from = ours ? NULL : &p->from};
     uint8_t told[TRAIL_TOLD_LEN];
     const void *body = p->body;
     struct ring_peer *next;
@@ -86,7 +87,7 @@ static enum route_verdict step(struct overlay *o, const struct passage *p, struc
     *h = p->header;
     if (route_goes_around(h))
         detours_look(o);
-    verdict = route_step(&o->ring, h, goes_direct(h), &next);
+    verdict = route_step(&o->ring, h, &way, &next);
     if (verdict != ROUTE_FORWARD)
         return verdict;
     if (h->proto == ROUTE_PROTO_PACKET && !ours && !carry_allowed(o, p->body, p->len))
@@ -144,13 +145,15 @@ int transit_send_around(struct overlay *o, struct route_header *h, const void *b
 {
     bool direct = goes_direct(h);
     struct route_header usual = *h, other = *h;
+    struct route_way way = {.direct = direct};
     struct ring_peer *except, *next;
 
     if (len > MESSAGE_MAX - ROUTE_HEADER_MAX)
         return -ERR_RANGE;
-    if (needs_gate(o, h, direct) ||
-        route_step(&o->ring, &usual, direct, &except) != ROUTE_FORWARD ||
-        route_step_around(&o->ring, &other, direct, except, &next) != ROUTE_FORWARD)
+    if (needs_gate(o, h, direct) || route_step(&o->ring, &usual, &way, &except) != ROUTE_FORWARD)
+        return -ERR_BAD_STATE;
+    way.except = except;
+    if (route_step(&o->ring, &other, &way, &next) != ROUTE_FORWARD)
         return -ERR_BAD_STATE;
     *h = other;
     return pass_on(o, link_of(next), h, body, len);

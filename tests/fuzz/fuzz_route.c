@@ -94,7 +94,7 @@ static void take(const struct ring *ring, const uint8_t *bytes, size_t len)
           memcmp(again.bound, came.bound, sizeof came.bound) == 0 && again.hops == came.hops);
     for (int direct = 0; direct < 2; direct++) {
         h = came;
-        verdict = route_step(ring, &h, direct != 0, &next);
+        verdict = route_step(ring, &h, &(struct route_way){.direct = direct != 0}, &next);
         judge(ring, &came, &h, next, verdict);
     }
 }

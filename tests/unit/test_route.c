@@ -83,6 +83,7 @@ struct node {
 };
 
 static struct node nodes[NODES];
+static const struct route_way any_way;
 
 static int by_id(const void *a, const void *b)
 {
@@ -166,13 +167,21 @@ static unsigned number_of(const struct id *id)
     return 0;
 }
 
-/* Where a message ends, and after how many hops. */
+static unsigned came_twice; /* messages by a node */
+
+/* Where a message ends. */
 static unsigned follow(unsigned from, struct route_header *h, enum route_verdict *verdict)
 {
+    struct route_way way = {.direct = false};
+    bool seen[NODES] = {false};
     struct ring_peer *next;
 
-    while ((*verdict = route_step(&nodes[from].ring, h, false, &next)) == ROUTE_FORWARD)
+    while ((*verdict = route_step(&nodes[from].ring, h, &way, &next)) == ROUTE_FORWARD) {
+        seen[from] = true;
+        way.from = &nodes[from].id;
         from = number_of(&next->id);
+        came_twice += seen[from];
+    }
     return from;
 }
 
@@ -204,6 +213,7 @@ static void every_message_arrives_in_few_hops(void **state)
             hops += h.hops;
             count++;
         }
+        assert_int_equal(came_twice, 0);
         assert_in_range(hops * 10 / count, 10, 35);
         clear_world();
     }
@@ -220,6 +230,9 @@ static void a_key_ends_at_the_nearest_node(void **state)
 
         assert_int_equal(follow(from, &h, &verdict), nearest_to(&key));
         assert_int_equal(verdict, ROUTE_DELIVER);
+        h = route_new(&nodes[from].id, &key, ROUTE_NEAREST, 1);
+        assert_int_equal(follow(nearest_to(&key), &h, &verdict), nearest_to(&key));
+        assert_int_equal(h.hops, 0);
     }
     clear_world();
 }
@@ -280,8 +293,8 @@ static void a_node_off_the_ring_is_reached_through_its_gate(void **state)
     h = route_new(&nodes[150].id, &outside, ROUTE_EXACT, 1);
     h.through = via;
     for (at = 150; at != 50; at = number_of(&next->id))
-        assert_int_equal(route_step(&nodes[at].ring, &h, false, &next), ROUTE_FORWARD);
-    assert_int_equal(route_step(&nodes[at].ring, &h, false, &next), ROUTE_FORWARD);
+        assert_int_equal(route_step(&nodes[at].ring, &h, &any_way, &next), ROUTE_FORWARD);
+    assert_int_equal(route_step(&nodes[at].ring, &h, &any_way, &next), ROUTE_FORWARD);
     assert_ptr_equal(next, &leaf);
     assert_true(id_is_zero(&h.through));
 
@@ -300,10 +313,11 @@ static void packets_of_indirect_paths_take_direct_hops_only(void **state)
     peer = &nodes[0].peers[0];
     peer->indirect = true;
     h = route_new(&nodes[0].id, &peer->id, ROUTE_EXACT, ROUTE_PROTO_PACKET);
-    assert_int_equal(route_step(&nodes[0].ring, &h, true, &next), ROUTE_FORWARD);
+    assert_int_equal(route_step(&nodes[0].ring, &h, &(struct route_way){.direct = true}, &next),
+                     ROUTE_FORWARD);
     assert_ptr_not_equal(next, peer);
     h = route_new(&nodes[0].id, &peer->id, ROUTE_EXACT, 1);
-    assert_int_equal(route_step(&nodes[0].ring, &h, false, &next), ROUTE_FORWARD);
+    assert_int_equal(route_step(&nodes[0].ring, &h, &any_way, &next), ROUTE_FORWARD);
     assert_ptr_equal(next, peer);
     clear_world();
 }
@@ -318,8 +332,9 @@ static void a_copy_that_goes_around_a_peer_begins_with_another_and_arrives(void 
         struct ring_peer *first, *next;
         enum route_verdict verdict;
 
-        assert_int_equal(route_step(&nodes[0].ring, &usual, false, &first), ROUTE_FORWARD);
-        if (route_step_around(&nodes[0].ring, &h, false, first, &next) != ROUTE_FORWARD)
+        assert_int_equal(route_step(&nodes[0].ring, &usual, &any_way, &first), ROUTE_FORWARD);
+        if (route_step(&nodes[0].ring, &h, &(struct route_way){.except = first}, &next) !=
+            ROUTE_FORWARD)
             continue;
         others++;
         assert_ptr_not_equal(next, first);
@@ -340,11 +355,11 @@ static void a_connection_that_nobody_needs_carries_nothing_for_others(void **sta
     h = route_new(&nodes[0].id, &nodes[2].id, ROUTE_NEAREST, 1);
     for (size_t k = 0; k < nodes[0].count; k++)
         nodes[0].peers[k].needed = &nodes[0].peers[k] == peer;
-    assert_int_equal(route_step(&nodes[0].ring, &h, false, &next), ROUTE_FORWARD);
+    assert_int_equal(route_step(&nodes[0].ring, &h, &any_way, &next), ROUTE_FORWARD);
     assert_ptr_equal(next, peer);
     peer->needed = false;
     h = route_new(&nodes[0].id, &nodes[2].id, ROUTE_NEAREST, 1);
-    assert_int_equal(route_step(&nodes[0].ring, &h, false, &next), ROUTE_DELIVER);
+    assert_int_equal(route_step(&nodes[0].ring, &h, &any_way, &next), ROUTE_DELIVER);
     clear_world();
 }
 
@@ -356,7 +371,7 @@ static void a_leaving_node_hands_keys_on(void **state)
     build_world(10, 0);
     ring_set_state(&nodes[10].ring, OVERLAY_LEAVING);
     h = route_new(&nodes[90].id, &nodes[10].id, ROUTE_NEAREST, 1);
-    assert_int_equal(route_step(&nodes[10].ring, &h, false, &next), ROUTE_FORWARD);
+    assert_int_equal(route_step(&nodes[10].ring, &h, &any_way, &next), ROUTE_FORWARD);
     clear_world();
 }
 
