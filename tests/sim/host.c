@@ -369,13 +369,21 @@ static void host_introduce(struct host *h)
         (void)overlay_add_contact(node_overlay(h->node), &h->saved->contacts[i]);
 }
 
-/* All that a stranger is told of are away: it is a ring of its own until another node asks around.
- */
-static bool finds_nobody(const struct world *w)
+/* All that it is told of are away, and all that it remembers: it is a ring of its own until another
+ * node asks around. */
+static bool finds_nobody(const struct host *h)
 {
+    const struct world *w = h->world;
+
     for (size_t i = 0; i < w->config.bootstraps; i++)
         if (host_is_on(&w->hosts[i]))
             return false;
+    for (size_t i = 0; h->saved != NULL && i < h->saved->contact_count; i++) {
+        const struct host *other = world_host(w, &h->saved->contacts[i].node);
+
+        if (other != NULL && host_is_on(other))
+            return false;
+    }
     return true;
 }
 
@@ -389,9 +397,9 @@ void host_start(struct host *h, bool stranger)
         free(h->saved);
         h->saved = NULL;
         host_new_identity(h);
-        if (finds_nobody(w))
-            w->ring.stranded_us = w->now_us;
     }
+    if (finds_nobody(h))
+        w->ring.stranded_us = w->now_us;
     host_configure(h, &config);
     h->env = (struct env){
         .now_us = host_clock(h),
