@@ -296,19 +296,9 @@ int dht_get(struct dht *d, const struct id *key, enum dht_mode mode, dht_done *d
     return op_lookup(d, key, mode, &(struct op_caller){done, ctx, token});
 }
 
-static struct record tombstone_of(const struct lease *lease)
-{
-    struct record rec = lease->rec;
-
-    rec.kind |= RECORD_REMOVED;
-    rec.len = 0;
-    rec.duration_s += RECORD_TOMBSTONE_EXTRA_S;
-    return rec;
-}
-
 static int remove_lease(struct dht *d, const struct lease *lease, const struct op_caller *caller)
 {
-    struct record rec = tombstone_of(lease);
+    struct record rec = record_tombstone(&lease->rec);
     int rc = op_write(d, OP_REMOVAL, &rec, 0, caller);
 
     if (rc == 0)
@@ -339,7 +329,7 @@ int dht_remove_rendezvous(struct dht *d, const struct sign_public *pub,
         return -ERR_BAD_STATE;
     if (lease == NULL)
         return -ERR_NOT_FOUND;
-    rec = tombstone_of(lease);
+    rec = record_tombstone(&lease->rec);
     rc = op_write_as(d, OP_REMOVAL, &rec, pub, sec, &(struct op_caller){done, ctx, token});
     if (rc == 0)
         keep_drop(d, &rec.key);

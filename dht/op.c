@@ -811,6 +811,15 @@ static void add_found(struct dht *d, struct op *op, unsigned point, const struct
     op->found[at] = found;
 }
 
+/* Ours may stand where the winner's does not: it would keep the key from others to its end. */
+static void take_back(struct dht *d, const struct op *op)
+{
+    struct record rec = record_tombstone(&op->rec);
+
+    if (record_single(&op->rec) && op_write(d, OP_REMOVAL, &rec, 0, NULL) != 0)
+        dht_count(d, COUNT_OPS_FAILED); /* too many at once: then it ends with its lease */
+}
+
 /* Another owner's record stands where we asked for ours. */
 static void taken_by_other(struct dht *d, struct op *op, unsigned i, const struct item *item,
                            const struct cred *cred)
@@ -828,17 +837,14 @@ static void taken_by_other(struct dht *d, struct op *op, unsigned i, const struc
     }
     keep_none(op);
     add_found(d, op, i, item, cred);
-    if (op->certain) { /* we were told OK by a majority, and yet: settled against us */
-        keep_lost(d, &op->key, &item->rec.owner);
-        op->over = true;
+    settle(d, op, DHT_TAKEN); /* or, told OK by a majority, settled against us all the same */
+    keep_lost(d, &op->key, &item->rec.owner);
+    if (op->phase == OP_GRANT) {
+        release(d, op, USEC_NEVER);
         return;
     }
-    settle(d, op, DHT_TAKEN);
-    keep_lost(d, &op->key, &item->rec.owner);
-    if (op->phase == OP_GRANT)
-        release(d, op, USEC_NEVER);
-    else
-        op->over = true;
+    take_back(d, op);
+    op->over = true;
 }
 
 /* By its numbers alone: a holder takes the same numbers for the same lease, and adds no time. */

@@ -102,6 +102,16 @@ struct record record_renewed(const struct record *old, const struct renewal *ren
     return rec;
 }
 
+struct record record_tombstone(const struct record *rec)
+{
+    struct record tombstone = *rec;
+
+    tombstone.kind |= RECORD_REMOVED;
+    tombstone.len = 0;
+    tombstone.duration_s += RECORD_TOMBSTONE_EXTRA_S;
+    return tombstone;
+}
+
 static void signed_bytes(uint8_t out[SIGNED_LEN], const struct record *rec,
                          const struct id *overlay)
 {

@@ -104,6 +104,8 @@ bool renewal_read(struct reader *r, struct renewal *out);
 void renewal_write(struct writer *w, const struct record *rec);
 /* The record that `old` becomes; the value stays borrowed from where old's is. */
 struct record record_renewed(const struct record *old, const struct renewal *renewal);
+/* What removes it, yet to be numbered and signed. */
+struct record record_tombstone(const struct record *rec);
 
 void record_sign(struct record *rec, const struct id *overlay, const struct sign_secret *sec);
 bool record_verify(const struct record *rec, const struct id *overlay,

@@ -464,20 +464,35 @@ size_t dht_check_replicas(const struct world *w, size_t *records, size_t explain
     return bad;
 }
 
-void dht_check_follow(const struct world *w, struct host *h, const char *prefix)
+/* All that it holds of the records that are followed; false: nothing. */
+static bool held_text(const struct world *w, const struct host *h, const char *prefix, char *text,
+                      size_t size)
 {
-    char now[96] = "nothing", text[ID_TEXT_SIZE];
     struct dht_held held;
+    char id[ID_TEXT_SIZE];
+    size_t len = 0;
 
+    text[0] = 0;
     for (size_t i = 0; h->node != NULL && dht_held_next(node_dht(h->node), &i, &held);) {
         const struct host *owner = world_host(w, &held.v.owner);
 
-        if (strncmp(id_text(&held.v.key, text), prefix, strlen(prefix)) != 0)
+        if (len >= size || strncmp(id_text(&held.v.key, id), prefix, strlen(prefix)) != 0)
             continue;
-        snprintf(now, sizeof(now), "%s of %d, epoch %u, sequence %u, points %02x",
-                 held.tombstone ? "tombstone" : "record", owner != NULL ? (int)owner->index : -1,
-                 (unsigned)held.v.epoch, (unsigned)held.v.sequence, held.points);
+        id_short(&held.v.owner, id);
+        len += (size_t)snprintf(text + len, size - len, "%s%s of %s (%d) %u.%u at %02x",
+                                len > 0 ? ", " : "", held.tombstone ? "tombstone" : "record", id,
+                                owner != NULL ? (int)owner->index : -1, (unsigned)held.v.epoch,
+                                (unsigned)held.v.sequence, held.points);
     }
+    return len > 0;
+}
+
+void dht_check_follow(const struct world *w, struct host *h, const char *prefix)
+{
+    char now[512], text[ID_SHORT_SIZE];
+
+    if (!held_text(w, h, prefix, now, sizeof(now)))
+        snprintf(now, sizeof(now), "nothing");
     if (strcmp(now, h->followed != NULL ? h->followed : "") == 0)
         return;
     free(h->followed);

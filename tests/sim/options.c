@@ -62,7 +62,7 @@ static const char usage[] =
     "  --follow HEX       who holds the records whose key begins so, as it changes\n"
     "  --memory           bytes by allocation site, to stderr\n"
     "  --seeds A-B        a swarm: each seed chooses its own size and faults\n"
-    "  --keep-going       past the first violation; --verbose: a line for each seed\n"
+    "  --keep-going       past the first violation, each is told; --verbose: a line for each seed\n"
     "  --jobs J           processes at a time (default: one)\n"
     "  --help, --version\n"
     "\n"

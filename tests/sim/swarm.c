@@ -119,6 +119,9 @@ static void add_digest(struct swarm *s, const struct swarm_result *r)
 
 static void keep_violation(struct swarm *s, const struct swarm_result *r)
 {
+    if (s->options->keep_going)
+        fprintf(stderr, "%sseed %llu violated: %s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "",
+                (unsigned long long)r->seed, r->violation);
     s->violated++;
     if (s->violated == 1 || r->seed < s->worst.seed)
         s->worst = *r;
@@ -140,10 +143,9 @@ static void take_result(struct swarm *s, const struct swarm_result *r)
     if (s->options->verbose)
         fprintf(stderr,
                 "seed %llu: %u hosts, %.0f virtual s, %.3f core s, healed %.2f s, settled "
-                "%.2f s, skip %.2f s%s%s\n",
+                "%.2f s, skip %.2f s\n",
                 (unsigned long long)r->seed, (unsigned)r->nodes, r->virtual_s, r->core_s,
-                r->liveness.ideal_s, r->liveness.settled_s, r->skip_s,
-                r->violations > 0 ? ": " : "", r->violation);
+                r->liveness.ideal_s, r->liveness.settled_s, r->skip_s);
     if (r->violations > 0)
         keep_violation(s, r);
 }

@@ -529,6 +529,46 @@ static void two_owners_after_a_partition_are_settled_within_a_minute(void **stat
     }
 }
 
+static bool third_point_is_not_stored(struct world *w, const struct overlay *from,
+                                      const uint8_t *body, size_t len)
+{
+    return body[0] != PARCEL_STORE || body[PARCEL_HEADER_LEN] != 2;
+}
+
+/* Else the address would be nobody's, and could not be claimed, until the lease has ended. */
+static void who_lost_its_key_leaves_nothing_behind_where_the_winner_does_not_stand(void **state)
+{
+    for (uint64_t seed = 40; seed < 50; seed++) {
+        struct id key = world_key((unsigned)seed), owner;
+        struct overlay *winner, *loser;
+        struct world w;
+
+        world_init(&w, seed);
+        world_grow(&w, 30, MSEC(100));
+        world_run(&w, SEC(5));
+        world_split(&w, 2);
+        world_run(&w, SEC(20));
+        winner = w.nodes[0];
+        loser = w.nodes[1];
+        owner = psk_winner(&key, &winner->id, &loser->id);
+        if (id_eq(&owner, &loser->id)) {
+            loser = w.nodes[0];
+            winner = w.nodes[1];
+        }
+        assert_int_equal(create_now(loser, &key, "theirs", DHT_KEEP), DHT_OK);
+        w.hook = third_point_is_not_stored;
+        assert_int_equal(create_now(winner, &key, "mine", 0), DHT_OK);
+        world_run(&w, SEC(30));
+        w.hook = NULL;
+        world_merge(&w);
+        world_run(&w, SEC(60));
+        assert_int_equal(loser->lost, 1);
+        assert_int_equal(owners_of(&w, &key, &owner), 1);
+        assert_true(id_eq(&owner, &winner->id));
+        world_clear(&w);
+    }
+}
+
 static void loss_only_delays(void **state)
 {
     struct world w;
@@ -755,6 +795,8 @@ int main(void)
         cmocka_unit_test(who_is_left_alone_comes_to_rest),
         cmocka_unit_test(most_may_crash_and_be_back_unnoticed),
         cmocka_unit_test(two_owners_after_a_partition_are_settled_within_a_minute),
+        cmocka_unit_test(
+            who_lost_its_key_leaves_nothing_behind_where_the_winner_does_not_stand),
         cmocka_unit_test(loss_only_delays),
         cmocka_unit_test(a_list_has_one_value_per_owner),
         cmocka_unit_test(the_largest_value_travels_in_two_parts),
