@@ -795,8 +795,7 @@ int main(void)
         cmocka_unit_test(who_is_left_alone_comes_to_rest),
         cmocka_unit_test(most_may_crash_and_be_back_unnoticed),
         cmocka_unit_test(two_owners_after_a_partition_are_settled_within_a_minute),
-        cmocka_unit_test(
-            who_lost_its_key_leaves_nothing_behind_where_the_winner_does_not_stand),
+        cmocka_unit_test(who_lost_its_key_leaves_nothing_behind_where_the_winner_does_not_stand),
         cmocka_unit_test(loss_only_delays),
         cmocka_unit_test(a_list_has_one_value_per_owner),
         cmocka_unit_test(the_largest_value_travels_in_two_parts),
