@@ -479,6 +479,7 @@ void overlay_free(struct overlay *o)
     crawl_free(o);
     broadcast_free(o);
     contacts_clear(o);
+    shortcuts_clear(o);
     free_links(o);
     ring_clear(&o->ring);
     tcp_clear(o);

@@ -211,8 +211,8 @@ enum {
 struct draw {
     struct alarm alarm;
     uint32_t token; /* of the question who lives around the point; 0: none asked */
-    struct id trial[SHORTCUT_TRIALS];
-    uint8_t trials; /* 0: none under way */
+    struct id *trial; /* room for SHORTCUT_TRIALS; NULL: none under way */
+    uint8_t trials;
     bool timed;     /* their round trips are being measured */
 };
 
@@ -495,6 +495,7 @@ void tcp_link_indirect(struct overlay *o, struct link *l);
 
 /* shortcut.c */
 void shortcuts_init(struct overlay *o);
+void shortcuts_clear(struct overlay *o);
 void shortcuts_begin(struct overlay *o); /* we have become a member */
 void shortcut_lists(struct overlay *o, const struct lists *lists);
 void shortcut_lost(struct overlay *o);

@@ -6,6 +6,7 @@
 #include "overlay/overlay_internal.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 enum {
     RESIZE = 2, /* the ring grew or shrank so many times: shortcuts are drawn again, one by one */
@@ -28,6 +29,19 @@ void shortcuts_init(struct overlay *o)
 {
     for (size_t i = 0; i < DRAWS_MAX; i++)
         o->shortcuts.draws[i].alarm = (struct alarm){.timer.at_us = USEC_NEVER, .due = draw_due};
+}
+
+static void end_trials(struct draw *d)
+{
+    free(d->trial);
+    d->trial = NULL;
+    d->trials = 0;
+}
+
+void shortcuts_clear(struct overlay *o)
+{
+    for (size_t i = 0; i < DRAWS_MAX; i++)
+        end_trials(&o->shortcuts.draws[i]);
 }
 
 static bool is_under_way(const struct draw *d)
@@ -141,7 +155,7 @@ static void judge_trial(struct overlay *o, struct draw *d)
         if (l != NULL)
             link_dismiss(l);
     }
-    d->trials = 0;
+    end_trials(d);
 }
 
 static bool resized(const struct overlay *o)
@@ -232,8 +246,8 @@ static void try_candidate(struct overlay *o, struct draw *d, const struct id *id
     static const struct id nobody;
     const struct link *l = link_find(o, id);
 
-    if (d->trials == most || id_eq(id, &o->ring.self) || ring_is_near(&o->ring, id) ||
-        is_tried(o, id))
+    if (d->trial == NULL || d->trials == most || id_eq(id, &o->ring.self) ||
+        ring_is_near(&o->ring, id) || is_tried(o, id))
         return;
     if (l != NULL && ((l->mine | l->theirs) & OVERLAY_ROLE_SHORTCUT) != 0)
         return;
@@ -257,12 +271,14 @@ void shortcut_lists(struct overlay *o, const struct lists *lists)
     if (d == NULL || o->ring.state != OVERLAY_MEMBER)
         return;
     d->token = 0;
-    d->trials = 0;
     d->timed = false;
+    d->trial = calloc(SHORTCUT_TRIALS, sizeof *d->trial);
     for (size_t i = 0; i < OVERLAY_NEAR; i++)
         for (int side = RING_LEFT; side <= RING_RIGHT; side++)
             if (i < lists->side[side].count)
                 try_candidate(o, d, &lists->side[side].id[i], &lists->ep[side][i], most);
     try_candidate(o, d, &lists->from, NULL, most);
+    if (d->trials == 0)
+        end_trials(d);
     alarm_set(o, &d->alarm, o->env->now_us + (d->trials > 0 ? trial_us : next_us));
 }
