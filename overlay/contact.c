@@ -13,7 +13,6 @@
 enum {
     TRIES_AT_ONCE = 4,          /* as a member */
     TRIES_AT_ONCE_OUTSIDE = 16, /* while we have no ring */
-    BOOTSTRAPS_FIRST = 2,       /* asked at once, if more are known */
     JITTER = 25,                /* per cent */
     CONTACTS_STEP = 4,          /* by which the table grows */
 };
@@ -30,9 +29,6 @@ static const usec try_outside_us = SEC(6); /* longer than a session tries by its
 static const usec answer_us = SEC(3);
 static const usec near_again_us = SEC(60);
 static const usec crowded_us = MSEC(250);
-static const usec others_us = MSEC(500); /* the other bootstraps are asked then, if no member was
-                                            met until then ... */
-static const usec spared_us = SEC(2);    /* ... or it did not let us in for so long */
 
 static void contacts_due(struct overlay *o, struct alarm *alarm);
 
@@ -121,38 +117,6 @@ bool contact_is_at(const struct contact *c, const struct endpoint *ep)
     return c->kind != CONTACT_TUNNEL && endpoint_eq(&c->ep, ep);
 }
 
-static bool is_fresh(const struct contact *c)
-{
-    return c->session == NULL && c->tries == 0 && id_is_zero(&c->node);
-}
-
-/*
- * A new bootstrap, `c`: of those not asked yet any two are asked at once, and the others later, so
- * that many bootstraps share the work of letting members in. Each new one takes the place of an
- * earlier one as often as makes all equally likely.
- */
-static void share_out(struct overlay *o, struct contact *c)
-{
-    struct contact *first[OVERLAY_BOOTSTRAPS_MAX];
-    size_t n = 0, fresh = 0, which;
-
-    for (size_t i = 0; i < o->contacts.count; i++) {
-        struct contact *other = &o->contacts.v[i];
-
-        if (other == c || other->kind != CONTACT_BOOTSTRAP || !is_fresh(other))
-            continue;
-        fresh++;
-        if (other->next_us <= o->env->now_us)
-            first[n++] = other;
-    }
-    if (n < BOOTSTRAPS_FIRST)
-        return;
-    which = env_random_below(o->env, fresh + 1);
-    if (which < n)
-        c = first[which];
-    c->next_us = o->env->now_us + others_us;
-}
-
 int contact_add(struct overlay *o, enum contact_kind kind, const struct id *node,
                 const struct endpoint *ep)
 {
@@ -177,8 +141,6 @@ int contact_add(struct overlay *o, enum contact_kind kind, const struct id *node
     if (kind == CONTACT_MET)
         c->next_us = USEC_NEVER;
     alarm_sooner(o, &o->contacts.alarm, c->next_us);
-    if (kind == CONTACT_BOOTSTRAP)
-        share_out(o, c);
     return 0;
 }
 
@@ -276,7 +238,7 @@ static bool turn_comes_later(struct overlay *o, struct contact *c)
 {
     usec longest_us = longest_interval(o, c);
 
-    if (!c->known || outside(o) || c->interval_us >= longest_us / 2)
+    if (!c->known || c->interval_us >= longest_us / 2)
         return false;
     c->interval_us = longest_us;
     c->next_us = o->env->now_us + env_random_below(o->env, longest_us);
@@ -384,16 +346,6 @@ static void end_try(struct overlay *o, struct contact *c)
     }
 }
 
-/* A bootstrap whose turn has come, and others have led us to the ring already. */
-static bool is_spared(struct overlay *o, struct contact *c)
-{
-    if (c->kind != CONTACT_BOOTSTRAP || !is_fresh(c) || c->known || !join_knows_member(o))
-        return false;
-    c->known = true; /* of the ring that we are let into, until it is asked */
-    c->next_us = o->env->now_us + spared_us;
-    return true;
-}
-
 /* One contact whose time has come. False: it was forgotten. */
 static bool contact_due(struct overlay *o, struct contact *c)
 {
@@ -409,7 +361,7 @@ static bool contact_due(struct overlay *o, struct contact *c)
                o->env->now_us >= c->lost_us + lost_forget_us) {
         forget(o, c);
         return false;
-    } else if (!is_spared(o, c) && !turn_comes_later(o, c)) {
+    } else if (!turn_comes_later(o, c)) {
         try_contact(o, c);
     }
     return true;

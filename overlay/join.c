@@ -80,7 +80,7 @@ static void ask_for_place(struct overlay *o, struct link *through)
 
 /* Joining. */
 
-bool join_knows_member(const struct overlay *o)
+static bool knows_member(const struct overlay *o)
 {
     for (size_t i = 0; i < o->ring.count; i++)
         if (o->ring.peers[i]->state == OVERLAY_MEMBER)
@@ -120,7 +120,7 @@ static void join_due(struct overlay *o, struct alarm *alarm)
 
     if (!outside(o))
         return;
-    if (o->env->now_us >= o->join.started_us + alone_us && !join_knows_member(o)) {
+    if (o->env->now_us >= o->join.started_us + alone_us && !knows_member(o)) {
         become_member(o);
         return;
     }

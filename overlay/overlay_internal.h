@@ -424,8 +424,6 @@ void join_link_down(struct overlay *o, struct link *l);
 void join_member_met(struct overlay *o, struct link *l);
 bool join_is_pledged(const struct overlay *o, const struct link *l);
 /* The ring's lists changed. */
-/* One that we have a session with. */
-bool join_knows_member(const struct overlay *o);
 void join_refresh(struct overlay *o);
 /* A near neighbour fell silent: look around soon. */
 void join_seek_soon(struct overlay *o);

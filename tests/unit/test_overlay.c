@@ -194,52 +194,6 @@ static struct overlay_entry only_entry(struct net_node *n)
     return e;
 }
 
-static unsigned asked_of(const struct net_node *n, unsigned asked[8])
-{
-    struct overlay_entry e;
-    unsigned count = 0;
-
-    for (size_t i = 0; overlay_entry_next(n->o, &i, &e);) {
-        if (e.state == OVERLAY_ENTRY_WAITING)
-            continue;
-        asked[i - 1]++;
-        count++;
-    }
-    return count;
-}
-
-/* Each lets in a share of those who come, so that more of them can let in more. */
-static void of_many_bootstraps_two_are_asked_and_the_others_when_those_are_silent(void **state)
-{
-    static const unsigned all[8] = {0, 1, 2, 3, 4, 5, 6, 7};
-    struct overlay_net *net = net_new(8, MSEC(25));
-    unsigned asked[8] = {0};
-
-    for (unsigned i = 0; i < 40; i++)
-        net_start(net_add(net), all, ARRAY_LEN(all));
-    net_settle(net, SEC(30));
-    net_run(net, SEC(100));
-    assert_true(net_ideal(net, true));
-    for (unsigned i = 0; i < 80; i++) {
-        struct net_node *n = net_add(net);
-
-        net_start(n, all, ARRAY_LEN(all));
-        net_run(net, MSEC(60));
-        assert_int_equal(asked_of(n, asked), 2);
-        net_run(net, SEC(1));
-    }
-    for (unsigned i = 0; i < ARRAY_LEN(all); i++)
-        assert_in_range(asked[i], 8, 36);
-    for (unsigned i = 0; i < 7; i++)
-        net_kill(net->nodes[i]);
-    net_settle(net, SEC(30));
-    for (unsigned i = 0; i < 10; i++) {
-        net_start(net_add(net), all, ARRAY_LEN(all));
-        assert_true(net_settle(net, SEC(5)) < SEC(1));
-    }
-    net_free(net);
-}
-
 static void who_is_alone_can_tell_what_was_tried(void **state)
 {
     struct overlay_net *net = net_new(7, MSEC(10));
@@ -356,7 +310,6 @@ int main(void)
         cmocka_unit_test(a_way_in_for_very_many_keeps_no_more_of_them_than_it_should),
         cmocka_unit_test(a_goodbye_closes_the_ring_within_a_second),
         cmocka_unit_test(a_crash_is_repaired_within_15_seconds),
-        cmocka_unit_test(of_many_bootstraps_two_are_asked_and_the_others_when_those_are_silent),
         cmocka_unit_test(who_is_alone_can_tell_what_was_tried),
         cmocka_unit_test(who_slept_long_is_back_within_3_seconds),
         cmocka_unit_test(two_rings_become_one_when_a_bootstrap_answers),
