@@ -117,6 +117,26 @@ bool contact_is_at(const struct contact *c, const struct endpoint *ep)
     return c->kind != CONTACT_TUNNEL && endpoint_eq(&c->ep, ep);
 }
 
+/* Who was met rests until nobody else is left. */
+static void try_first(struct overlay *o, struct contact *c)
+{
+    c->next_us = c->kind == CONTACT_MET ? USEC_NEVER : o->env->now_us;
+    if (c->kind == CONTACT_LOST)
+        c->next_us += env_jitter(o->env, SEC(1), 100);
+    alarm_sooner(o, &o->contacts.alarm, c->next_us);
+}
+
+/* There is a reason now to try whom we only met. */
+static void promote(struct overlay *o, struct contact *c, enum contact_kind kind)
+{
+    c->kind = (uint8_t)kind;
+    c->lost_us = o->env->now_us;
+    if (c->session != NULL)
+        return;
+    ask_anew(c);
+    try_first(o, c);
+}
+
 int contact_add(struct overlay *o, enum contact_kind kind, const struct id *node,
                 const struct endpoint *ep)
 {
@@ -126,21 +146,15 @@ int contact_add(struct overlay *o, enum contact_kind kind, const struct id *node
         c = &o->contacts.v[i];
         if (!contact_is_at(c, ep))
             continue;
-        if (c->kind == CONTACT_MET && kind != CONTACT_MET) {
-            c->kind = (uint8_t)kind;
-            c->lost_us = o->env->now_us;
-        }
+        if (c->kind == CONTACT_MET && kind != CONTACT_MET)
+            promote(o, c, kind);
         return 0;
     }
     if (!make_room(o, kind))
         return -ERR_FULL;
     c = append(o, kind, node);
     c->ep = *ep;
-    if (kind == CONTACT_LOST)
-        c->next_us += env_jitter(o->env, SEC(1), 100);
-    if (kind == CONTACT_MET)
-        c->next_us = USEC_NEVER;
-    alarm_sooner(o, &o->contacts.alarm, c->next_us);
+    try_first(o, c);
     return 0;
 }
 

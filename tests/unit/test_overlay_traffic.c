@@ -447,6 +447,33 @@ static void a_new_member_draws_all_shortcuts_that_it_wants(void **state)
     net_free(net);
 }
 
+/* As when a name resolves late, and also where it was only met before. */
+static void who_is_told_of_another_ring_makes_them_one_at_once(void **state)
+{
+    for (int met = 0; met < 2; met++) {
+        struct overlay_net *net = net_new(14, rtt_half);
+        struct net_node *teller, *other;
+
+        for (unsigned i = 0; i < 80; i++) {
+            unsigned first = i / 40 * 40;
+
+            net_start(net_add(net), &first, 1);
+        }
+        net_run(net, SEC(100));
+        assert_false(net_ideal(net, true));
+        teller = net->nodes[20];
+        other = net->nodes[60];
+        if (met == 1)
+            assert_int_equal(
+                contact_add(net_enter(teller), CONTACT_MET, &other->config.node, &other->ep), 0);
+        net_run(net, SEC(60));
+        assert_false(net_ideal(net, true));
+        assert_int_equal(overlay_add_bootstrap(net_enter(teller), &other->ep), 0);
+        assert_true(net_settle(net, SEC(10)) < SEC(5));
+        net_free(net);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -466,6 +493,7 @@ int main(void)
         cmocka_unit_test(all_peers_know_how_large_each_believes_the_ring),
         cmocka_unit_test(a_size_told_in_another_length_is_not_taken),
         cmocka_unit_test(a_new_member_draws_all_shortcuts_that_it_wants),
+        cmocka_unit_test(who_is_told_of_another_ring_makes_them_one_at_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
