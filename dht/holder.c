@@ -241,6 +241,7 @@ void holder_on_renew(struct dht *d, const struct overlay_from *from, uint64_t id
     const struct entry *old, *standing;
     struct item item = {.flags = 0};
     struct cred *cred;
+    bool taken;
 
     renewal_read(r, &renewal);
     if (!reader_done(r) || point >= DHT_POINTS) {
@@ -252,7 +253,8 @@ void holder_on_renew(struct dht *d, const struct overlay_from *from, uint64_t id
     old = store_find(&d->store, &renewal.key, &renewal.owner);
     if (old == NULL || record_removed(&old->rec)) {
         standing = store_standing(&d->store, &renewal.key);
-        holder_answer(d, from, id, standing != NULL ? VERDICT_TAKEN : VERDICT_UNKNOWN, standing);
+        taken = standing != NULL && entry_live(standing, d->env->now_us);
+        holder_answer(d, from, id, taken ? VERDICT_TAKEN : VERDICT_UNKNOWN, standing);
         return;
     }
     item.rec = record_renewed(&old->rec, &renewal);

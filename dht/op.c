@@ -811,23 +811,35 @@ static void add_found(struct dht *d, struct op *op, unsigned point, const struct
     op->found[at] = found;
 }
 
-/* Ours may stand where the winner's does not: it would keep the key from others to its end. */
+/* Ours may stand where the winner's does not: it would keep the key from others to its end. A
+ * site's is for its other routers, too: one of them may win. */
 static void take_back(struct dht *d, const struct op *op)
 {
     struct record rec = record_tombstone(&op->rec);
 
-    if (record_single(&op->rec) && op_write(d, OP_REMOVAL, &rec, 0, NULL) != 0)
+    if (!record_single(&op->rec) || !id_eq(&op->rec.owner, &op->rec.writer))
+        return;
+    if (op_write(d, OP_REMOVAL, &rec, 0, NULL) != 0)
         dht_count(d, COUNT_OPS_FAILED); /* too many at once: then it ends with its lease */
 }
 
-/* Another owner's record stands where we asked for ours. */
+/* It stands, or may stand, at some points already. */
+static bool is_held(const struct dht *d, const struct op *op)
+{
+    const struct lease *lease = keep_find(d, &op->key);
+
+    return op->phase == OP_WRITE || (lease != NULL && id_eq(&lease->rec.owner, &op->rec.owner));
+}
+
+/* Another owner's record stands where we asked for ours, says one holder, and may lie: what is ours
+ * is lost only to who wins it by the rules. */
 static void taken_by_other(struct dht *d, struct op *op, unsigned i, const struct item *item,
                            const struct cred *cred)
 {
-    const struct cred *own = d->creds.own[0];
+    bool wins = creds_wins(&d->creds, &op->rec, d->creds.own[0], &item->rec, cred);
+    bool held = is_held(d, op);
 
-    if (op->kind == OP_RENEWAL && !op->asks[i].whole &&
-        creds_wins(&d->creds, &op->rec, own, &item->rec, cred)) {
+    if (op->kind == OP_RENEWAL && !op->asks[i].whole && wins) {
         ask_whole(d, op, i); /* a rival from another part of the ring: the holder will see */
         return;
     }
@@ -835,16 +847,20 @@ static void taken_by_other(struct dht *d, struct op *op, unsigned i, const struc
         answered(d, op, i, VERDICT_OK); /* what we wanted to remove is gone there */
         return;
     }
+    if (item->rec.kind != RECORD_CREATE || item->remaining_s == 0 || (held && wins)) {
+        answered(d, op, i, VERDICT_REFUSED);
+        return;
+    }
     keep_none(op);
     add_found(d, op, i, item, cred);
     settle(d, op, DHT_TAKEN); /* or, told OK by a majority, settled against us all the same */
     keep_lost(d, &op->key, &item->rec.owner);
-    if (op->phase == OP_GRANT) {
+    if (op->phase == OP_GRANT)
         release(d, op, USEC_NEVER);
-        return;
-    }
-    take_back(d, op);
-    op->over = true;
+    else
+        op->over = true;
+    if (held)
+        take_back(d, op);
 }
 
 /* By its numbers alone: a holder takes the same numbers for the same lease, and adds no time. */

@@ -569,6 +569,132 @@ static void who_lost_its_key_leaves_nothing_behind_where_the_winner_does_not_sta
     }
 }
 
+static struct overlay *liar, *owner_lied_to;
+static struct record lie;
+
+static void sign_lie(const struct world *w, const struct id *key)
+{
+    lie = (struct record){.kind = RECORD_CREATE,
+                          .key = *key,
+                          .owner = liar->id,
+                          .writer = liar->id,
+                          .epoch = 1,
+                          .sequence = 5,
+                          .duration_s = 3600};
+    memcpy(lie.credential, liar->config.pub.b, CREDENTIAL_LEN);
+    record_sign(&lie, &w->group, &liar->config.sec);
+}
+
+static void show_lie(enum parcel_type type, uint64_t id)
+{
+    struct parcel p;
+
+    parcel_start(&p, type, id);
+    if (type == PARCEL_VERDICT)
+        write_u8(&p.w, VERDICT_TAKEN);
+    parcel_items(&p);
+    assert_true(parcel_item(&p, &lie, 3600, 0));
+    world_transmit(liar, owner_lied_to, &owner_lied_to->id, false, p.bytes, writer_len(&p.w));
+}
+
+/* Who holds the third point shows a record of its own, whatever is asked there. */
+static bool third_point_lies(struct world *w, const struct overlay *from, const uint8_t *body,
+                             size_t len)
+{
+    bool asks = body[0] == PARCEL_RENEW || body[0] == PARCEL_STORE || body[0] == PARCEL_GRANT;
+
+    if (from != owner_lied_to || !asks || body[PARCEL_HEADER_LEN] != 2)
+        return true;
+    show_lie(PARCEL_VERDICT, get_u64(body + 1));
+    return false;
+}
+
+static void a_holder_that_lies_takes_no_key_from_who_wins_it(void **state)
+{
+    for (int anew = 0; anew < 2; anew++) {
+        struct dht_value v;
+        struct world w;
+        struct id key, owner;
+        unsigned n = 100;
+
+        world_init(&w, 77);
+        world_grow(&w, 30, MSEC(100));
+        world_run(&w, SEC(10));
+        owner_lied_to = w.nodes[0];
+        liar = w.nodes[1];
+        do {
+            key = world_key(n++);
+            owner = psk_winner(&key, &owner_lied_to->id, &liar->id);
+        } while (!id_eq(&owner, &owner_lied_to->id));
+        assert_int_equal(create_now(owner_lied_to, &key, "mine", DHT_KEEP), DHT_OK);
+        world_run(&w, SEC(10));
+        sign_lie(&w, &key);
+        w.hook = third_point_lies;
+        if (anew == 1)
+            assert_int_equal(create_now(owner_lied_to, &key, "anew", DHT_KEEP), DHT_OK);
+        else
+            show_lie(PARCEL_LOST, 7); /* it renews at once */
+        world_run(&w, SEC(3));
+        assert_int_equal(owner_lied_to->lost, 0);
+        w.hook = NULL;
+        assert_int_equal(create_now(liar, &key, "stolen", DHT_KEEP), DHT_TAKEN);
+        world_run(&w, SEC(60));
+        assert_true(dht_kept(owner_lied_to->dht, &key, &v));
+        assert_int_equal(get_now(w.nodes[9], &key, DHT_MAJORITY), DHT_OK);
+        assert_true(id_eq(&w.nodes[9]->value.owner, &owner_lied_to->id));
+        world_clear(&w);
+    }
+}
+
+static bool no_loser_is_told(struct world *w, const struct overlay *from, const uint8_t *body,
+                             size_t len)
+{
+    return body[0] != PARCEL_LOST;
+}
+
+/* The winner stands at one point only, and the loser hears of it in one of its first answers. */
+static void who_loses_its_key_while_it_claims_it_anew_leaves_nothing_behind(void **state)
+{
+    for (uint64_t seed = 41; seed <= 60; seed++) {
+        struct overlay *winner, *loser;
+        struct id key, owner, point;
+        struct world w;
+        struct parcel p;
+        unsigned n = 300;
+
+        world_init(&w, seed);
+        world_grow(&w, 30, MSEC(100));
+        world_run(&w, SEC(20));
+        winner = liar = w.nodes[0];
+        loser = w.nodes[1];
+        do {
+            key = world_key(n++);
+            owner = psk_winner(&key, &winner->id, &loser->id);
+        } while (!id_eq(&owner, &winner->id));
+        assert_int_equal(create_now(loser, &key, "theirs", DHT_KEEP), DHT_OK);
+        world_run(&w, SEC(5));
+        w.hook = no_loser_is_told;
+        sign_lie(&w, &key); /* it is none this time */
+        parcel_start(&p, PARCEL_STORE, 99);
+        write_u8(&p.w, 2);
+        write_u8(&p.w, 0);
+        write_u32(&p.w, 3600);
+        record_write(&p.w, &lie);
+        point = id_point(&key, 2, DHT_POINTS);
+        assert_int_equal(overlay_route(winner, &point, OVERLAY_NEAREST, OVERLAY_PROTO_DHT, p.bytes,
+                                       writer_len(&p.w)),
+                         0);
+        world_run(&w, SEC(1));
+        w.hook = NULL;
+        (void)create_now(loser, &key, "anew", DHT_KEEP);
+        world_run(&w, SEC(60));
+        assert_int_equal(loser->lost, 1);
+        assert_int_equal(owners_of(&w, &key, &owner), 1);
+        assert_true(id_eq(&owner, &winner->id));
+        world_clear(&w);
+    }
+}
+
 static void loss_only_delays(void **state)
 {
     struct world w;
@@ -796,6 +922,8 @@ int main(void)
         cmocka_unit_test(most_may_crash_and_be_back_unnoticed),
         cmocka_unit_test(two_owners_after_a_partition_are_settled_within_a_minute),
         cmocka_unit_test(who_lost_its_key_leaves_nothing_behind_where_the_winner_does_not_stand),
+        cmocka_unit_test(a_holder_that_lies_takes_no_key_from_who_wins_it),
+        cmocka_unit_test(who_loses_its_key_while_it_claims_it_anew_leaves_nothing_behind),
         cmocka_unit_test(loss_only_delays),
         cmocka_unit_test(a_list_has_one_value_per_owner),
         cmocka_unit_test(the_largest_value_travels_in_two_parts),
