@@ -315,15 +315,20 @@ static void node_own_changed(struct node *n)
         acquaintances_tell_all(n->overlay, &n->own.facts);
 }
 
+/* Removed, or about to give back what is ours: somebody else may have it the next moment. */
+static bool node_is_out(const struct node *n)
+{
+    return n->removed || n->leaving;
+}
+
 static void node_tell_addresses(struct node *n)
 {
-    struct net ipv4 = {0};
-
     static const struct net none;
+    struct net ipv4 = none;
 
-    if (own_has_address(&n->own) && n->config.address_mode != NODE_ADDRESS_DHCP && !n->removed)
+    if (own_has_address(&n->own) && n->config.address_mode != NODE_ADDRESS_DHCP && !node_is_out(n))
         ipv4 = address_with_prefix(&n->config.ipv4, &n->own.facts.ipv4);
-    n->host.addresses(n->ctx, &ipv4, n->removed ? &none : &n->own.ipv6);
+    n->host.addresses(n->ctx, &ipv4, node_is_out(n) ? &none : &n->own.ipv6);
 }
 
 /* Whoever was removed is cut off at once: sessions, records, and we ourselves if it is us. */
@@ -507,6 +512,7 @@ void node_leave(struct node *n)
     if (n->leaving)
         return;
     n->leaving = true;
+    n->addresses_dirty = true;
     dht_leave(n->dht);
     node_settle(n);
 }
@@ -742,7 +748,7 @@ void node_status(const struct node *n, struct node_status *out)
     memcpy(out->reason, n->own.reason, sizeof(out->reason));
     out->dht_records = dht_records(n->dht);
     out->dht_bytes = dht_memory(n->dht);
-    if (n->removed)
+    if (node_is_out(n))
         return;
     if (own_has_name(&n->own))
         memcpy(out->hostname, n->own.facts.hostname, sizeof(out->hostname));
