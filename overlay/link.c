@@ -350,7 +350,8 @@ static void think(struct overlay *o, struct link *l)
         session_close(l->session);
         return;
     }
-    at_us = usec_min(say_what_is_due(o, l), first_word_at(o, l));
+    at_us = say_what_is_due(o, l); /* first: arguments have no order */
+    at_us = usec_min(at_us, first_word_at(o, l));
     at_us = usec_min(at_us, unused_until(l));
     if (l->demand_until_us != 0)
         at_us = usec_min(at_us, l->demand_until_us);

@@ -24,6 +24,26 @@ static int run_twin(char **argv)
     return EXIT_USAGE;
 }
 
+static int run_program(const struct options *o)
+{
+    switch (o->command) {
+    case COMMAND_RUN:
+    case COMMAND_CLAIMS:
+        return run_command(o);
+    case COMMAND_CHECK:
+        return check_command(o);
+    case COMMAND_SMALL:
+        return small_command(o);
+    case COMMAND_NAT:
+        return nat_command(o);
+    case COMMAND_REMOVAL:
+        return removal_command(o);
+    case COMMAND_RELAY:
+        return relay_command(o);
+    }
+    return EXIT_USAGE;
+}
+
 int main(int argc, char **argv)
 {
     struct options o;
@@ -38,20 +58,10 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     if (o.sites)
         account_trace();
-    switch (o.command) {
-    case COMMAND_RUN:
-    case COMMAND_CLAIMS:
-        return run_command(&o);
-    case COMMAND_CHECK:
-        return check_command(&o);
-    case COMMAND_SMALL:
-        return small_command(&o);
-    case COMMAND_NAT:
-        return nat_command(&o);
-    case COMMAND_REMOVAL:
-        return removal_command(&o);
-    case COMMAND_RELAY:
-        return relay_command(&o);
+    status = run_program(&o);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        perror("peal-sim: the result cannot be written");
+        return EXIT_USAGE;
     }
-    return EXIT_USAGE;
+    return status;
 }

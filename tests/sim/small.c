@@ -94,12 +94,12 @@ static void run_sequence(struct small *s)
     if (w->violations > 0) {
         s->violated++;
         sequence_text(s, text);
-        fprintf(
-            stderr,
-            "%s\nto see it again: peal-sim small --nodes %u --delay %.0f --seed %llu --sequence "
-            "%s\n",
-            w->violation, (unsigned)s->hosts, (double)s->gap_us / 1e3,
-            (unsigned long long)config.seed, text);
+        fprintf(stderr,
+                "%s\nto see it again: peal-sim small --nodes %u --delay %.0f --seed %llu "
+                "--sequence %s%s\n",
+                w->violation, (unsigned)s->hosts, (double)s->gap_us / 1e3,
+                (unsigned long long)config.seed, text,
+                s->options->null_crypto ? " --null-crypto" : "");
     }
     world_free(w);
 }
