@@ -28,6 +28,7 @@ static const usec try_us = MSEC(1200);     /* as a member: message 1 goes out th
 static const usec try_outside_us = SEC(6); /* longer than a session tries by itself */
 static const usec answer_us = SEC(3);
 static const usec near_again_us = SEC(60);
+static const usec cut_within_us = SEC(30), cut_again_us = SEC(60);
 static const usec crowded_us = MSEC(250);
 
 static void contacts_due(struct overlay *o, struct alarm *alarm);
@@ -181,11 +182,37 @@ static bool just_awoke(const struct overlay *o)
     return o->awoke_us != 0 && o->env->now_us < o->awoke_us + SEC(1);
 }
 
+static void try_soon(struct overlay *o, struct contact *c)
+{
+    ask_anew(c);
+    c->next_us = usec_min(c->next_us, o->env->now_us + env_random_below(o->env, interval_first_us));
+    alarm_sooner(o, &o->contacts.alarm, c->next_us);
+}
+
+/* As many fell silent as are left: so did the way to them, and behind it others may look for us. */
+static void look_for_others(struct overlay *o)
+{
+    size_t silent = 0;
+
+    if (o->contacts.cut_us != 0 && o->env->now_us < o->contacts.cut_us + cut_again_us)
+        return;
+    for (size_t i = 0; i < o->contacts.count; i++)
+        silent += o->contacts.v[i].kind == CONTACT_LOST &&
+                  o->env->now_us < o->contacts.v[i].lost_us + cut_within_us;
+    if (silent < o->ring.count)
+        return;
+    o->contacts.cut_us = o->env->now_us;
+    for (size_t i = 0; i < o->contacts.count; i++)
+        if (o->contacts.v[i].kind == CONTACT_MET && o->contacts.v[i].session == NULL)
+            try_soon(o, &o->contacts.v[i]);
+}
+
 void contact_lost(struct overlay *o, const struct link *l)
 {
     if (l->ep.addr.family == 0)
         return;
     (void)contact_add(o, CONTACT_LOST, &l->peer.id, &l->ep);
+    look_for_others(o);
     for (size_t i = 0; i < o->contacts.count; i++) {
         struct contact *c = &o->contacts.v[i];
 
@@ -226,16 +253,9 @@ void contacts_check(struct overlay *o)
 {
     if (o->ring.state != OVERLAY_MEMBER || o->ring.count > 0)
         return;
-    for (size_t i = 0; i < o->contacts.count; i++) {
-        struct contact *c = &o->contacts.v[i];
-
-        if (c->session != NULL || c->kind == CONTACT_LOST)
-            continue;
-        ask_anew(c);
-        c->next_us =
-            usec_min(c->next_us, o->env->now_us + env_random_below(o->env, interval_first_us));
-        alarm_sooner(o, &o->contacts.alarm, c->next_us);
-    }
+    for (size_t i = 0; i < o->contacts.count; i++)
+        if (o->contacts.v[i].session == NULL && o->contacts.v[i].kind != CONTACT_LOST)
+            try_soon(o, &o->contacts.v[i]);
 }
 
 static usec longest_interval(const struct overlay *o, const struct contact *c)

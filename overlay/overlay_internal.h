@@ -201,6 +201,7 @@ struct contacts {
     struct contact *v;
     size_t count, size;
     usec near_us; /* when one on our LAN was tried last */
+    usec cut_us;  /* when we tried all whom we met, because many fell silent */
 };
 
 enum {

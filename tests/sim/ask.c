@@ -39,9 +39,7 @@ void asks_look(struct world *w)
 
 static void look_now_and_then(struct world *w)
 {
-    usec every_us = SEC(w->host_count > ASK_LOOK_HOSTS ? ASK_LOOK_SECONDS : 1);
-
-    if (w->now_us >= w->asks.looked_us + every_us)
+    if (w->now_us >= w->asks.looked_us + SEC(world_look_seconds(w)))
         asks_look(w);
 }
 

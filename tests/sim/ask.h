@@ -19,8 +19,6 @@
 enum {
     ASKS_MAX = 4096,
     ASK_SESSIONS_S = 1,
-    ASK_LOOK_HOSTS = 100, /* in larger worlds their counters are looked at only ... */
-    ASK_LOOK_SECONDS = 60,
 };
 
 struct ask {

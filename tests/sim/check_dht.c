@@ -350,7 +350,7 @@ void dht_check_second(struct world *w)
 {
     ask_again(w);
     if (w->config.device &&
-        (w->host_count <= DHT_LOOK_HOSTS || w->now_us / SEC(1) % DHT_LOOK_SECONDS == 0))
+        w->now_us / SEC(1) % world_look_seconds(w) == 0)
         look(w);
 }
 

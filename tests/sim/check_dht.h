@@ -4,7 +4,7 @@
  * Looks into every store at once, which no node can: under each key each of the five points must be
  * held, the same, by the member closest to it and that one's neighbour on either side. A point
  * whose three holders died at once may stay empty until the owner's next renewal, as long as a
- * majority of the points stands. Every second (in large worlds every minute) it looks whether a
+ * majority of the points stands. Every second (world_look_seconds) it looks whether a
  * record of a live owner is nowhere any more though not all who held it have died, and whether
  * somebody still holds what its dead owner cannot have renewed. (A member that left, came back
  * among others and claimed the same again, knowing nothing of the tombstone it had left, meets that
@@ -21,9 +21,7 @@
 
 enum {
     DHT_ASKS_MAX = 1024,
-    DHT_LOOK_HOSTS = 100,  /* in larger worlds it is looked into all stores only */
-    DHT_LOOK_SECONDS = 60, /* so often */
-    DHT_YOUNG_S = 5,       /* a write may take */
+    DHT_YOUNG_S = 5, /* a write may take */
 };
 #define DHT_END_SLACK_US SEC(3)
 #define DHT_BURIED_US SEC(30)

@@ -6,6 +6,7 @@
 
 #include "overlay/core/err.h"
 #include "overlay/core/wire.h"
+#include "tests/sim/islands.h"
 #include "tests/sim/world.h"
 
 enum side { LEFT, RIGHT };
@@ -350,7 +351,7 @@ static void judge_skips(struct world *w, struct host *h)
 
         if (for_us > w->ring.skip_longest_us)
             w->ring.skip_longest_us = for_us;
-        if (for_us <= w->ring.skip_max_us)
+        if (for_us <= SEC(RING_CHECK_SETTLE_S))
             continue;
         world_violated(w, "host %u's %s list has passed over a live member since %.3f s",
                        (unsigned)h->index, side == RIGHT ? "right" : "left",
@@ -366,12 +367,36 @@ void ring_check_count(struct world *w)
         w->ring.broken_us = w->now_us;
 }
 
+/* Whoever a session joins is in one ring with him, soon: more rings than islands may there be only
+ * for as long as that takes. */
+static void judge_islands(struct world *w)
+{
+    struct ring_check *c = &w->ring;
+    usec since_us;
+
+    c->rings_parted = c->rings;
+    if (c->rings <= w->parts || c->rings <= islands_count(w)) {
+        c->crowded_us = 0;
+        return;
+    }
+    if (c->crowded_us == 0)
+        c->crowded_us = w->now_us;
+    since_us = c->crowded_us > w->fault_us ? c->crowded_us : w->fault_us;
+    if (w->now_us <= since_us + SEC(RING_CHECK_SETTLE_S))
+        return;
+    world_violated(w, "%zu rings, though sessions join the members to %zu islands", c->rings,
+                   islands_count(w));
+    c->crowded_us = w->now_us;
+}
+
 void ring_check_second(struct world *w)
 {
     struct ring_check *c = &w->ring;
     bool was_one = c->rings == 1;
 
     ring_check_count(w);
+    if (w->parts > 0)
+        judge_islands(w);
     if (c->complete_us != 0 && was_one && c->rings > 1 && !w->faults_on &&
         w->now_us - w->fault_us > SEC(RING_CHECK_SETTLE_S) &&
         w->now_us - c->stranded_us > SEC(RING_CHECK_SETTLE_S))

@@ -3,12 +3,13 @@
  * everything.
  *
  * Always: a list is in order on its side, names nobody twice, never its owner. A list may pass over
- * a live member only for as long as it takes to notice: while nothing is broken, skip_max_us.
+ * a live member only for as long as it takes to notice: RING_CHECK_SETTLE_S while nothing is broken.
  * Whoever follows first live right neighbours comes by every member once: one ordered ring; while
  * nothing is broken and after it was one, it stays one.
  *
  * "Ideal" is what the lists would be if every member knew everybody: it is known here alone. In a
- * partition each part has an ideal of its own.
+ * partition each part has an ideal of its own. A part's members can become one ring as far as
+ * sessions lead (islands.h), and must within RING_CHECK_SETTLE_S.
  */
 #ifndef PEAL_SIM_CHECK_RING_H
 #define PEAL_SIM_CHECK_RING_H
@@ -32,7 +33,8 @@ struct ring_check {
     usec stranded_us;     /* when somebody came last who was told of nobody that is there */
     usec broken_us;       /* when it was not one ordered ring last, by the full check */
     size_t rings;         /* by the full check; 0: lists lead nowhere */
-    usec skip_max_us;     /* with nothing broken; longer is a violation. USEC_NEVER: not judged */
+    size_t rings_parted;  /* at the end of the last second of a partition */
+    usec crowded_us;      /* in a partition: since when there are more rings than islands; 0 */
     usec skip_longest_us; /* seen so far, by the full check */
 };
 

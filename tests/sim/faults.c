@@ -15,6 +15,7 @@ static void partition(struct world *w, unsigned parts)
                 w->internet.places[i].part = w->internet.places[k].part;
     }
     w->faults_on = true;
+    w->parts = parts;
     ring_check_all_touched(w);
 }
 
@@ -22,6 +23,8 @@ static void heal(struct world *w)
 {
     internet_heal(&w->internet);
     w->faults_on = false;
+    w->parts = 0;
+    w->ring.crowded_us = 0;
     ring_check_all_touched(w);
 }
 

@@ -33,6 +33,7 @@ struct host_view {
     struct id near[2][OVERLAY_NEAR]; /* left, right */
     bool first_right[2];             /* by side: the first entry is the nearest live member there */
     uint32_t walk;                   /* of the full check */
+    struct host *island;             /* of islands_count */
     bool ideal;                      /* both whole lists are */
     usec member_us;                  /* since when it is a member */
     usec skips_us[2]; /* since when its list passes over a live member; 0: it does not */

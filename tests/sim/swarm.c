@@ -22,7 +22,6 @@ void swarm_seed(const struct shape *shape, struct swarm_result *result)
     double before_s = core_seconds();
 
     *result = (struct swarm_result){.seed = shape->config.seed, .nodes = shape->config.nodes};
-    w->ring.skip_max_us = SEC(RING_CHECK_SETTLE_S);
     shape_begin(shape, w);
     asks_go_on(w, SEC(1) / ASKS_EACH_S);
     world_run(w, shape->safety_us);

@@ -127,7 +127,6 @@ struct world *world_new(const struct world_config *config)
     world_box_hosts(w);
     for (uint32_t i = 0; i < w->host_count; i++)
         host_init(&w->hosts[i], w, i);
-    w->ring.skip_max_us = USEC_NEVER;
     asks_init(&w->asks, random_new(config->seed, RANDOM_ASK, 0));
     w->second.happen = world_second;
     agenda_set(&w->agenda, &w->second, SEC(1));
@@ -253,6 +252,13 @@ void world_start_all(struct world *w, usec spread_us, usec known_us)
         if (w->hosts[i].state == HOST_OFF)
             host_start_at(&w->hosts[i], w->now_us + random_below(&r, within_us + 1), false);
     }
+}
+
+unsigned world_look_seconds(const struct world *w)
+{
+    size_t s = (w->host_count + WORLD_LOOK_HOSTS - 1) / WORLD_LOOK_HOSTS;
+
+    return s < WORLD_LOOK_SECONDS_MAX ? (unsigned)s : WORLD_LOOK_SECONDS_MAX;
 }
 
 bool world_everybody_up(const struct world *w)

@@ -23,6 +23,8 @@ enum {
     WORLD_VIOLATION_SIZE = 256,
     WORLD_VIOLATIONS_SHOWN = 10, /* printed; all are counted */
     WORLD_BOOTSTRAPS_MAX = 8,
+    WORLD_LOOK_HOSTS = 100,
+    WORLD_LOOK_SECONDS_MAX = 60,
     WORLD_WALL_START_S = 1800000000, /* Unix time when virtual time begins */
 };
 
@@ -76,6 +78,7 @@ struct world {
     usec fault_us;       /* something that hurts happened last */
     usec ways_us;        /* who reaches whom changed last, by a partition, a cut or their end */
     bool faults_on;      /* loss, cuts or a partition are in force */
+    unsigned parts;      /* of the partition; 0: there is none */
     bool calm;           /* the liveness phase is over: every answer must be right */
     uint64_t events, delivered;
     struct traffic traffic; /* of all hosts */
@@ -108,6 +111,9 @@ size_t world_bootstraps(const struct world *w, struct endpoint out[WORLD_BOOTSTR
 /* Starts those that are off, spread evenly over spread_us from now; the bootstraps over known_us,
  * when that is less: where they come late, everybody begins a ring of its own first. */
 void world_start_all(struct world *w, usec spread_us, usec known_us);
+/* How often the judge looks at what it must walk through all hosts for: every second up to
+ * WORLD_LOOK_HOSTS, in larger worlds as much rarer as they are larger, at most every minute. */
+unsigned world_look_seconds(const struct world *w);
 /* Of those that are on, everybody is up. */
 bool world_everybody_up(const struct world *w);
 

@@ -474,6 +474,24 @@ static void who_is_told_of_another_ring_makes_them_one_at_once(void **state)
     }
 }
 
+/* Few of those with whom a member has sessions are in its part: the others are whom it met. (Of some
+ * seeds a part falls in two, who know nothing of each other.) */
+static void a_part_of_a_ring_becomes_one_ring(void **state)
+{
+    for (unsigned seed = 16; seed < 20; seed++) {
+        struct overlay_net *net = net_new(seed, rtt_half);
+
+        for (unsigned i = 0; i < 80; i++)
+            net_start(net_add(net), (const unsigned[]){0, 1}, i < 2 ? 1 : 2);
+        net_run(net, SEC(100));
+        assert_true(net_ideal(net, true));
+        for (unsigned i = 0; i < 80; i++)
+            net->nodes[i]->part = i % 4;
+        assert_true(net_settle(net, SEC(60)) < SEC(40));
+        net_free(net);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -494,6 +512,7 @@ int main(void)
         cmocka_unit_test(a_size_told_in_another_length_is_not_taken),
         cmocka_unit_test(a_new_member_draws_all_shortcuts_that_it_wants),
         cmocka_unit_test(who_is_told_of_another_ring_makes_them_one_at_once),
+        cmocka_unit_test(a_part_of_a_ring_becomes_one_ring),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
