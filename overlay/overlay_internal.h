@@ -211,10 +211,10 @@ enum {
 
 struct draw {
     struct alarm alarm;
-    uint32_t token; /* of the question who lives around the point; 0: none asked */
+    uint32_t token;   /* of the question who lives around the point; 0: none asked */
     struct id *trial; /* room for SHORTCUT_TRIALS; NULL: none under way */
     uint8_t trials;
-    bool timed;     /* their round trips are being measured */
+    bool timed; /* their round trips are being measured */
 };
 
 struct shortcuts {

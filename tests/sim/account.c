@@ -228,7 +228,8 @@ void account_print_sites(size_t accounts)
     qsort(sorted, count, sizeof(*sorted), by_site);
     n = sites_of(sorted, count, sites);
     qsort(sites, n, sizeof(*sites), by_bytes);
-    fprintf(stderr, "%12s %10s  allocated at\n", "bytes/node", "blocks");
+    fprintf(stderr, "%12s %10s  allocated at (addr2line -fe PROGRAM OFFSET names it)\n",
+            "bytes/node", "blocks");
     for (size_t i = 0; i < n && i < 40; i++) {
         char **name = backtrace_symbols(&sites[i].at, 1);
 

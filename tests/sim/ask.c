@@ -6,9 +6,10 @@
 #include "tests/sim/world.h"
 
 enum {
-    ASK_TRIES = 4, /* as whoever asks would: a message may be lost, or have met a dead node */
-    ASK_TRY_S = 2,
-    ASK_CALM_S = 60, /* nothing hurt for so long */
+    ASK_TRIES = 4,     /* as whoever asks would: a message may be lost, or have met a dead node */
+    ASK_TRY_S = 2,     /* and ... */
+    ASK_TRY_WAYS = 10, /* ... so many times the delay that is everywhere the same */
+    ASK_CALM_S = 60,   /* nothing hurt for so long */
 };
 
 static uint64_t hop_limit_drops(const struct host *h)
@@ -208,7 +209,8 @@ static bool ask_try(struct world *w, struct ask *ask)
     struct account *before = account_enter(&from->account);
     int r =
         overlay_ping(host_overlay(from), &ask->key, ask->exact ? OVERLAY_EXACT : OVERLAY_NEAREST,
-                     SEC(ASK_TRY_S), (uint32_t)(ask - w->asks.v), ask_done, from);
+                     SEC(ASK_TRY_S) + ASK_TRY_WAYS * w->config.delay_us,
+                     (uint32_t)(ask - w->asks.v), ask_done, from);
 
     account_enter(before);
     ask->tries++;

@@ -349,8 +349,7 @@ static void look(struct world *w)
 void dht_check_second(struct world *w)
 {
     ask_again(w);
-    if (w->config.device &&
-        w->now_us / SEC(1) % world_look_seconds(w) == 0)
+    if (w->config.device && w->now_us / SEC(1) % world_look_seconds(w) == 0)
         look(w);
 }
 

@@ -3,9 +3,9 @@
  * everything.
  *
  * Always: a list is in order on its side, names nobody twice, never its owner. A list may pass over
- * a live member only for as long as it takes to notice: RING_CHECK_SETTLE_S while nothing is broken.
- * Whoever follows first live right neighbours comes by every member once: one ordered ring; while
- * nothing is broken and after it was one, it stays one.
+ * a live member only for as long as it takes to notice: RING_CHECK_SETTLE_S while nothing is
+ * broken. Whoever follows first live right neighbours comes by every member once: one ordered ring;
+ * while nothing is broken and after it was one, it stays one.
  *
  * "Ideal" is what the lists would be if every member knew everybody: it is known here alone. In a
  * partition each part has an ideal of its own. A part's members can become one ring as far as

@@ -1,10 +1,8 @@
 #include "tests/sim/grid.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "tests/sim/report.h"
 #include "tests/sim/run.h"
 #include "tests/sim/world.h"
 
@@ -511,6 +509,7 @@ void grid_run(const struct grid_options *o, struct grid_result *r)
         run_batch(&g, shift);
     g.world->watch = NULL;
     change_everything(&g);
+    report_sum_add(&r->sum, g.world);
     world_free(g.world);
 }
 
@@ -553,11 +552,14 @@ static void count(const struct grid_result *r, uint32_t sums[3])
     }
 }
 
-static void print_text(struct grid_result *r, uint64_t seeds)
+static void print_text(struct grid_result *r, const struct options *o, uint64_t seeds)
 {
     uint32_t sums[3];
+    char digest[65];
 
     count(r, sums);
+    report_sum_digest(&r->sum, digest);
+    report_text_begin(o, digest);
     print_grid(r);
     printf("  direct where theory says so          %.4f of 45 pairs in %llu seeds\n",
            (double)sums[0] / 45 / (double)seeds, (unsigned long long)seeds);
@@ -595,7 +597,8 @@ static json_t *json_stats(struct stats *s)
                      stats_quantile(s, 1), "count", (json_int_t)s->count);
 }
 
-static void print_json(struct grid_result *r, const struct options *o, uint64_t seeds)
+static void print_json(struct grid_result *r, const struct options *o, uint64_t seeds,
+                       double wall_s)
 {
     json_t *pairs = json_array(), *j = report_json_begin(o), *found;
     uint32_t sums[3];
@@ -620,6 +623,9 @@ static void print_json(struct grid_result *r, const struct options *o, uint64_t 
         "first_violation", r->violations > 0 ? r->violation : NULL);
     json_object_update(j, found);
     json_decref(found);
+    report_sum_json(j, &r->sum);
+    json_object_set_new(j, "nodes", json_integer(HOSTS));
+    json_object_set_new(j, "wall_s", json_real(wall_s));
     report_json_end(j);
 }
 
@@ -679,6 +685,7 @@ int nat_command(const struct options *o)
 {
     struct grid_result r = {0};
     uint64_t seeds = o->seeds_last - o->seeds_first + 1;
+    double start_s = wall_seconds();
 
     for (uint64_t seed = o->seeds_first; seed <= o->seeds_last; seed++) {
         struct grid_options g = {.seed = seed,
@@ -691,13 +698,18 @@ int nat_command(const struct options *o)
                                  .verbose = o->verbose};
 
         grid_run(&g, &r);
+        if (report_progress_due())
+            fprintf(stderr, "\r\033[K%llu of %llu seeds, %llu violations",
+                    (unsigned long long)r.sum.worlds, (unsigned long long)seeds,
+                    (unsigned long long)r.violations);
     }
+    report_progress_end();
     judge_search(&r, o);
     judge_times(&r, o);
     if (o->json)
-        print_json(&r, o, seeds);
+        print_json(&r, o, seeds, wall_seconds() - start_s);
     else
-        print_text(&r, seeds);
+        print_text(&r, o, seeds);
     result_clear(&r);
     return r.violations > 0 ? EXIT_VIOLATED : 0;
 }

@@ -20,6 +20,7 @@
 #define PEAL_SIM_GRID_H
 
 #include "tests/sim/nat.h"
+#include "tests/sim/report.h"
 #include "tests/sim/stats.h"
 
 enum { GRID_KINDS = 9, GRID_PAIRS = GRID_KINDS * GRID_KINDS, GRID_SLEEP_S = 40 };
@@ -54,6 +55,7 @@ struct grid_result {
     } sleep, reboot, move, home;
     uint64_t known; /* hosts that know how their box maps */
     uint64_t known_filtering, known_hairpin;
+    struct report_sum sum;
     uint64_t violations;
     char violation[256]; /* the first */
 };

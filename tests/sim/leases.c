@@ -16,12 +16,15 @@ static void leases_ask(struct world *w, struct event *e)
 void leases_plan(struct leases *l, struct world *w, usec at_us)
 {
     l->event = (struct event){.happen = leases_ask};
+    l->at_us = at_us;
     agenda_set(&w->agenda, &l->event, at_us);
 }
 
 void leases_take(struct leases *l, struct world *w)
 {
-    agenda_set(&w->agenda, &l->event, USEC_NEVER);
+    if (l->event.happen == NULL)
+        return;
+    world_run(w, l->at_us + DHT_ASK_US);
     l->at_first = w->dht.at_first;
     l->right = w->dht.right;
     l->ms = w->dht.get_ms;

@@ -12,13 +12,14 @@
 
 struct leases {
     struct event event;
+    usec at_us; /* when it asks */
     uint64_t asked, at_first, right;
     struct stats ms;
 };
 
 /* Asks at that time; at most DHT_ASKS_MAX questions. */
 void leases_plan(struct leases *l, struct world *w, usec at_us);
-/* Later than DHT_ASK_US after that: takes the figures, and only those, from the world's. */
+/* Runs until DHT_ASK_US after that, then takes the figures, and only those, from the world's. */
 void leases_take(struct leases *l, struct world *w);
 void leases_clear(struct leases *l);
 

@@ -50,12 +50,13 @@ static void judge_up(struct world *w)
                        LIVENESS_S);
 }
 
-/* True: the ring came right in time. */
-static bool judge_ring(struct world *w, struct liveness *l)
+bool liveness_judge_ring(struct world *w, struct liveness *l)
 {
     usec start_us = w->now_us;
 
-    l->ideal_s = l->settled_s = -1;
+    *l = (struct liveness){.ideal_s = -1, .settled_s = -1};
+    if (w->on == 0)
+        return false;
     if (!world_run_until(w, start_us + SEC(LIVENESS_S), is_ideal)) {
         world_violated(w,
                        "%d s after the last fault %zu of %zu hosts are members, %zu have right "
@@ -129,9 +130,12 @@ static void ask_for_outlived(struct world *w)
 
 void liveness_judge(struct world *w, struct liveness *l, size_t questions, bool replicas)
 {
-    *l = (struct liveness){0};
-    if (w->on == 0 || !judge_ring(w, l) || world_must_stop(w))
-        return;
+    if (liveness_judge_ring(w, l) && !world_must_stop(w))
+        liveness_judge_answers(w, l, questions, replicas);
+}
+
+void liveness_judge_answers(struct world *w, struct liveness *l, size_t questions, bool replicas)
+{
     ask_some(w, questions);
     if (replicas && w->config.device && !world_must_stop(w))
         judge_replicas(w, l);

@@ -13,7 +13,7 @@
 enum { LIVENESS_S = 60, LIVENESS_REPLICAS_S = 150 };
 
 struct liveness {
-    double ideal_s, up_s, settled_s; /* from the end of the faults; < 0: not within bounds */
+    double ideal_s, settled_s; /* from the end of the faults; < 0: not within bounds */
     size_t records;
 };
 
@@ -21,5 +21,8 @@ struct liveness {
 void liveness_end_faults(struct world *w);
 /* Runs and judges; violations are the world's. `questions` of each kind are asked. */
 void liveness_judge(struct world *w, struct liveness *l, size_t questions, bool replicas);
+/* Its two halves. True: the ring came right in time, and what was claimed is settled. */
+bool liveness_judge_ring(struct world *w, struct liveness *l);
+void liveness_judge_answers(struct world *w, struct liveness *l, size_t questions, bool replicas);
 
 #endif

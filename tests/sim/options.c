@@ -2,11 +2,13 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "overlay/core/err.h"
+#include "overlay/core/id.h"
 
 static const char usage[] =
     "usage: peal-sim run    --nodes N --seed S [--latency FILE] [--minutes M] [--loss P]\n"
@@ -32,9 +34,12 @@ static const char usage[] =
     "  --nodes N          hosts\n"
     "  --seed S           everything random follows from it (default 1)\n"
     "  --latency FILE     round trips in ms, a square matrix, one row a line, plain or gzip\n"
-    "  --delay MS         one way between any two, without a matrix (default 25)\n"
+    "  --delay MS         one way between any two, without a matrix (default 25; what nodes wait\n"
+    "                     for is made for up to 500)\n"
     "  --jitter MS        up to so much more, at random for each packet\n"
-    "  --minutes M        virtual time (default 3; and --start, when that is longer than 1 s)\n"
+    "  --minutes M        virtual time (default 3, and --start when that is longer than 1 s; but "
+    "2\n"
+    "                     more than the last fault)\n"
     "  --start SECONDS    hosts start within, bootstraps within the first second (default 1;\n"
     "                     more than 1000 hosts: 300 a second)\n"
     "  --bootstraps K     the first K hosts are known to all (default 2)\n"
@@ -56,10 +61,12 @@ static const char usage[] =
     "  --plot FILE.svg    a picture: the ring with its shortcuts, hops, latencies, how it\n"
     "                     formed and healed; with --sizes the cost against the size\n"
     "  --no-device        nodes without addresses and names: the ring alone\n"
+    "  --certificates     members of a group with a CA; else with a pre-exchanged key\n"
     "  --null-crypto      the twin program with a null cipher, for size\n"
     "  --json             one JSON object on stdout\n"
-    "  --log LEVEL        what nodes log: error, warn, info, debug; --log-host N: only that one\n"
-    "  --follow HEX       who holds the records whose key begins so, as it changes\n"
+    "  --log LEVEL        what nodes log: error, warn, info, debug\n"
+    "  --log-host N       only that one\n"
+    "  --follow HEX       who holds the records whose key begins so (0-9, a-f), as it changes\n"
     "  --memory           bytes by allocation site, to stderr\n"
     "  --seeds A-B        a swarm: each seed chooses its own size and faults\n"
     "  --keep-going       past the first violation, each is told; --verbose: a line for each seed\n"
@@ -72,6 +79,7 @@ enum {
     NODES_MAX = 250000,
     START_AT_ONCE = 1000, /* hosts: within a second; more of them ... */
     START_PER_SECOND = 300,
+    AFTER_FAULTS_MINUTES = 2,
     MINUTES_MAX = 100000,
     SECONDS_MAX = 60 * MINUTES_MAX,
 };
@@ -111,6 +119,7 @@ enum {
     OPT_FOLLOW,
     OPT_SEQUENCE,
     OPT_MEMORY,
+    OPT_CERTIFICATES,
     OPT_JOBS,
     OPT_VERBOSE,
     OPT_KEEP_GOING,
@@ -152,6 +161,7 @@ static const struct option long_options[] = {
     {"follow", required_argument, NULL, OPT_FOLLOW},
     {"sequence", required_argument, NULL, OPT_SEQUENCE},
     {"memory", no_argument, NULL, OPT_MEMORY},
+    {"certificates", no_argument, NULL, OPT_CERTIFICATES},
     {"jobs", required_argument, NULL, OPT_JOBS},
     {"verbose", no_argument, NULL, OPT_VERBOSE},
     {"keep-going", no_argument, NULL, OPT_KEEP_GOING},
@@ -178,7 +188,7 @@ static uint64_t options_of(enum command command)
                bit(OPT_APART) | bit(OPT_CHURN) | bit(OPT_PARTITION) | bit(OPT_CRASH) |
                bit(OPT_JOIN) | bit(OPT_RESTART) | bit(OPT_SIZES) | bit(OPT_PLOT) |
                bit(OPT_NO_DEVICE) | bit(OPT_MEMORY) | bit(OPT_DUPLICATE) | bit(OPT_LATE) |
-               bit(OPT_CUT) | bit(OPT_DRIFT) | bit(OPT_SKEW);
+               bit(OPT_CUT) | bit(OPT_DRIFT) | bit(OPT_SKEW) | bit(OPT_CERTIFICATES);
     case COMMAND_CLAIMS:
         return world | bit(OPT_MINUTES) | bit(OPT_START) | bit(OPT_APART) | bit(OPT_PARTITION) |
                bit(OPT_PLOT) | bit(OPT_MEMORY);
@@ -343,6 +353,14 @@ static bool read_ports(struct options *o, const char *text)
     return false;
 }
 
+/* Of an id in hexadecimal. */
+static bool is_id_start(const char *text)
+{
+    size_t len = strlen(text);
+
+    return len > 0 && len <= 2 * ID_LEN && strspn(text, "0123456789abcdef") == len;
+}
+
 static bool read_option(struct options *o, int option, const char *value)
 {
     uint64_t whole;
@@ -416,12 +434,14 @@ static bool read_option(struct options *o, int option, const char *value)
         return ok;
     case OPT_FOLLOW:
         o->follow = value;
-        return true;
+        return is_id_start(value);
     case OPT_SEQUENCE:
         o->sequence = value;
         return true;
     case OPT_MEMORY:
         return o->sites = true;
+    case OPT_CERTIFICATES:
+        return o->certified = true;
     case OPT_JOBS:
         return read_u32(value, 1, 256, &o->jobs);
     case OPT_VERBOSE:
@@ -459,11 +479,49 @@ static const char *option_name(int option)
     return "?";
 }
 
+/* What --help says of it. */
+static bool explain(const char *name)
+{
+    char start[32];
+    const char *line;
+
+    snprintf(start, sizeof(start), "\n  --%s ", name);
+    line = strstr(usage, start);
+    if (line != NULL)
+        fprintf(stderr, "%.*s\n", (int)strcspn(line + 1, "\n"), line + 1);
+    return false;
+}
+
 static bool say(int *status, int is, const char *format, const char *what, const char *value)
 {
     fprintf(stderr, format, what, value);
     *status = is;
     return false;
+}
+
+bool options_bad_links(const struct options *o)
+{
+    return o->loss > 0 || o->jitter_ms > 0 || o->duplicate > 0 || o->late > 0;
+}
+
+static double planned_faults_end_s(const struct options *o)
+{
+    double end_s = 0;
+
+    if (o->partition)
+        end_s = fmax(end_s, o->partition_at_s + o->partition_for_s);
+    if (o->crash)
+        end_s = fmax(end_s, o->crash_at_s);
+    if (o->restart)
+        end_s = fmax(end_s, o->restart_at_s + o->restart_within_s);
+    return end_s;
+}
+
+double options_faults_end_s(const struct options *o)
+{
+    if (o->churn > 0 || o->cuts > 0 || options_bad_links(o))
+        return o->minutes * 60;
+    return fmax(o->start_s, planned_faults_end_s(o));
 }
 
 void options_take_size(struct options *o, uint32_t nodes)
@@ -474,7 +532,8 @@ void options_take_size(struct options *o, uint32_t nodes)
     if (!said)
         o->start_s = nodes <= START_AT_ONCE ? 1 : (double)nodes / START_PER_SECOND;
     if (o->minutes == 0)
-        o->minutes = o->start_s <= 1 ? 3 : 3 + o->start_s / 60;
+        o->minutes = fmax(o->start_s <= 1 ? 3 : 3 + o->start_s / 60,
+                          AFTER_FAULTS_MINUTES + planned_faults_end_s(o) / 60);
     if (!said && o->start_s > 60 * o->minutes)
         o->start_s = 60 * o->minutes;
     if (!said && o->command == COMMAND_CLAIMS && o->partition && o->start_s > o->partition_for_s)
@@ -501,14 +560,14 @@ static const char *too_late(const struct options *o)
 {
     double end_s = 60 * o->minutes;
 
+    if (o->partition && o->partition_at_s + o->partition_for_s > end_s)
+        return "--partition: ends when --minutes are over, or later";
     if (o->command == COMMAND_CLAIMS && o->partition)
         return o->start_s > o->partition_for_s
                    ? "--start: longer than the partition in which half of the hosts start"
                    : NULL;
     if (o->start_s > end_s)
         return "--start: longer than --minutes, some hosts would never start";
-    if (o->partition && o->partition_at_s >= end_s)
-        return "--partition: begins when --minutes are over";
     if (o->cuts > 0 && o->cut_at_s >= end_s)
         return "--cut: comes when --minutes are over";
     if (o->crash && o->crash_at_s >= end_s)
@@ -518,12 +577,30 @@ static const char *too_late(const struct options *o)
     return NULL;
 }
 
+/* Of so many hosts there is not what was asked for. */
+static const char *too_few(const struct options *o)
+{
+    if (o->partition && o->parts > o->nodes)
+        return "--partition: more parts than --nodes";
+    if (o->crash && (uint32_t)(o->crash_share * o->nodes + 0.5) >= o->nodes)
+        return "--crash: nobody would be left";
+    if (o->log_host >= (long)o->nodes)
+        return "--log-host: hosts are numbered from 0, below --nodes";
+    if (o->command == COMMAND_RELAY && o->nodes < o->bootstraps + 2)
+        return "relay: two hosts and the bootstraps at least: --nodes";
+    if (o->command == COMMAND_REMOVAL && o->nodes < 3)
+        return "removal: three hosts at least: --nodes";
+    return NULL;
+}
+
 static bool complete_size(struct options *o, uint32_t nodes, int *status)
 {
     const char *late;
 
     options_take_size(o, nodes);
     late = (options_of(o->command) & bit(OPT_START)) != 0 ? too_late(o) : NULL;
+    if (late == NULL)
+        late = too_few(o);
     return late == NULL || refuse(status, late);
 }
 
@@ -535,6 +612,11 @@ static bool complete(struct options *o, uint64_t given, int *status)
 
     if ((takes & bit(OPT_SEEDS)) != 0 && (given & bit(OPT_SEEDS)) == 0)
         return refuse(status, "say which: --seeds A-B");
+    if (o->size_count > 0 && o->nodes > 0)
+        return refuse(status, "--sizes: instead of --nodes");
+    if (o->command == COMMAND_SMALL && o->sequence == NULL &&
+        (given & (bit(OPT_DELAY) | bit(OPT_SEED))) != 0)
+        return refuse(status, "--delay, --seed: of one --sequence");
     for (size_t i = 0; i < o->size_count; i++) {
         struct options one = *o;
 
@@ -572,9 +654,14 @@ bool options_read(struct options *o, int argc, char **argv, int *status)
             printf("%s", option == OPT_HELP ? usage : "peal-sim " PEAL_VERSION "\n");
             return false;
         }
-        if (!read_option(o, option, optarg))
-            return say(status, EXIT_USAGE, "peal-sim: --%s: not a value for it: \"%s\"\n",
-                       option_name(option), optarg != NULL ? optarg : "");
+        if ((given & bit(option)) != 0)
+            return say(status, EXIT_USAGE, "peal-sim: --%s: said twice%s\n", option_name(option),
+                       "");
+        if (!read_option(o, option, optarg)) {
+            say(status, EXIT_USAGE, "peal-sim: --%s: not a value for it: \"%s\"\n",
+                option_name(option), optarg != NULL ? optarg : "");
+            return explain(option_name(option));
+        }
         given |= bit(option);
     }
     if (!read_command(o, argv[optind]))

@@ -22,7 +22,7 @@ enum command {
 
 enum { OPTIONS_SIZES_MAX = 16 }; /* runs of one command */
 
-enum { EXIT_VIOLATED = 1, EXIT_USAGE = 2 };
+enum { EXIT_VIOLATED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 /* 128 and SIGINT */ };
 
 struct options {
     enum command command;
@@ -56,6 +56,7 @@ struct options {
     uint32_t bootstraps;
     bool device;
     bool null_crypto;
+    bool certified; /* members have certificates; else a pre-exchanged key */
     bool json;
     bool verbose;    /* check: a line for each seed */
     bool keep_going; /* check: past the first violation */
@@ -74,6 +75,11 @@ struct options {
 bool options_read(struct options *o, int argc, char **argv, int *status);
 /* So many nodes; and the times that were not said, which depend on that. */
 void options_take_size(struct options *o, uint32_t nodes);
+/* Packets are lost, late or come twice. */
+bool options_bad_links(const struct options *o);
+/* When the last planned fault ends and everybody has started; bad links, cuts and churn last as
+ * long as --minutes. */
+double options_faults_end_s(const struct options *o);
 /* The command has this option. */
 bool options_take(const struct options *o, const char *name);
 /* The command line again, without --json: what repeats a run. */

@@ -125,7 +125,7 @@ static void draw_ramp(const struct ring_picture *p)
                 x + 10 * i, y, color);
     }
     svg_text(p->svg, x - 8, y + 10, "tick", SVG_END, "shortcuts by round trip: 0");
-    snprintf(text, sizeof(text), "%.0f ms", p->longest_ms);
+    snprintf(text, sizeof(text), "%.0f ms and more", p->longest_ms);
     svg_text(p->svg, x + 10 * RAMP_STEPS + 8, y + 10, "tick", SVG_START, text);
 }
 
@@ -207,7 +207,7 @@ static void draw_latencies(struct svg *svg, struct report *r)
 
     c.x_most = svg_round_up(stats_quantile(&a->overlay_ms, 0.98));
     c.y_most = 100;
-    snprintf(text, sizeof(text), "Round trips: over the ring %.0f ms, direct %.0f ms (means)",
+    snprintf(text, sizeof(text), "Round trips, means: ring %.0f ms, direct %.0f ms",
              stats_mean(&a->overlay_ms), stats_mean(&a->direct_ms));
     chart_begin(&c, text, "ms", "% of lookups faster");
     draw_shares(&c, &a->direct_ms, 2);
@@ -254,20 +254,24 @@ static void mark_faults(const struct chart *c, const struct options *o)
         chart_mark(c, o->restart_at_s, "all restart");
 }
 
+static const char *healed_text(const struct report *r, char *out, size_t size)
+{
+    out[0] = '\0';
+    if (r->faults_end_us > 0 && r->liveness.ideal_s >= 0)
+        snprintf(out, size, ", again %.1f s after the last fault", r->liveness.ideal_s);
+    return out;
+}
+
 static void draw_time(struct svg *svg, struct report *r, const struct recorder *history)
 {
     struct chart c = chart_at(svg, 680, 190);
-    char text[96];
+    char healed[64], text[160];
 
     c.x_most = interesting_s(history);
     c.y_most = svg_round_up((double)r->world->host_count);
-    if (r->liveness.ideal_s > 0)
-        snprintf(text, sizeof(text), "Over time: one ring %.1f s after the last fault ended",
-                 r->liveness.ideal_s);
-    else
-        snprintf(text, sizeof(text), "Over time: ring complete after %.1f s",
-                 (double)r->world->ring.complete_us / 1e6);
-    chart_begin(&c, text, "s", "hosts");
+    snprintf(text, sizeof(text), "Hosts: ring complete after %.1f s%s",
+             (double)r->world->ring.complete_us / 1e6, healed_text(r, healed, sizeof(healed)));
+    chart_begin(&c, text, "s", "");
     draw_series(&c, history, offsetof(struct record_sample, on), 3);
     draw_series(&c, history, offsetof(struct record_sample, members), 0);
     draw_series(&c, history, offsetof(struct record_sample, closed), 2);
@@ -278,6 +282,17 @@ static void draw_time(struct svg *svg, struct report *r, const struct recorder *
 }
 
 /* ---- pages ---- */
+
+bool plot_possible(const char *path)
+{
+    FILE *f = fopen(path, "a");
+
+    if (f == NULL)
+        fprintf(stderr, "peal-sim: %s: %s\n", path, strerror(errno));
+    else
+        fclose(f);
+    return f != NULL;
+}
 
 static bool page_open(struct svg *svg, const struct options *o, const char *title)
 {
@@ -307,6 +322,9 @@ bool plot_run(struct report *r, const struct recorder *history)
     char title[96];
 
     snprintf(title, sizeof(title), "A ring of %zu", r->world->ring.count);
+    if (r->world->ring.count < r->world->host_count)
+        snprintf(title, sizeof(title), "A ring of %zu of %zu hosts", r->world->ring.count,
+                 r->world->host_count);
     if (!page_open(&svg, r->options, title))
         return false;
     draw_ring(&svg, r);

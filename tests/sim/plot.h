@@ -8,6 +8,9 @@
 #include "tests/sim/record.h"
 #include "tests/sim/report.h"
 
+/* Such a file can be written, or it was said why not: before a run of hours. */
+bool plot_possible(const char *path);
+
 /* One run, while its world is there. False: it was said why. */
 bool plot_run(struct report *r, const struct recorder *history);
 

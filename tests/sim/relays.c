@@ -227,14 +227,15 @@ static void print_line(const char *name, struct stats *s, double direct_ms)
            direct_ms > 0 ? stats_mean(s) / direct_ms : 0);
 }
 
-static void print_text(const struct world *w, struct figures *f)
+static void print_text(const struct options *o, const struct world *w, struct figures *f)
 {
     double direct_ms = stats_mean(&f->direct);
     char digest[65];
 
     world_digest(w, digest);
-    printf("seed %llu, %zu hosts, %zu pairs relayed, %u not, digest %.16s\nround trips, ms\n",
-           (unsigned long long)w->config.seed, w->host_count, f->relay.count, f->unrelayed, digest);
+    report_text_begin(o, digest);
+    printf("seed %llu, %zu hosts, %zu pairs relayed, %u not\nround trips, ms\n",
+           (unsigned long long)w->config.seed, w->host_count, f->relay.count, f->unrelayed);
     print_line("over the ring", &f->overlay, direct_ms);
     print_line("over the relay", &f->relay, direct_ms);
     print_line("direct, if it could be", &f->direct, direct_ms);
@@ -295,7 +296,7 @@ int relay_command(const struct options *o)
     if (o->json)
         print_json(&report, &f);
     else
-        print_text(w, &f);
+        print_text(o, w, &f);
     violated = w->violations > 0;
     figures_clear(&f);
     report_clear(&report);

@@ -216,9 +216,12 @@ static void run(struct removal_run *r)
 static void print(struct removal_run *r, double wall_s)
 {
     struct report report = report_of_world(r->options);
+    char digest[65];
     json_t *j;
 
     if (!r->options->json) {
+        world_digest(r->world, digest);
+        report_text_begin(r->options, digest);
         printf("removed from a group of %u: %zu members had cut it off after p50 %.0f ms, p99 %.0f "
                "ms, "
                "max %.0f ms; %zu that were away after p50 %.0f ms, max %.0f ms of theirs; "

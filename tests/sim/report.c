@@ -41,13 +41,20 @@ static double resident_most(void)
 
 static double last_progress_s;
 
-void report_progress(const struct world *w)
+bool report_progress_due(void)
 {
     double now_s = wall_seconds();
 
     if (!isatty(STDERR_FILENO) || now_s - last_progress_s < PROGRESS_EVERY_MS / 1e3)
-        return;
+        return false;
     last_progress_s = now_s;
+    return true;
+}
+
+void report_progress(const struct world *w)
+{
+    if (!report_progress_due())
+        return;
     fprintf(stderr,
             "\r\033[K%8.1f s  %zu of %zu on, %zu members, %zu with right neighbours  %.1f M events",
             (double)w->now_us / 1e6, w->on, w->host_count, w->ring.count, w->ring.closed,
@@ -282,6 +289,50 @@ void report_json_end(json_t *j)
     json_decref(j);
 }
 
+void report_text_begin(const struct options *o, const char *digest)
+{
+    char command[1024];
+
+    options_print(o, command, sizeof(command));
+    printf("%s\ndigest %.16s\n", command, digest);
+}
+
+void report_sum_add_digest(struct report_sum *s, const char digest[65])
+{
+    uint8_t one[sizeof(s->digest)];
+
+    CHECK(hex_parse(one, sizeof(one), digest));
+    for (size_t i = 0; i < sizeof(one); i++)
+        s->digest[i] ^= one[i];
+}
+
+void report_sum_add(struct report_sum *s, const struct world *w)
+{
+    char digest[65];
+
+    world_digest(w, digest);
+    report_sum_add_digest(s, digest);
+    s->worlds++;
+    s->events += w->events;
+    s->virtual_s += (double)w->now_us / 1e6;
+}
+
+void report_sum_digest(const struct report_sum *s, char out[65])
+{
+    hex_text(s->digest, sizeof(s->digest), out);
+}
+
+void report_sum_json(json_t *j, const struct report_sum *s)
+{
+    char digest[65];
+
+    report_sum_digest(s, digest);
+    json_object_set_new(j, "digest", json_string(digest));
+    json_object_set_new(j, "events", json_integer((json_int_t)s->events));
+    json_object_set_new(j, "virtual_s", json_real(s->virtual_s));
+    json_object_set_new(j, "core_s", json_real(core_seconds()));
+}
+
 json_t *report_json(struct report *r)
 {
     struct world *w = r->world;
@@ -314,7 +365,11 @@ json_t *report_json(struct report *r)
     json_object_set_new(j, "upkeep_by_message", json_idle(r));
     json_object_set_new(j, "forming", r->forming_packets > 0 ? json_forming(r) : json_null());
     json_object_set_new(j, "ring_complete_s", json_seconds(w->ring.complete_us));
+    json_object_set_new(j, "faults_end_s", json_seconds(r->faults_end_us));
     json_object_set_new(j, "heal_s", json_unless_negative(r->liveness.ideal_s));
+    json_object_set_new(j, "rings_parted",
+                        w->ring.rings_parted > 0 ? json_integer((json_int_t)w->ring.rings_parted)
+                                                 : json_null());
     json_object_set_new(j, "settled_s", json_unless_negative(r->liveness.settled_s));
     json_object_set_new(j, "join_ms", report_stats(&r->join_ms));
     json_object_set_new(j, "join_bound_ms", report_stats(&r->join_bound_ms));
@@ -385,9 +440,25 @@ static void print_claims(struct report *r)
     if (r->claim_s.count == 0)
         return;
     print_stats("time to claim, s", &r->claim_s);
-    printf("  %-22s %llu had an owner, %llu met others, %zu taken twice when parts met\n", "claims",
-           (unsigned long long)r->claims_taken, (unsigned long long)r->claims_again,
-           r->claims_apart);
+    printf("  %-22s %llu had an owner, %llu met others", "claims",
+           (unsigned long long)r->claims_taken, (unsigned long long)r->claims_again);
+    if (r->options->partition)
+        printf(", %zu taken twice when parts met", r->claims_apart);
+    printf("\n");
+}
+
+/* What came of the faults; the times count from the last one's end. */
+static void print_faults(const struct report *r)
+{
+    printf("  %-22s ended at %.1f s", "faults", (double)r->faults_end_us / 1e6);
+    if (r->liveness.ideal_s >= 0)
+        printf("; all lists ideal %.3f s later", r->liveness.ideal_s);
+    if (r->liveness.settled_s >= 0)
+        printf(", everybody up %.3f s later", r->liveness.settled_s);
+    printf("\n");
+    if (r->world->ring.rings_parted > 0)
+        printf("  %-22s %zu rings in %u parts before they met again\n", "partition",
+               r->world->ring.rings_parted, r->options->parts);
 }
 
 static void print_text(struct report *r)
@@ -396,13 +467,14 @@ static void print_text(struct report *r)
     char digest[65];
 
     world_digest(w, digest);
-    printf("seed %llu, %zu hosts, %.1f virtual s in %.2f s, %llu events, digest %.16s\n",
+    report_text_begin(r->options, digest);
+    printf("seed %llu, %zu hosts, %.1f virtual s in %.2f s, %llu events\n",
            (unsigned long long)w->config.seed, w->host_count, (double)w->now_us / 1e6, r->wall_s,
-           (unsigned long long)w->events, digest);
+           (unsigned long long)w->events);
     print_seconds("ring complete", (double)w->ring.complete_us / 1e6);
     print_seconds("everybody up", (double)w->all_up_us / 1e6);
-    print_seconds("healed after", r->liveness.ideal_s);
-    print_seconds("settled after", r->liveness.settled_s);
+    if (r->faults_end_us > 0)
+        print_faults(r);
     print_stats("join, ms", &r->join_ms);
     print_stats("join, bound, ms", &r->join_bound_ms);
     print_stats("size estimate, % off", &r->size_error);

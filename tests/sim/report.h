@@ -30,6 +30,7 @@ struct report {
     uint64_t forming_packets;  /* of these, delivered */
     double forming_core_s;
     double idle_s, idle_core_s; /* virtual; of the processor */
+    usec faults_end_us;         /* 0: there were none */
     struct liveness liveness;
     struct stats join_ms;       /* of strangers into a settled ring */
     struct stats join_bound_ms; /* what latencies alone take of that */
@@ -58,6 +59,18 @@ json_t *report_json_begin(const struct options *o);
 void report_json_end(json_t *j);
 /* Of a world: all of a run's figures. */
 json_t *report_json(struct report *r);
+/* The command and, with a digest, what is repeatable: the first line of every text. */
+void report_text_begin(const struct options *o, const char *digest);
+/* What many small worlds come to: the digest does not depend on their order. */
+struct report_sum {
+    uint64_t worlds, events;
+    double virtual_s;
+    uint8_t digest[32];
+};
+void report_sum_add(struct report_sum *s, const struct world *w);
+void report_sum_add_digest(struct report_sum *s, const char digest[65]);
+void report_sum_digest(const struct report_sum *s, char out[65]);
+void report_sum_json(json_t *j, const struct report_sum *s);
 /* A series as it stands in every report; null when empty. */
 json_t *report_stats(struct stats *s);
 
@@ -66,6 +79,7 @@ double wall_seconds(void);
 double core_seconds(void);
 /* A progress line on a terminal. */
 void report_progress(const struct world *w);
+bool report_progress_due(void); /* for a line of another kind, to stderr, behind "\r\033[K" */
 void report_progress_end(void);
 
 #endif

@@ -51,17 +51,12 @@ bool run_config(const struct options *o, struct latency *latency, struct world_c
     return true;
 }
 
-static bool has_bad_links(const struct options *o)
-{
-    return o->loss > 0 || o->jitter_ms > 0 || o->duplicate > 0 || o->late > 0;
-}
-
 static void plan_faults(struct report *r)
 {
     const struct options *o = r->options;
     struct world *w = r->world;
 
-    if (has_bad_links(o)) {
+    if (options_bad_links(o)) {
         struct fault links = {.kind = FAULT_LINKS,
                               .links = {.loss = o->loss,
                                         .jitter_us = (usec)(o->jitter_ms * 1e3),
@@ -118,28 +113,22 @@ static uint64_t sent_bytes(const struct world *w)
     return bytes;
 }
 
-/* What nodes send while nobody asks anything: from `from_us` on. */
-static void run_idle(struct report *r, usec from_us, usec until_us)
+/* What nodes send while nobody asks anything: from now on. */
+static void run_idle(struct report *r, usec until_us)
 {
     struct world *w = r->world;
-    uint64_t before;
-    double core_s;
+    uint64_t before = sent_bytes(w);
+    double core_s = core_seconds();
 
-    r->upkeep_bytes_per_s = -1;
-    world_run(w, from_us);
-    before = sent_bytes(w);
-    core_s = core_seconds();
-    r->idle = r->forming = w->traffic;
-    r->forming_packets = w->delivered;
-    r->forming_core_s = core_s;
-    r->idle_s = (double)(until_us - from_us) / 1e6;
+    r->idle = w->traffic;
+    r->idle_s = (double)(until_us - w->now_us) / 1e6;
     world_run(w, until_us);
     r->idle_core_s = core_seconds() - core_s;
     for (size_t i = 0; i < TRAFFIC_KINDS_MAX; i++) {
         r->idle.bytes[i] = w->traffic.bytes[i] - r->idle.bytes[i];
         r->idle.messages[i] = w->traffic.messages[i] - r->idle.messages[i];
     }
-    if (until_us > from_us && w->on > 0)
+    if (w->on > 0)
         r->upkeep_bytes_per_s = (double)(sent_bytes(w) - before) / r->idle_s / (double)w->on;
 }
 
@@ -248,34 +237,62 @@ static void bring_back_known(struct world *w)
             host_start(&w->hosts[i], false);
 }
 
+/* Through the faults, and until the ring is right again. */
+static void run_faults(struct report *r, usec end_us)
+{
+    struct world *w = r->world;
+
+    if (world_run_until(w, end_us, all_up))
+        w->all_up_us = w->now_us;
+    asks_go_on(w, MSEC(200));
+    world_run(w, end_us);
+    asks_go_on(w, 0);
+    r->claims_apart = w->claims.doubled;
+    r->faults_end_us = w->now_us;
+    liveness_end_faults(w);
+    if (r->options->churn > 0)
+        bring_back_known(w);
+    if (!liveness_judge_ring(w, &r->liveness))
+        return;
+    if (r->options->crash)
+        leases_take(&r->leases, w);
+    liveness_judge_answers(w, &r->liveness, LIVENESS_QUESTIONS, true);
+}
+
+/* Until all are up and have settled. */
+static void run_forming(struct report *r, usec end_us)
+{
+    struct world *w = r->world;
+
+    if (world_run_until(w, end_us, all_up))
+        w->all_up_us = w->now_us;
+    world_run(w, usec_min(w->now_us + SEC(SETTLE_S), end_us));
+    r->forming = w->traffic;
+    r->forming_packets = w->delivered;
+    r->forming_core_s = core_seconds();
+}
+
 static void run_world(struct report *r)
 {
     struct world *w = r->world;
     const struct options *o = r->options;
-    usec end_us = (usec)(o->minutes * 60e6), idle_us;
-    bool faults =
-        o->churn > 0 || o->partition || o->cuts > 0 || o->crash || o->restart || has_bad_links(o);
+    usec end_us = (usec)(o->minutes * 60e6);
+    usec faults_us = (usec)(options_faults_end_s(o) * 1e6) + 1; /* what happens then comes first */
+    bool faults = o->churn > 0 || o->partition || o->cuts > 0 || o->crash || o->restart ||
+                  options_bad_links(o);
 
     r->upkeep_bytes_per_s = -1;
     plan_faults(r);
     world_start_all(w, (usec)(o->start_s * 1e6), SEC(1));
-    if (world_run_until(w, end_us, all_up))
-        w->all_up_us = w->now_us;
-    if (faults) {
-        asks_go_on(w, MSEC(200));
-        world_run(w, end_us);
-        asks_go_on(w, 0);
-    } else {
-        idle_us = w->now_us + SEC(SETTLE_S);
-        run_idle(r, idle_us < end_us ? idle_us : end_us, end_us);
-    }
-    if (o->crash)
-        leases_take(&r->leases, w);
+    if (faults)
+        run_faults(r, usec_min(faults_us, end_us));
+    else
+        run_forming(r, end_us);
+    if (w->now_us < end_us)
+        run_idle(r, end_us);
     report_measure(r);
-    liveness_end_faults(w);
-    if (o->churn > 0)
-        bring_back_known(w);
-    liveness_judge(w, &r->liveness, LIVENESS_QUESTIONS, faults);
+    if (!faults)
+        liveness_judge(w, &r->liveness, LIVENESS_QUESTIONS, false);
     ask_around(w);
     if (r->options->joins > 0 && w->host_count > w->config.bootstraps)
         join_some(r);
@@ -290,8 +307,11 @@ static int run_one(const struct options *o, struct report *report)
     int status;
 
     *report = (struct report){.options = o};
+    if (o->plot != NULL && o->size_count == 0 && !plot_possible(o->plot))
+        return EXIT_USAGE;
     if (!run_config(o, &latency, &config))
         return EXIT_USAGE;
+    config.certified = o->certified;
     if (o->command == COMMAND_CLAIMS)
         rush_config(o, &config);
     report->world = world_new(&config);
@@ -323,7 +343,7 @@ static int run_sizes(const struct options *o)
 {
     struct report_size v[OPTIONS_SIZES_MAX];
     struct report report;
-    int status = 0;
+    int status = o->plot != NULL && !plot_possible(o->plot) ? EXIT_USAGE : 0;
 
     for (size_t i = 0; i < o->size_count && status != EXIT_USAGE; i++) {
         struct options one = *o;

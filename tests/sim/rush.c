@@ -93,9 +93,11 @@ void rush_run(struct report *r)
     else
         run_together(w, r->options);
     r->claims_apart = w->claims.doubled;
-    report_measure(r);
+    if (r->options->partition)
+        r->faults_end_us = w->now_us;
     liveness_end_faults(w);
     liveness_judge(w, &r->liveness, QUESTIONS, false);
+    report_measure(r);
     for (size_t i = 0; i < w->host_count; i++)
         if (w->hosts[i].node != NULL)
             count_host(r, &w->hosts[i]);

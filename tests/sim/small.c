@@ -10,8 +10,8 @@
  * Of orders that come to the same only one is run. Goodbyes and crashes in a row are all under way
  * at once, so their order among each other is that of the hosts' numbers. And where steps are so
  * far apart that the ring has settled, all members are alike (each is everybody's neighbour, places
- * are random anyway): the one with the lowest number goes. What is left of 5 hosts, 6555 and 963
- * sequences of 18931 each, is a minute with the null cipher.
+ * are random anyway): the one with the lowest number goes. What is left for 1 to 5 hosts, 8334
+ * sequences, takes a quarter of a minute with the null cipher.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +37,7 @@ struct small {
     size_t count;
     bool there[SMALL_HOSTS_MAX];
     uint64_t sequences, violated;
+    struct report_sum sum;
 };
 
 static void sequence_text(const struct small *s, char out[4 * SMALL_STEPS_MAX + 1])
@@ -91,6 +92,10 @@ static void run_sequence(struct small *s)
     }
     liveness_judge(w, &liveness, SMALL_QUESTIONS, true);
     s->sequences++;
+    report_sum_add(&s->sum, w);
+    if (report_progress_due())
+        fprintf(stderr, "\r\033[K%llu sequences, %llu violated", (unsigned long long)s->sequences,
+                (unsigned long long)s->violated);
     if (w->violations > 0) {
         s->violated++;
         sequence_text(s, text);
@@ -164,9 +169,13 @@ static bool parse_sequence(struct small *s, const char *text)
 
 static void report(const struct small *s, uint32_t hosts_max, double wall_s)
 {
+    char digest[65];
     json_t *j;
 
+    report_progress_end();
     if (!s->options->json) {
+        report_sum_digest(&s->sum, digest);
+        report_text_begin(s->options, digest);
         printf("%llu sequences of 1 to %u hosts, %llu violated, %.1f s\n",
                (unsigned long long)s->sequences, (unsigned)hosts_max,
                (unsigned long long)s->violated, wall_s);
@@ -174,6 +183,7 @@ static void report(const struct small *s, uint32_t hosts_max, double wall_s)
     }
     j = report_json_begin(s->options);
     json_object_set_new(j, "nodes", json_integer(hosts_max));
+    report_sum_json(j, &s->sum);
     json_object_set_new(j, "sequences", json_integer((json_int_t)s->sequences));
     json_object_set_new(j, "violations", json_integer((json_int_t)s->violated));
     json_object_set_new(j, "wall_s", json_real(wall_s));

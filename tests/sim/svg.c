@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-enum { COLORS = 4 };
+enum { COLORS = 4, KEY_APART = 120 /* one after the other */ };
 static const char *const colors[COLORS] = {"#2563a8", "#d9692b", "#3f8f5b", "#8a5aa8"};
 
 static const char sheet[] =
@@ -183,9 +183,9 @@ void chart_mark(const struct chart *c, double x, const char *text)
 
 void chart_key(const struct chart *c, unsigned n, int color, const char *text)
 {
-    double y = c->y + c->height * 0.55 + 18.0 * n, x = c->x + c->width - 10;
+    double y = c->y + c->height + 30, x = c->x + KEY_APART * n;
 
-    svg_text(c->svg, x - 26, y + 4, "over", SVG_END, text);
     fprintf(c->svg->f, "<path stroke=\"%s\" stroke-width=\"3\" d=\"M%.1f %.1fH%.1f\"/>\n",
-            colors[color % COLORS], x - 20, y, x);
+            colors[color % COLORS], x, y, x + 20);
+    svg_text(c->svg, x + 26, y + 4, "tick", SVG_START, text);
 }

@@ -46,7 +46,7 @@ void chart_line(const struct chart *c, const struct chart_point *p, size_t count
 void chart_bar(const struct chart *c, double x, double width, double y, int color);
 /* An upright line with a word beside it. */
 void chart_mark(const struct chart *c, double x, const char *text);
-/* Which line is which: the n-th from above, inside on the lower right. */
+/* Which line is which: the n-th from the left, below. */
 void chart_key(const struct chart *c, unsigned n, int color, const char *text);
 
 /* At least `value`, and 1, 2 or 5 times a power of ten. */

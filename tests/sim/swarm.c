@@ -100,21 +100,11 @@ struct swarm {
     const struct options *options;
     struct worker workers[JOBS_MAX];
     unsigned running;
-    uint64_t done, violated;
+    uint64_t violated;
+    struct report_sum sum;
     struct swarm_result worst; /* the violation with the lowest seed seen */
-    double core_s, virtual_s, ideal_s_max, settled_s_max, skip_s_max;
-    uint64_t events;
-    uint8_t digest[32]; /* of all seeds, in whatever order they came */
+    double core_s, ideal_s_max, settled_s_max, skip_s_max;
 };
-
-static void add_digest(struct swarm *s, const struct swarm_result *r)
-{
-    uint8_t one[sizeof(s->digest)];
-
-    CHECK(hex_parse(one, sizeof(one), r->digest));
-    for (size_t i = 0; i < sizeof(one); i++)
-        s->digest[i] ^= one[i];
-}
 
 static void keep_violation(struct swarm *s, const struct swarm_result *r)
 {
@@ -128,11 +118,11 @@ static void keep_violation(struct swarm *s, const struct swarm_result *r)
 
 static void take_result(struct swarm *s, const struct swarm_result *r)
 {
-    s->done++;
     s->core_s += r->core_s;
-    s->virtual_s += r->virtual_s;
-    s->events += r->events;
-    add_digest(s, r);
+    s->sum.worlds++;
+    s->sum.virtual_s += r->virtual_s;
+    s->sum.events += r->events;
+    report_sum_add_digest(&s->sum, r->digest);
     if (r->liveness.ideal_s > s->ideal_s_max)
         s->ideal_s_max = r->liveness.ideal_s;
     if (r->liveness.settled_s > s->settled_s_max)
@@ -186,8 +176,9 @@ static void swarm_progress(const struct swarm *s)
     uint64_t all = s->options->seeds_last - s->options->seeds_first + 1;
 
     if (isatty(STDERR_FILENO) && !s->options->verbose)
-        fprintf(stderr, "\r\033[K%llu of %llu seeds, %llu violated", (unsigned long long)s->done,
-                (unsigned long long)all, (unsigned long long)s->violated);
+        fprintf(stderr, "\r\033[K%llu of %llu seeds, %llu violated",
+                (unsigned long long)s->sum.worlds, (unsigned long long)all,
+                (unsigned long long)s->violated);
 }
 
 static void swarm_wait(struct swarm *s)
@@ -233,30 +224,30 @@ static void say_violation(const struct swarm *s)
 
 static void print_text(const struct swarm *s, double wall_s)
 {
+    char digest[65];
+
+    report_sum_digest(&s->sum, digest);
+    report_text_begin(s->options, digest);
     printf("%llu seeds, %llu violated; %.1f s wall, %.3f core s a seed, %.0f virtual s, %.1f M "
            "events; healed within %.2f s, settled within %.2f s, longest skip %.2f s\n",
-           (unsigned long long)s->done, (unsigned long long)s->violated, wall_s,
-           s->done > 0 ? s->core_s / (double)s->done : 0, s->virtual_s, (double)s->events / 1e6,
-           s->ideal_s_max, s->settled_s_max, s->skip_s_max);
+           (unsigned long long)s->sum.worlds, (unsigned long long)s->violated, wall_s,
+           s->sum.worlds > 0 ? s->core_s / (double)s->sum.worlds : 0, s->sum.virtual_s,
+           (double)s->sum.events / 1e6, s->ideal_s_max, s->settled_s_max, s->skip_s_max);
 }
 
 static void print_json(const struct swarm *s, double wall_s)
 {
     json_t *j = report_json_begin(s->options);
-    char digest[2 * sizeof(s->digest) + 1];
     bool bad = s->violated > 0;
 
-    hex_text(s->digest, sizeof(s->digest), digest);
-    json_object_set_new(j, "digest", json_string(digest));
-    json_object_set_new(j, "seeds", json_integer((json_int_t)s->done));
+    report_sum_json(j, &s->sum);
+    json_object_set_new(j, "seeds", json_integer((json_int_t)s->sum.worlds));
     json_object_set_new(j, "violations", json_integer((json_int_t)s->violated));
     json_object_set_new(j, "first_violated",
                         bad ? json_integer((json_int_t)s->worst.seed) : json_null());
     json_object_set_new(j, "first_violation", bad ? json_string(s->worst.violation) : json_null());
-    json_object_set_new(j, "events", json_integer((json_int_t)s->events));
     json_object_set_new(j, "wall_s", json_real(wall_s));
     json_object_set_new(j, "core_s", json_real(s->core_s));
-    json_object_set_new(j, "virtual_s", json_real(s->virtual_s));
     json_object_set_new(j, "healed_s_max", json_real(s->ideal_s_max));
     json_object_set_new(j, "settled_s_max", json_real(s->settled_s_max));
     json_object_set_new(j, "skip_s_max", json_real(s->skip_s_max));
@@ -271,10 +262,19 @@ static void swarm_report(const struct swarm *s, double wall_s)
         print_text(s, wall_s);
 }
 
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int number)
+{
+    interrupted = number;
+}
+
 int check_command(const struct options *o)
 {
     struct swarm s = {.options = o};
     double start_s = wall_seconds();
+
+    sigaction(SIGINT, &(struct sigaction){.sa_handler = interrupt}, NULL); /* poll ends */
 
     for (unsigned i = 0; i < o->jobs; i++) {
         if (!worker_start(&s.workers[i], o, i)) {
@@ -283,13 +283,16 @@ int check_command(const struct options *o)
         }
         s.running++;
     }
-    while (s.running > 0 && (s.violated == 0 || o->keep_going))
+    while (s.running > 0 && !interrupted && (s.violated == 0 || o->keep_going))
         swarm_wait(&s);
     swarm_stop(&s);
     if (isatty(STDERR_FILENO))
         fprintf(stderr, "\n");
+    if (interrupted)
+        fprintf(stderr, "interrupted: not all of %llu-%llu\n", (unsigned long long)o->seeds_first,
+                (unsigned long long)o->seeds_last);
     if (s.violated > 0)
         say_violation(&s);
     swarm_report(&s, wall_seconds() - start_s);
-    return s.violated > 0 ? EXIT_VIOLATED : 0;
+    return s.violated > 0 ? EXIT_VIOLATED : interrupted ? EXIT_INTERRUPTED : 0;
 }

@@ -474,8 +474,8 @@ static void who_is_told_of_another_ring_makes_them_one_at_once(void **state)
     }
 }
 
-/* Few of those with whom a member has sessions are in its part: the others are whom it met. (Of some
- * seeds a part falls in two, who know nothing of each other.) */
+/* Few of those with whom a member has sessions are in its part: the others are whom it met. (Of
+ * some seeds a part falls in two, who know nothing of each other.) */
 static void a_part_of_a_ring_becomes_one_ring(void **state)
 {
     for (unsigned seed = 16; seed < 20; seed++) {
