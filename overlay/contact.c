@@ -28,7 +28,7 @@ static const usec try_us = MSEC(1200);     /* as a member: message 1 goes out th
 static const usec try_outside_us = SEC(6); /* longer than a session tries by itself */
 static const usec answer_us = SEC(3);
 static const usec near_again_us = SEC(60);
-static const usec cut_within_us = SEC(30), cut_again_us = SEC(60);
+static const usec cut_within_us = SEC(30), cut_again_us = SEC(30);
 static const usec crowded_us = MSEC(250);
 
 static void contacts_due(struct overlay *o, struct alarm *alarm);
@@ -182,37 +182,43 @@ static bool just_awoke(const struct overlay *o)
     return o->awoke_us != 0 && o->env->now_us < o->awoke_us + SEC(1);
 }
 
-static void try_soon(struct overlay *o, struct contact *c)
+static void try_soon(struct overlay *o, struct contact *c, usec from_us)
 {
     ask_anew(c);
-    c->next_us = usec_min(c->next_us, o->env->now_us + env_random_below(o->env, interval_first_us));
+    c->next_us = usec_min(c->next_us, from_us + env_random_below(o->env, interval_first_us));
     alarm_sooner(o, &o->contacts.alarm, c->next_us);
 }
 
-/* As many fell silent as are left: so did the way to them, and behind it others may look for us. */
+/* As many fell silent as are left: so did the way to them, and behind it others may look for us.
+ * Once in cut_again_us: what comes sooner waits for that. */
 static void look_for_others(struct overlay *o)
 {
-    size_t silent = 0;
+    struct contacts *all = &o->contacts;
+    usec at_us = o->env->now_us;
 
-    if (o->contacts.cut_us != 0 && o->env->now_us < o->contacts.cut_us + cut_again_us)
+    if (at_us >= all->silent_us + cut_within_us) {
+        all->silent_us = at_us;
+        all->silent = 0;
+    }
+    all->silent++;
+    if (o->ring.state != OVERLAY_MEMBER || all->silent < o->ring.count || all->cut_us > at_us)
         return;
-    for (size_t i = 0; i < o->contacts.count; i++)
-        silent += o->contacts.v[i].kind == CONTACT_LOST &&
-                  o->env->now_us < o->contacts.v[i].lost_us + cut_within_us;
-    if (silent < o->ring.count)
-        return;
-    o->contacts.cut_us = o->env->now_us;
-    for (size_t i = 0; i < o->contacts.count; i++)
-        if (o->contacts.v[i].kind == CONTACT_MET && o->contacts.v[i].session == NULL)
-            try_soon(o, &o->contacts.v[i]);
+    if (all->cut_us != 0 && at_us < all->cut_us + cut_again_us)
+        at_us = all->cut_us + cut_again_us;
+    for (size_t i = 0; i < all->count; i++) {
+        if (all->v[i].kind != CONTACT_MET || all->v[i].session != NULL)
+            continue;
+        all->cut_us = at_us;
+        try_soon(o, &all->v[i], at_us);
+    }
 }
 
 void contact_lost(struct overlay *o, const struct link *l)
 {
+    look_for_others(o);
     if (l->ep.addr.family == 0)
         return;
     (void)contact_add(o, CONTACT_LOST, &l->peer.id, &l->ep);
-    look_for_others(o);
     for (size_t i = 0; i < o->contacts.count; i++) {
         struct contact *c = &o->contacts.v[i];
 
@@ -255,7 +261,7 @@ void contacts_check(struct overlay *o)
         return;
     for (size_t i = 0; i < o->contacts.count; i++)
         if (o->contacts.v[i].session == NULL && o->contacts.v[i].kind != CONTACT_LOST)
-            try_soon(o, &o->contacts.v[i]);
+            try_soon(o, &o->contacts.v[i], o->env->now_us);
 }
 
 static usec longest_interval(const struct overlay *o, const struct contact *c)

@@ -200,8 +200,10 @@ struct contacts {
     struct alarm alarm;
     struct contact *v;
     size_t count, size;
-    usec near_us; /* when one on our LAN was tried last */
-    usec cut_us;  /* when we tried all whom we met, because many fell silent */
+    usec near_us;    /* when one on our LAN was tried last */
+    usec cut_us;     /* when we try all whom we met, because many fell silent; 0: never yet */
+    usec silent_us;  /* since when they are counted ... */
+    uint32_t silent; /* ... who fell silent */
 };
 
 enum {

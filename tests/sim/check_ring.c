@@ -367,6 +367,21 @@ void ring_check_count(struct world *w)
         w->ring.broken_us = w->now_us;
 }
 
+/* Parts that have a member. */
+static size_t parts_peopled(const struct world *w)
+{
+    bool seen[UINT8_MAX + 1] = {false};
+    size_t parts = 0;
+
+    for (size_t i = 0; i < w->ring.count; i++) {
+        uint8_t part = w->internet.places[w->ring.members[i].host->index].part;
+
+        parts += !seen[part];
+        seen[part] = true;
+    }
+    return parts;
+}
+
 /* Whoever a session joins is in one ring with him, soon: more rings than islands may there be only
  * for as long as that takes. */
 static void judge_islands(struct world *w)
@@ -375,7 +390,7 @@ static void judge_islands(struct world *w)
     usec since_us;
 
     c->rings_parted = c->rings;
-    if (c->rings <= w->parts || c->rings <= islands_count(w)) {
+    if (c->rings <= parts_peopled(w) || c->rings <= islands_count(w)) {
         c->crowded_us = 0;
         return;
     }

@@ -19,13 +19,19 @@ static void partition(struct world *w, unsigned parts)
     ring_check_all_touched(w);
 }
 
-static void heal(struct world *w)
+static void reunite(struct world *w)
 {
-    internet_heal(&w->internet);
-    w->faults_on = false;
+    internet_reunite(&w->internet);
+    w->faults_on = internet_is_bad(&w->internet);
     w->parts = 0;
     w->ring.crowded_us = 0;
     ring_check_all_touched(w);
+}
+
+static void heal(struct world *w)
+{
+    internet_heal(&w->internet);
+    reunite(w);
 }
 
 static void crash_share(struct world *w, double share)
@@ -63,6 +69,10 @@ void fault_do(struct world *w, const struct fault *fault)
     switch (fault->kind) {
     case FAULT_PARTITION:
         partition(w, fault->parts);
+        w->ways_us = w->now_us;
+        break;
+    case FAULT_REUNITE:
+        reunite(w);
         w->ways_us = w->now_us;
         break;
     case FAULT_HEAL:

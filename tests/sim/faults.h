@@ -9,6 +9,7 @@
 
 enum fault_kind {
     FAULT_PARTITION, /* into `parts` */
+    FAULT_REUNITE,   /* the partition ends */
     FAULT_HEAL,      /* partition, cuts, bad links: all end */
     FAULT_CRASH,     /* a share of those on, at once */
     FAULT_CUT,       /* `parts` random one-way cuts */

@@ -196,8 +196,19 @@ void internet_heal(struct internet *n)
 {
     n->faults = (struct internet_faults){0};
     n->cut_count = 0;
+}
+
+void internet_reunite(struct internet *n)
+{
     for (size_t i = 0; i < n->hosts; i++)
         n->places[i].part = 0;
+}
+
+bool internet_is_bad(const struct internet *n)
+{
+    const struct internet_faults *f = &n->faults;
+
+    return n->cut_count > 0 || f->loss > 0 || f->jitter_us > 0 || f->duplicate > 0 || f->late > 0;
 }
 
 /* ---- sending ---- */

@@ -93,7 +93,11 @@ bool internet_apart(const struct internet *n, uint32_t a, uint32_t b);
 /* No partition between them. */
 bool internet_together(const struct internet *n, uint32_t a, uint32_t b);
 void internet_cut(struct internet *n, uint32_t from, uint32_t to);
-/* Ends loss, cuts and partitions. */
+/* Ends bad links and cuts. */
 void internet_heal(struct internet *n);
+/* Ends a partition. */
+void internet_reunite(struct internet *n);
+/* There are bad links or cuts. */
+bool internet_is_bad(const struct internet *n);
 
 #endif

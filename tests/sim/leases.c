@@ -9,7 +9,7 @@ static void leases_ask(struct world *w, struct event *e)
         const struct host *whose = &w->hosts[i];
 
         if (host_is_on(whose))
-            l->asked += dht_check_ask(w, world_any(w, &r), whose, CLAIM_ADDRESS, true);
+            l->asked += dht_check_ask(w, world_any(w, &r), whose, CLAIM_ADDRESS, !w->faults_on);
     }
 }
 
@@ -24,7 +24,8 @@ void leases_take(struct leases *l, struct world *w)
 {
     if (l->event.happen == NULL)
         return;
-    world_run(w, l->at_us + DHT_ASK_US);
+    if (w->now_us < l->at_us + DHT_ASK_US)
+        world_run(w, l->at_us + DHT_ASK_US);
     l->at_first = w->dht.at_first;
     l->right = w->dht.right;
     l->ms = w->dht.get_ms;

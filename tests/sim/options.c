@@ -37,9 +37,9 @@ static const char usage[] =
     "  --delay MS         one way between any two, without a matrix (default 25; what nodes wait\n"
     "                     for is made for up to 500)\n"
     "  --jitter MS        up to so much more, at random for each packet\n"
-    "  --minutes M        virtual time (default 3, and --start when that is longer than 1 s; but "
-    "2\n"
-    "                     more than the last fault)\n"
+    "  --minutes M        virtual time (default 3, and --start when that is longer than 1 s; and "
+    "5\n"
+    "                     minutes from the last fault on)\n"
     "  --start SECONDS    hosts start within, bootstraps within the first second (default 1;\n"
     "                     more than 1000 hosts: 300 a second)\n"
     "  --bootstraps K     the first K hosts are known to all (default 2)\n"
@@ -73,13 +73,13 @@ static const char usage[] =
     "  --jobs J           processes at a time (default: one)\n"
     "  --help, --version\n"
     "\n"
-    "Exit status 1: an invariant was violated; 2: usage.\n";
+    "Exit status 1: an invariant was violated; 2: usage; 130: check was interrupted.\n";
 
 enum {
     NODES_MAX = 250000,
     START_AT_ONCE = 1000, /* hosts: within a second; more of them ... */
     START_PER_SECOND = 300,
-    AFTER_FAULTS_MINUTES = 2,
+    AFTER_FAULTS_MINUTES = 5, /* the judge's, and some idle ones */
     MINUTES_MAX = 100000,
     SECONDS_MAX = 60 * MINUTES_MAX,
 };
@@ -527,13 +527,15 @@ double options_faults_end_s(const struct options *o)
 void options_take_size(struct options *o, uint32_t nodes)
 {
     bool said = o->start_s >= 0;
+    double faults_end_s = planned_faults_end_s(o);
 
     o->nodes = nodes;
     if (!said)
         o->start_s = nodes <= START_AT_ONCE ? 1 : (double)nodes / START_PER_SECOND;
-    if (o->minutes == 0)
-        o->minutes = fmax(o->start_s <= 1 ? 3 : 3 + o->start_s / 60,
-                          AFTER_FAULTS_MINUTES + planned_faults_end_s(o) / 60);
+    if (o->minutes == 0 && faults_end_s > 0)
+        o->minutes = AFTER_FAULTS_MINUTES + faults_end_s / 60;
+    else if (o->minutes == 0)
+        o->minutes = o->start_s <= 1 ? 3 : 3 + o->start_s / 60;
     if (!said && o->start_s > 60 * o->minutes)
         o->start_s = 60 * o->minutes;
     if (!said && o->command == COMMAND_CLAIMS && o->partition && o->start_s > o->partition_for_s)
@@ -570,6 +572,8 @@ static const char *too_late(const struct options *o)
         return "--start: longer than --minutes, some hosts would never start";
     if (o->cuts > 0 && o->cut_at_s >= end_s)
         return "--cut: comes when --minutes are over";
+    if (o->crash && o->crash_at_s < o->start_s)
+        return "--crash: comes before all hosts have started";
     if (o->crash && o->crash_at_s >= end_s)
         return "--crash: comes when --minutes are over";
     if (o->restart && o->restart_at_s + o->restart_within_s > end_s)
@@ -584,8 +588,10 @@ static const char *too_few(const struct options *o)
         return "--partition: more parts than --nodes";
     if (o->crash && (uint32_t)(o->crash_share * o->nodes + 0.5) >= o->nodes)
         return "--crash: nobody would be left";
-    if (o->log_host >= (long)o->nodes)
-        return "--log-host: hosts are numbered from 0, below --nodes";
+    if (o->crash && (uint32_t)(o->crash_share * o->nodes + 0.5) == 0)
+        return "--crash: nobody would die";
+    if (o->joins > 0 && o->nodes <= o->bootstraps)
+        return "--join: more hosts than bootstraps: --nodes";
     if (o->command == COMMAND_RELAY && o->nodes < o->bootstraps + 2)
         return "relay: two hosts and the bootstraps at least: --nodes";
     if (o->command == COMMAND_REMOVAL && o->nodes < 3)
@@ -612,6 +618,8 @@ static bool complete(struct options *o, uint64_t given, int *status)
 
     if ((takes & bit(OPT_SEEDS)) != 0 && (given & bit(OPT_SEEDS)) == 0)
         return refuse(status, "say which: --seeds A-B");
+    if (o->nodes > 0 && o->log_host >= (long)o->nodes)
+        return refuse(status, "--log-host: hosts are numbered from 0, below --nodes");
     if (o->size_count > 0 && o->nodes > 0)
         return refuse(status, "--sizes: instead of --nodes");
     if (o->command == COMMAND_SMALL && o->sequence == NULL &&

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "overlay/core/err.h"
 #include "tests/sim/svg.h"
@@ -269,8 +270,11 @@ static void draw_time(struct svg *svg, struct report *r, const struct recorder *
 
     c.x_most = interesting_s(history);
     c.y_most = svg_round_up((double)r->world->host_count);
-    snprintf(text, sizeof(text), "Hosts: ring complete after %.1f s%s",
-             (double)r->world->ring.complete_us / 1e6, healed_text(r, healed, sizeof(healed)));
+    if (r->world->ring.complete_us == 0)
+        snprintf(text, sizeof(text), "Hosts: the ring was never complete");
+    else
+        snprintf(text, sizeof(text), "Hosts: ring complete after %.1f s%s",
+                 (double)r->world->ring.complete_us / 1e6, healed_text(r, healed, sizeof(healed)));
     chart_begin(&c, text, "s", "");
     draw_series(&c, history, offsetof(struct record_sample, on), 3);
     draw_series(&c, history, offsetof(struct record_sample, members), 0);
@@ -285,13 +289,17 @@ static void draw_time(struct svg *svg, struct report *r, const struct recorder *
 
 bool plot_possible(const char *path)
 {
+    bool is_new = access(path, F_OK) != 0;
     FILE *f = fopen(path, "a");
 
-    if (f == NULL)
+    if (f == NULL) {
         fprintf(stderr, "peal-sim: %s: %s\n", path, strerror(errno));
-    else
-        fclose(f);
-    return f != NULL;
+        return false;
+    }
+    fclose(f);
+    if (is_new)
+        unlink(path);
+    return true;
 }
 
 static bool page_open(struct svg *svg, const struct options *o, const char *title)

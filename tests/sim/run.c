@@ -9,7 +9,8 @@
 #include "tests/sim/rush.h"
 
 enum {
-    SETTLE_S = 60, /* from all up to the first idle second that is measured */
+    SETTLE_S = 60,     /* from all up to the first idle second that is measured */
+    IDLE_LEAST_S = 30, /* that are measured, or none */
     LIVENESS_QUESTIONS = 100,
     LOOKUPS_EACH = 10,         /* questions to every member in the end, but no more ... */
     LOOKUPS_MANY = 20000,      /* ... than these, or one to each */
@@ -68,7 +69,7 @@ static void plan_faults(struct report *r)
     }
     if (o->partition) {
         struct fault partition = {.kind = FAULT_PARTITION, .parts = o->parts};
-        struct fault heal = {.kind = FAULT_HEAL};
+        struct fault heal = {.kind = FAULT_REUNITE};
 
         faults_plan(w, (usec)(o->partition_at_s * 1e6), &partition);
         faults_plan(w, (usec)((o->partition_at_s + o->partition_for_s) * 1e6), &heal);
@@ -120,6 +121,10 @@ static void run_idle(struct report *r, usec until_us)
     uint64_t before = sent_bytes(w);
     double core_s = core_seconds();
 
+    if (until_us < w->now_us + SEC(IDLE_LEAST_S)) {
+        world_run(w, until_us);
+        return;
+    }
     r->idle = w->traffic;
     r->idle_s = (double)(until_us - w->now_us) / 1e6;
     world_run(w, until_us);
@@ -215,10 +220,21 @@ static void join_once(struct report *r, struct random *random)
     world_run(w, w->now_us + SEC(JOIN_APART_S));
 }
 
+/* Somebody who may leave: those known to all stay. */
+static bool somebody_may_go(const struct world *w)
+{
+    for (size_t i = w->config.bootstraps; w->on > 1 && i < w->host_count; i++)
+        if (host_is_on(&w->hosts[i]))
+            return true;
+    return false;
+}
+
 static void join_some(struct report *r)
 {
     struct random random = random_new(r->world->config.seed, RANDOM_FAULT, 1);
 
+    if (!somebody_may_go(r->world))
+        world_violated(r->world, "--join: nobody is left who could leave");
     while (r->join_ms.count < r->options->joins && r->world->violations == 0)
         join_once(r, &random);
 }
@@ -237,13 +253,18 @@ static void bring_back_known(struct world *w)
             host_start(&w->hosts[i], false);
 }
 
+static void run_until_up(struct world *w, usec end_us)
+{
+    if (world_run_until(w, end_us, all_up))
+        w->all_up_us = w->now_us;
+}
+
 /* Through the faults, and until the ring is right again. */
 static void run_faults(struct report *r, usec end_us)
 {
     struct world *w = r->world;
 
-    if (world_run_until(w, end_us, all_up))
-        w->all_up_us = w->now_us;
+    run_until_up(w, end_us);
     asks_go_on(w, MSEC(200));
     world_run(w, end_us);
     asks_go_on(w, 0);
@@ -259,16 +280,11 @@ static void run_faults(struct report *r, usec end_us)
     liveness_judge_answers(w, &r->liveness, LIVENESS_QUESTIONS, true);
 }
 
-/* Until all are up and have settled. */
-static void run_forming(struct report *r, usec end_us)
+/* What it took until all had settled. */
+static void note_forming(struct report *r)
 {
-    struct world *w = r->world;
-
-    if (world_run_until(w, end_us, all_up))
-        w->all_up_us = w->now_us;
-    world_run(w, usec_min(w->now_us + SEC(SETTLE_S), end_us));
-    r->forming = w->traffic;
-    r->forming_packets = w->delivered;
+    r->forming = r->world->traffic;
+    r->forming_packets = r->world->delivered;
     r->forming_core_s = core_seconds();
 }
 
@@ -287,14 +303,18 @@ static void run_world(struct report *r)
     if (faults)
         run_faults(r, usec_min(faults_us, end_us));
     else
-        run_forming(r, end_us);
+        run_until_up(w, end_us);
+    if (w->now_us < end_us)
+        world_run(w, usec_min(w->now_us + SEC(SETTLE_S), end_us));
+    if (!faults)
+        note_forming(r);
     if (w->now_us < end_us)
         run_idle(r, end_us);
     report_measure(r);
     if (!faults)
         liveness_judge(w, &r->liveness, LIVENESS_QUESTIONS, false);
     ask_around(w);
-    if (r->options->joins > 0 && w->host_count > w->config.bootstraps)
+    if (r->options->joins > 0)
         join_some(r);
 }
 

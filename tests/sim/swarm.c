@@ -207,6 +207,13 @@ static void swarm_stop(struct swarm *s)
     }
 }
 
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int number)
+{
+    interrupted = number;
+}
+
 /* The one command that shows it again. */
 static void say_violation(const struct swarm *s)
 {
@@ -242,6 +249,7 @@ static void print_json(const struct swarm *s, double wall_s)
 
     report_sum_json(j, &s->sum);
     json_object_set_new(j, "seeds", json_integer((json_int_t)s->sum.worlds));
+    json_object_set_new(j, "interrupted", json_boolean(interrupted));
     json_object_set_new(j, "violations", json_integer((json_int_t)s->violated));
     json_object_set_new(j, "first_violated",
                         bad ? json_integer((json_int_t)s->worst.seed) : json_null());
@@ -262,19 +270,15 @@ static void swarm_report(const struct swarm *s, double wall_s)
         print_text(s, wall_s);
 }
 
-static volatile sig_atomic_t interrupted;
-
-static void interrupt(int number)
-{
-    interrupted = number;
-}
-
 int check_command(const struct options *o)
 {
     struct swarm s = {.options = o};
     double start_s = wall_seconds();
 
-    sigaction(SIGINT, &(struct sigaction){.sa_handler = interrupt}, NULL); /* poll ends */
+    struct sigaction before;
+
+    if (sigaction(SIGINT, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+        sigaction(SIGINT, &(struct sigaction){.sa_handler = interrupt}, NULL); /* poll ends */
 
     for (unsigned i = 0; i < o->jobs; i++) {
         if (!worker_start(&s.workers[i], o, i)) {

@@ -184,6 +184,8 @@ bool world_run_until(struct world *w, usec until_us, bool (*done)(const struct w
 {
     bool is_done = done != NULL && done(w);
 
+    CHECK(until_us >= w->now_us);
+
     while (!is_done && !world_must_stop(w) && world_step(w, until_us))
         is_done = done != NULL && done(w);
     if (!is_done && !world_must_stop(w))
