@@ -175,8 +175,14 @@ static void parts_hear_only_themselves_until_they_heal(void **state)
     for (uint32_t a = 0; a < HOSTS; a++)
         for (uint32_t b = 0; b < HOSTS; b++)
             assert_int_equal(passes(&n, a, b), a % 3 == b % 3);
+    internet_cut(&n, 0, 1);
+    internet_reunite(&n);
+    assert_true(passes(&n, 1, 0) && passes(&n, 1, 2) && passes(&n, 2, 0));
+    assert_false(passes(&n, 0, 1)); /* a cut is another fault */
+    assert_true(internet_is_bad(&n));
     internet_heal(&n);
-    assert_true(passes(&n, 0, 1) && passes(&n, 1, 2) && passes(&n, 2, 0));
+    assert_false(internet_is_bad(&n));
+    assert_true(passes(&n, 0, 1));
     internet_clear(&n);
 }
 
