@@ -409,6 +409,9 @@ static void record_explain(const struct world *w, const struct replica_seen *v, 
                                  : "dead host",
             owner != NULL ? (int)owner->index : -1, (unsigned)newest->epoch,
             (unsigned)newest->sequence, n, (unsigned)newest->holder->index);
+    for (size_t i = 0; i < n; i++)
+        fprintf(stderr, "  host %u: sequence %u, %u s left\n", (unsigned)v[i].holder->index,
+                (unsigned)v[i].sequence, (unsigned)v[i].remaining_s);
     for (unsigned point = 0; point < DHT_POINTS; point++)
         (void)point_judge(w, v, n, newest, point, true);
 }
@@ -417,6 +420,16 @@ static void record_explain(const struct world *w, const struct replica_seen *v, 
 static bool is_young(const struct replica_seen *newest)
 {
     return newest->remaining_s + DHT_YOUNG_S > newest->duration_s;
+}
+
+/* Holders drop it one after the other: each counts from when the write reached it, and a write may
+ * be repeated for seconds; whole seconds are passed on. */
+static bool is_ending(const struct replica_seen *v, size_t n, const struct replica_seen *newest)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!newer(newest, &v[i]) && v[i].remaining_s < DHT_ENDING_S)
+            return true;
+    return false;
 }
 
 /* Of n replicas of one record: is no point torn, and of a live owner's a majority there? */
@@ -431,7 +444,7 @@ static bool record_is_whole(const struct world *w, const struct replica_seen *v,
     for (size_t i = 1; i < n; i++)
         if (newer(&v[i], newest))
             newest = &v[i];
-    if (newest->tombstone || newest->remaining_s < 5 || is_young(newest))
+    if (newest->tombstone || is_ending(v, n, newest) || is_young(newest))
         return true;
     for (unsigned point = 0; point < DHT_POINTS; point++) {
         enum point_state state = point_judge(w, v, n, newest, point, false);
