@@ -426,10 +426,15 @@ static bool is_young(const struct replica_seen *newest)
  * be repeated for seconds; whole seconds are passed on. */
 static bool is_ending(const struct replica_seen *v, size_t n, const struct replica_seen *newest)
 {
-    for (size_t i = 0; i < n; i++)
-        if (!newer(newest, &v[i]) && v[i].remaining_s < DHT_ENDING_S)
-            return true;
-    return false;
+    uint32_t first_s = newest->remaining_s, last_s = newest->remaining_s;
+
+    for (size_t i = 0; i < n; i++) {
+        if (newer(newest, &v[i]))
+            continue;
+        first_s = v[i].remaining_s < first_s ? v[i].remaining_s : first_s;
+        last_s = v[i].remaining_s > last_s ? v[i].remaining_s : last_s;
+    }
+    return first_s < DHT_ENDING_S && last_s < first_s + DHT_ENDS_APART_S;
 }
 
 /* Of n replicas of one record: is no point torn, and of a live owner's a majority there? */

@@ -23,6 +23,7 @@ enum {
     DHT_ASKS_MAX = 1024,
     DHT_YOUNG_S = 5,  /* a write may take */
     DHT_ENDING_S = 5, /* of its lease, in which the first holders may have dropped it */
+    DHT_ENDS_APART_S = 10,
 };
 #define DHT_END_SLACK_US SEC(3)
 #define DHT_BURIED_US SEC(30)

@@ -37,9 +37,8 @@ static const char usage[] =
     "  --delay MS         one way between any two, without a matrix (default 25; what nodes wait\n"
     "                     for is made for up to 500)\n"
     "  --jitter MS        up to so much more, at random for each packet\n"
-    "  --minutes M        virtual time (default 3, and --start when that is longer than 1 s; and "
-    "5\n"
-    "                     minutes from the last fault on)\n"
+    "  --minutes M        virtual time (default 3, and --start when that is longer than 1 s;\n"
+    "                     5 from the last planned fault on)\n"
     "  --start SECONDS    hosts start within, bootstraps within the first second (default 1;\n"
     "                     more than 1000 hosts: 300 a second)\n"
     "  --bootstraps K     the first K hosts are known to all (default 2)\n"
@@ -584,11 +583,13 @@ static const char *too_late(const struct options *o)
 /* Of so many hosts there is not what was asked for. */
 static const char *too_few(const struct options *o)
 {
+    uint32_t dying = (uint32_t)(o->crash_share * o->nodes + 0.5);
+
     if (o->partition && o->parts > o->nodes)
         return "--partition: more parts than --nodes";
-    if (o->crash && (uint32_t)(o->crash_share * o->nodes + 0.5) >= o->nodes)
+    if (o->crash && dying >= o->nodes)
         return "--crash: nobody would be left";
-    if (o->crash && (uint32_t)(o->crash_share * o->nodes + 0.5) == 0)
+    if (o->crash && dying == 0)
         return "--crash: nobody would die";
     if (o->joins > 0 && o->nodes <= o->bootstraps)
         return "--join: more hosts than bootstraps: --nodes";
